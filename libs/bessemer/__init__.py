@@ -1,0 +1,1 @@
+"""Bessemer: from private documents to a model that its owner owns."""

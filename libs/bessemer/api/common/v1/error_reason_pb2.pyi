@@ -1,0 +1,68 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_FIELD_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PAGE_TOKEN_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_RESOURCE_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_RESOURCE_EXISTS: _ClassVar[ErrorReason]
+    ERROR_REASON_ETAG_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_JOB_TERMINAL: _ClassVar[ErrorReason]
+    ERROR_REASON_JOB_STATE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_STALE_LEASE: _ClassVar[ErrorReason]
+    ERROR_REASON_VERSION_NOT_SEALED: _ClassVar[ErrorReason]
+    ERROR_REASON_GATE_NOT_PASSED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKENIZER_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_RESOURCE_IN_USE: _ClassVar[ErrorReason]
+    ERROR_REASON_UNAUTHENTICATED: _ClassVar[ErrorReason]
+    ERROR_REASON_PERMISSION_DENIED: _ClassVar[ErrorReason]
+    ERROR_REASON_RATE_LIMITED: _ClassVar[ErrorReason]
+    ERROR_REASON_CONTEXT_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_DEPENDENCY_DOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_LOADING: _ClassVar[ErrorReason]
+    ERROR_REASON_RESUME_TOKEN_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_CHECKSUM_MISMATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_STORAGE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_BUG: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_DATASET_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_SOURCE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_TRAINING_DIVERGED: _ClassVar[ErrorReason]
+    ERROR_REASON_WORKER_LOST: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_FIELD_INVALID: ErrorReason
+ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason
+ERROR_REASON_RESOURCE_NOT_FOUND: ErrorReason
+ERROR_REASON_RESOURCE_EXISTS: ErrorReason
+ERROR_REASON_ETAG_MISMATCH: ErrorReason
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
+ERROR_REASON_JOB_TERMINAL: ErrorReason
+ERROR_REASON_JOB_STATE_INVALID: ErrorReason
+ERROR_REASON_STALE_LEASE: ErrorReason
+ERROR_REASON_VERSION_NOT_SEALED: ErrorReason
+ERROR_REASON_GATE_NOT_PASSED: ErrorReason
+ERROR_REASON_TOKENIZER_MISMATCH: ErrorReason
+ERROR_REASON_RESOURCE_IN_USE: ErrorReason
+ERROR_REASON_UNAUTHENTICATED: ErrorReason
+ERROR_REASON_PERMISSION_DENIED: ErrorReason
+ERROR_REASON_RATE_LIMITED: ErrorReason
+ERROR_REASON_CONTEXT_TOO_LONG: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_DEPENDENCY_DOWN: ErrorReason
+ERROR_REASON_MODEL_LOADING: ErrorReason
+ERROR_REASON_RESUME_TOKEN_EXPIRED: ErrorReason
+ERROR_REASON_CHECKSUM_MISMATCH: ErrorReason
+ERROR_REASON_STORAGE_FULL: ErrorReason
+ERROR_REASON_BUG: ErrorReason
+ERROR_REASON_DEADLINE_INVALID: ErrorReason
+ERROR_REASON_DATASET_EMPTY: ErrorReason
+ERROR_REASON_SOURCE_INVALID: ErrorReason
+ERROR_REASON_TRAINING_DIVERGED: ErrorReason
+ERROR_REASON_WORKER_LOST: ErrorReason

@@ -1,0 +1,255 @@
+import datetime
+
+from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
+from bessemer.api.common.v1 import job_pb2 as _job_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GraderKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GRADER_KIND_UNSPECIFIED: _ClassVar[GraderKind]
+    GRADER_KIND_PERPLEXITY: _ClassVar[GraderKind]
+    GRADER_KIND_CHOICE: _ClassVar[GraderKind]
+    GRADER_KIND_EXACT: _ClassVar[GraderKind]
+    GRADER_KIND_REGEX: _ClassVar[GraderKind]
+
+class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERDICT_UNSPECIFIED: _ClassVar[Verdict]
+    VERDICT_PASS: _ClassVar[Verdict]
+    VERDICT_FAIL: _ClassVar[Verdict]
+    VERDICT_INCONCLUSIVE: _ClassVar[Verdict]
+    VERDICT_MISSING: _ClassVar[Verdict]
+GRADER_KIND_UNSPECIFIED: GraderKind
+GRADER_KIND_PERPLEXITY: GraderKind
+GRADER_KIND_CHOICE: GraderKind
+GRADER_KIND_EXACT: GraderKind
+GRADER_KIND_REGEX: GraderKind
+VERDICT_UNSPECIFIED: Verdict
+VERDICT_PASS: Verdict
+VERDICT_FAIL: Verdict
+VERDICT_INCONCLUSIVE: Verdict
+VERDICT_MISSING: Verdict
+
+class EvaluationSuite(_message.Message):
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "grader", "cases", "num_cases", "max_tokens", "dataset_version", "higher_is_better", "mde")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CREATOR_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    GRADER_FIELD_NUMBER: _ClassVar[int]
+    CASES_FIELD_NUMBER: _ClassVar[int]
+    NUM_CASES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    MDE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: str
+    etag: str
+    revision: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    creator: str
+    display_name: str
+    grader: GraderKind
+    cases: _artifact_pb2.ArtifactRef
+    num_cases: int
+    max_tokens: int
+    dataset_version: str
+    higher_is_better: bool
+    mde: float
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ...) -> None: ...
+
+class EvaluationRun(_message.Message):
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "suites", "status", "results", "inputs")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CREATOR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SUITES_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: str
+    etag: str
+    revision: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    creator: str
+    model_version: str
+    suites: _containers.RepeatedScalarFieldContainer[str]
+    status: _job_pb2.JobStatus
+    results: _containers.RepeatedCompositeFieldContainer[SuiteResult]
+    inputs: EvaluationInputs
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., suites: _Optional[_Iterable[str]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ..., inputs: _Optional[_Union[EvaluationInputs, _Mapping]] = ...) -> None: ...
+
+class EvaluationInputs(_message.Message):
+    __slots__ = ("model_manifest", "suites")
+    MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    SUITES_FIELD_NUMBER: _ClassVar[int]
+    model_manifest: _artifact_pb2.ArtifactRef
+    suites: _containers.RepeatedCompositeFieldContainer[EvaluationSuite]
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ...) -> None: ...
+
+class SuiteResult(_message.Message):
+    __slots__ = ("suite", "score", "interval", "num_cases", "num_unscored", "case_results", "seconds", "tokens", "suite_sha256")
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    NUM_CASES_FIELD_NUMBER: _ClassVar[int]
+    NUM_UNSCORED_FIELD_NUMBER: _ClassVar[int]
+    CASE_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SUITE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    suite: str
+    score: float
+    interval: Interval
+    num_cases: int
+    num_unscored: int
+    case_results: _artifact_pb2.ArtifactRef
+    seconds: float
+    tokens: int
+    suite_sha256: str
+    def __init__(self, suite: _Optional[str] = ..., score: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_cases: _Optional[int] = ..., num_unscored: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ..., tokens: _Optional[int] = ..., suite_sha256: _Optional[str] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("low", "high", "confidence")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    low: float
+    high: float
+    confidence: float
+    def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ..., confidence: _Optional[float] = ...) -> None: ...
+
+class EvaluationResult(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[SuiteResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ...) -> None: ...
+
+class SuiteComparison(_message.Message):
+    __slots__ = ("suite", "baseline", "candidate", "difference", "interval", "num_pairs", "p_value", "num_better", "num_worse", "flips", "higher_is_better")
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    NUM_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    NUM_BETTER_FIELD_NUMBER: _ClassVar[int]
+    NUM_WORSE_FIELD_NUMBER: _ClassVar[int]
+    FLIPS_FIELD_NUMBER: _ClassVar[int]
+    HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    suite: str
+    baseline: float
+    candidate: float
+    difference: float
+    interval: Interval
+    num_pairs: int
+    p_value: float
+    num_better: int
+    num_worse: int
+    flips: _containers.RepeatedCompositeFieldContainer[CaseFlip]
+    higher_is_better: bool
+    def __init__(self, suite: _Optional[str] = ..., baseline: _Optional[float] = ..., candidate: _Optional[float] = ..., difference: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_pairs: _Optional[int] = ..., p_value: _Optional[float] = ..., num_better: _Optional[int] = ..., num_worse: _Optional[int] = ..., flips: _Optional[_Iterable[_Union[CaseFlip, _Mapping]]] = ..., higher_is_better: _Optional[bool] = ...) -> None: ...
+
+class CaseFlip(_message.Message):
+    __slots__ = ("case_id", "prompt", "target", "baseline_output", "candidate_output", "baseline_score", "candidate_score")
+    CASE_ID_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_SCORE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_SCORE_FIELD_NUMBER: _ClassVar[int]
+    case_id: str
+    prompt: str
+    target: str
+    baseline_output: str
+    candidate_output: str
+    baseline_score: float
+    candidate_score: float
+    def __init__(self, case_id: _Optional[str] = ..., prompt: _Optional[str] = ..., target: _Optional[str] = ..., baseline_output: _Optional[str] = ..., candidate_output: _Optional[str] = ..., baseline_score: _Optional[float] = ..., candidate_score: _Optional[float] = ...) -> None: ...
+
+class Comparison(_message.Message):
+    __slots__ = ("baseline_run", "candidate_run", "suites")
+    BASELINE_RUN_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_RUN_FIELD_NUMBER: _ClassVar[int]
+    SUITES_FIELD_NUMBER: _ClassVar[int]
+    baseline_run: str
+    candidate_run: str
+    suites: _containers.RepeatedCompositeFieldContainer[SuiteComparison]
+    def __init__(self, baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ..., suites: _Optional[_Iterable[_Union[SuiteComparison, _Mapping]]] = ...) -> None: ...
+
+class GateRule(_message.Message):
+    __slots__ = ("suite", "min_difference", "blocking")
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    MIN_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    BLOCKING_FIELD_NUMBER: _ClassVar[int]
+    suite: str
+    min_difference: float
+    blocking: bool
+    def __init__(self, suite: _Optional[str] = ..., min_difference: _Optional[float] = ..., blocking: _Optional[bool] = ...) -> None: ...
+
+class RuleVerdict(_message.Message):
+    __slots__ = ("rule", "verdict", "comparison", "num_cases_needed", "explanation")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
+    NUM_CASES_NEEDED_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    rule: GateRule
+    verdict: Verdict
+    comparison: SuiteComparison
+    num_cases_needed: int
+    explanation: str
+    def __init__(self, rule: _Optional[_Union[GateRule, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., comparison: _Optional[_Union[SuiteComparison, _Mapping]] = ..., num_cases_needed: _Optional[int] = ..., explanation: _Optional[str] = ...) -> None: ...
+
+class GateDecision(_message.Message):
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "baseline_run", "candidate_run", "rules", "verdict", "model_sha256")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CREATOR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_RUN_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_RUN_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: str
+    etag: str
+    revision: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    creator: str
+    model_version: str
+    baseline_run: str
+    candidate_run: str
+    rules: _containers.RepeatedCompositeFieldContainer[RuleVerdict]
+    verdict: Verdict
+    model_sha256: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[RuleVerdict, _Mapping]]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., model_sha256: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,23 @@
+from bessemer.api.serve.v1 import deployment_pb2 as _deployment_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EndpointChanged(_message.Message):
+    __slots__ = ("endpoint", "previous_state")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    endpoint: _deployment_pb2.Endpoint
+    previous_state: str
+    def __init__(self, endpoint: _Optional[_Union[_deployment_pb2.Endpoint, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class DeploymentChanged(_message.Message):
+    __slots__ = ("deployment", "previous_state")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    deployment: _deployment_pb2.Deployment
+    previous_state: str
+    def __init__(self, deployment: _Optional[_Union[_deployment_pb2.Deployment, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...

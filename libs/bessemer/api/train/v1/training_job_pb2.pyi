@@ -1,0 +1,171 @@
+import datetime
+
+from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
+from bessemer.api.common.v1 import job_pb2 as _job_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TrainingJob(_message.Message):
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CREATOR_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    BASE_MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DATASET_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: str
+    etag: str
+    revision: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    creator: str
+    labels: _containers.ScalarMap[str, str]
+    base_model_version: str
+    dataset_versions: _containers.RepeatedScalarFieldContainer[str]
+    recipe: TrainingRecipe
+    model: str
+    status: _job_pb2.JobStatus
+    model_version: str
+    usage: TrainingUsage
+    inputs: TrainingInputs
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., base_model_version: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., model: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., inputs: _Optional[_Union[TrainingInputs, _Mapping]] = ...) -> None: ...
+
+class TrainingUsage(_message.Message):
+    __slots__ = ("steps", "tokens", "seconds", "flops")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FLOPS_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    tokens: int
+    seconds: float
+    flops: float
+    def __init__(self, steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ...) -> None: ...
+
+class TrainingInputs(_message.Message):
+    __slots__ = ("model_manifest", "dataset_manifests")
+    MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    DATASET_MANIFESTS_FIELD_NUMBER: _ClassVar[int]
+    model_manifest: _artifact_pb2.ArtifactRef
+    dataset_manifests: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactRef]
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ...) -> None: ...
+
+class TrainingRecipe(_message.Message):
+    __slots__ = ("cpt", "sft", "dpo", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype")
+    CPT_FIELD_NUMBER: _ClassVar[int]
+    SFT_FIELD_NUMBER: _ClassVar[int]
+    DPO_FIELD_NUMBER: _ClassVar[int]
+    LORA_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_STEP_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    DECAY_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
+    GRADIENT_CLIP_NORM_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_EVERY_STEPS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    cpt: CptMethod
+    sft: SftMethod
+    dpo: DpoMethod
+    lora: LoraConfig
+    learning_rate: float
+    steps: int
+    tokens_per_step: int
+    sequence_length: int
+    warmup_fraction: float
+    decay_fraction: float
+    weight_decay: float
+    gradient_clip_norm: float
+    checkpoint_every_steps: int
+    seed: int
+    threads: int
+    dtype: str
+    def __init__(self, cpt: _Optional[_Union[CptMethod, _Mapping]] = ..., sft: _Optional[_Union[SftMethod, _Mapping]] = ..., dpo: _Optional[_Union[DpoMethod, _Mapping]] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., learning_rate: _Optional[float] = ..., steps: _Optional[int] = ..., tokens_per_step: _Optional[int] = ..., sequence_length: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., checkpoint_every_steps: _Optional[int] = ..., seed: _Optional[int] = ..., threads: _Optional[int] = ..., dtype: _Optional[str] = ...) -> None: ...
+
+class CptMethod(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SftMethod(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DpoMethod(_message.Message):
+    __slots__ = ("beta", "nll_weight")
+    BETA_FIELD_NUMBER: _ClassVar[int]
+    NLL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    beta: float
+    nll_weight: float
+    def __init__(self, beta: _Optional[float] = ..., nll_weight: _Optional[float] = ...) -> None: ...
+
+class LoraConfig(_message.Message):
+    __slots__ = ("rank", "alpha")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    alpha: float
+    def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[float] = ...) -> None: ...
+
+class TrainingResult(_message.Message):
+    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "usage", "state_sha256")
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    STATE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    manifest: _artifact_pb2.ArtifactRef
+    tokenizer: _artifact_pb2.ArtifactRef
+    architecture: str
+    parameters: int
+    context_length: int
+    usage: TrainingUsage
+    state_sha256: str
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ...) -> None: ...
+
+class TrainingState(_message.Message):
+    __slots__ = ("checkpoint", "usage")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: Checkpoint
+    usage: TrainingUsage
+    def __init__(self, checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ...) -> None: ...
+
+class Checkpoint(_message.Message):
+    __slots__ = ("name", "step", "manifest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    step: int
+    manifest: _artifact_pb2.ArtifactRef
+    def __init__(self, name: _Optional[str] = ..., step: _Optional[int] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The few words everybody shares; standard library only."""
