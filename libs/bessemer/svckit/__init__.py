@@ -1,0 +1,1 @@
+"""What every service process is made of: gRPC server, store, events, objects."""
