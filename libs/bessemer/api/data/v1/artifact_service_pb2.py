@@ -27,7 +27,7 @@ from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/data/v1/artifact_service.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x03\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x11\n\tfile_name\x18\x08 \x01(\t\x12\x35\n\x08\x61rtifact\x18\t \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x10\n\x08\x63omplete\x18\n \x01(\x08\x12\x0b\n\x03url\x18\x0b \x01(\t\x12:\n\x07headers\x18\x0c \x03(\x0b\x32).bessemer.api.data.v1.Upload.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x84\x01\n\x13\x43reateUploadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x12\n\nmedia_type\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"9\n\x15\x43ompleteUploadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"^\n\x15\x43reateDownloadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x35\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"V\n\x16\x43reateDownloadResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x94\x03\n\x0f\x41rtifactService\x12v\n\x0c\x43reateUpload\x12).bessemer.api.data.v1.CreateUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1d\x8a\xb5\x18\x19\n\x15\x64\x61ta.artifacts.create\x10\x02\x12|\n\x0e\x43ompleteUpload\x12+.bessemer.api.data.v1.CompleteUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1f\x8a\xb5\x18\x1b\n\x17\x64\x61ta.artifacts.complete\x10\x02\x12\x8a\x01\n\x0e\x43reateDownload\x12+.bessemer.api.data.v1.CreateDownloadRequest\x1a,.bessemer.api.data.v1.CreateDownloadResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12\x64\x61ta.artifacts.get\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/data/v1/artifact_service.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x03\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x11\n\tfile_name\x18\x08 \x01(\t\x12\x35\n\x08\x61rtifact\x18\t \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x10\n\x08\x63omplete\x18\n \x01(\x08\x12\x0b\n\x03url\x18\x0b \x01(\t\x12:\n\x07headers\x18\x0c \x03(\x0b\x32).bessemer.api.data.v1.Upload.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x84\x01\n\x13\x43reateUploadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x12\n\nmedia_type\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"9\n\x15\x43ompleteUploadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\" \n\x10GetUploadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"^\n\x15\x43reateDownloadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x35\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"V\n\x16\x43reateDownloadResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x84\x04\n\x0f\x41rtifactService\x12v\n\x0c\x43reateUpload\x12).bessemer.api.data.v1.CreateUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1d\x8a\xb5\x18\x19\n\x15\x64\x61ta.artifacts.create\x10\x02\x12|\n\x0e\x43ompleteUpload\x12+.bessemer.api.data.v1.CompleteUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1f\x8a\xb5\x18\x1b\n\x17\x64\x61ta.artifacts.complete\x10\x02\x12n\n\tGetUpload\x12&.bessemer.api.data.v1.GetUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1b\x90\x02\x01\x8a\xb5\x18\x14\n\x10\x64\x61ta.uploads.get\x10\x01\x12\x8a\x01\n\x0e\x43reateDownload\x12+.bessemer.api.data.v1.CreateDownloadRequest\x1a,.bessemer.api.data.v1.CreateDownloadResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12\x64\x61ta.artifacts.get\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACTSERVICE'].methods_by_name['CreateUpload']._serialized_options = b'\212\265\030\031\n\025data.artifacts.create\020\002'
   _globals['_ARTIFACTSERVICE'].methods_by_name['CompleteUpload']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['CompleteUpload']._serialized_options = b'\212\265\030\033\n\027data.artifacts.complete\020\002'
+  _globals['_ARTIFACTSERVICE'].methods_by_name['GetUpload']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['GetUpload']._serialized_options = b'\220\002\001\212\265\030\024\n\020data.uploads.get\020\001'
   _globals['_ARTIFACTSERVICE'].methods_by_name['CreateDownload']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['CreateDownload']._serialized_options = b'\220\002\001\212\265\030\026\n\022data.artifacts.get\020\001'
   _globals['_UPLOAD']._serialized_start=180
@@ -50,10 +52,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEUPLOADREQUEST']._serialized_end=759
   _globals['_COMPLETEUPLOADREQUEST']._serialized_start=761
   _globals['_COMPLETEUPLOADREQUEST']._serialized_end=818
-  _globals['_CREATEDOWNLOADREQUEST']._serialized_start=820
-  _globals['_CREATEDOWNLOADREQUEST']._serialized_end=914
-  _globals['_CREATEDOWNLOADRESPONSE']._serialized_start=916
-  _globals['_CREATEDOWNLOADRESPONSE']._serialized_end=1002
-  _globals['_ARTIFACTSERVICE']._serialized_start=1005
-  _globals['_ARTIFACTSERVICE']._serialized_end=1409
+  _globals['_GETUPLOADREQUEST']._serialized_start=820
+  _globals['_GETUPLOADREQUEST']._serialized_end=852
+  _globals['_CREATEDOWNLOADREQUEST']._serialized_start=854
+  _globals['_CREATEDOWNLOADREQUEST']._serialized_end=948
+  _globals['_CREATEDOWNLOADRESPONSE']._serialized_start=950
+  _globals['_CREATEDOWNLOADRESPONSE']._serialized_end=1036
+  _globals['_ARTIFACTSERVICE']._serialized_start=1039
+  _globals['_ARTIFACTSERVICE']._serialized_end=1555
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,12 @@ class CompleteUploadRequest(_message.Message):
     request_id: str
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class GetUploadRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
 class CreateDownloadRequest(_message.Message):
     __slots__ = ("parent", "artifact")
     PARENT_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,11 @@ class ArtifactServiceStub:
                 request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.CompleteUploadRequest.SerializeToString,
                 response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.Upload.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/bessemer.api.data.v1.ArtifactService/GetUpload',
+                request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.Upload.FromString,
+                _registered_method=True)
         self.CreateDownload = channel.unary_unary(
                 '/bessemer.api.data.v1.ArtifactService/CreateDownload',
                 request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.CreateDownloadRequest.SerializeToString,
@@ -70,6 +75,13 @@ class ArtifactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUpload(self, request, context):
+        """Gets an upload.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateDownload(self, request, context):
         """Returns where to GET an artifact.
         """
@@ -88,6 +100,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
             'CompleteUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.CompleteUpload,
                     request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.CompleteUploadRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.Upload.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.GetUploadRequest.FromString,
                     response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.Upload.SerializeToString,
             ),
             'CreateDownload': grpc.unary_unary_rpc_method_handler(
@@ -150,6 +167,33 @@ class ArtifactService:
             target,
             '/bessemer.api.data.v1.ArtifactService/CompleteUpload',
             bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.CompleteUploadRequest.SerializeToString,
+            bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.Upload.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.data.v1.ArtifactService/GetUpload',
+            bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.GetUploadRequest.SerializeToString,
             bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2.Upload.FromString,
             options,
             channel_credentials,

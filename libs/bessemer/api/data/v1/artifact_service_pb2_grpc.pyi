@@ -37,6 +37,8 @@ class ArtifactServiceStub:
     """Announces an upload and returns where to PUT it."""
     CompleteUpload: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.CompleteUploadRequest, _artifact_service_pb2.Upload]
     """Verifies size and digest of what was PUT and makes it usable."""
+    GetUpload: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.GetUploadRequest, _artifact_service_pb2.Upload]
+    """Gets an upload."""
     CreateDownload: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.CreateDownloadRequest, _artifact_service_pb2.CreateDownloadResponse]
     """Returns where to GET an artifact."""
 
@@ -49,6 +51,8 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """Announces an upload and returns where to PUT it."""
     CompleteUpload: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.CompleteUploadRequest, _artifact_service_pb2.Upload]  # type: ignore[assignment]
     """Verifies size and digest of what was PUT and makes it usable."""
+    GetUpload: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.GetUploadRequest, _artifact_service_pb2.Upload]  # type: ignore[assignment]
+    """Gets an upload."""
     CreateDownload: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.CreateDownloadRequest, _artifact_service_pb2.CreateDownloadResponse]  # type: ignore[assignment]
     """Returns where to GET an artifact."""
 
@@ -70,6 +74,14 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_service_pb2.Upload, _abc.Awaitable[_artifact_service_pb2.Upload]]:
         """Verifies size and digest of what was PUT and makes it usable."""
+
+    @_abc_1.abstractmethod
+    def GetUpload(
+        self,
+        request: _artifact_service_pb2.GetUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_service_pb2.Upload, _abc.Awaitable[_artifact_service_pb2.Upload]]:
+        """Gets an upload."""
 
     @_abc_1.abstractmethod
     def CreateDownload(

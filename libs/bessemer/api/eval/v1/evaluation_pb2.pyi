@@ -39,7 +39,7 @@ VERDICT_INCONCLUSIVE: Verdict
 VERDICT_MISSING: Verdict
 
 class EvaluationSuite(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "grader", "cases", "num_cases", "max_tokens", "dataset_version", "higher_is_better", "mde")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "grader", "cases", "num_cases", "max_tokens", "dataset_version", "higher_is_better", "mde", "sealed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class EvaluationSuite(_message.Message):
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
     MDE_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -70,7 +71,8 @@ class EvaluationSuite(_message.Message):
     dataset_version: str
     higher_is_better: bool
     mde: float
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ...) -> None: ...
+    sealed: bool
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ..., sealed: _Optional[bool] = ...) -> None: ...
 
 class EvaluationRun(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "suites", "status", "results", "inputs")
@@ -109,7 +111,7 @@ class EvaluationInputs(_message.Message):
     def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ...) -> None: ...
 
 class SuiteResult(_message.Message):
-    __slots__ = ("suite", "score", "interval", "num_cases", "num_unscored", "case_results", "seconds", "tokens", "suite_sha256")
+    __slots__ = ("suite", "score", "interval", "num_cases", "num_unscored", "case_results", "seconds", "tokens", "suite_sha256", "bits_per_byte")
     SUITE_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +121,7 @@ class SuiteResult(_message.Message):
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     SUITE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    BITS_PER_BYTE_FIELD_NUMBER: _ClassVar[int]
     suite: str
     score: float
     interval: Interval
@@ -128,7 +131,8 @@ class SuiteResult(_message.Message):
     seconds: float
     tokens: int
     suite_sha256: str
-    def __init__(self, suite: _Optional[str] = ..., score: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_cases: _Optional[int] = ..., num_unscored: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ..., tokens: _Optional[int] = ..., suite_sha256: _Optional[str] = ...) -> None: ...
+    bits_per_byte: float
+    def __init__(self, suite: _Optional[str] = ..., score: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_cases: _Optional[int] = ..., num_unscored: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ..., tokens: _Optional[int] = ..., suite_sha256: _Optional[str] = ..., bits_per_byte: _Optional[float] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("low", "high", "confidence")
@@ -147,7 +151,7 @@ class EvaluationResult(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ...) -> None: ...
 
 class SuiteComparison(_message.Message):
-    __slots__ = ("suite", "baseline", "candidate", "difference", "interval", "num_pairs", "p_value", "num_better", "num_worse", "flips", "higher_is_better")
+    __slots__ = ("suite", "baseline", "candidate", "difference", "interval", "num_pairs", "p_value", "num_better", "num_worse", "flips", "higher_is_better", "num_clusters")
     SUITE_FIELD_NUMBER: _ClassVar[int]
     BASELINE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +163,7 @@ class SuiteComparison(_message.Message):
     NUM_WORSE_FIELD_NUMBER: _ClassVar[int]
     FLIPS_FIELD_NUMBER: _ClassVar[int]
     HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    NUM_CLUSTERS_FIELD_NUMBER: _ClassVar[int]
     suite: str
     baseline: float
     candidate: float
@@ -170,7 +175,8 @@ class SuiteComparison(_message.Message):
     num_worse: int
     flips: _containers.RepeatedCompositeFieldContainer[CaseFlip]
     higher_is_better: bool
-    def __init__(self, suite: _Optional[str] = ..., baseline: _Optional[float] = ..., candidate: _Optional[float] = ..., difference: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_pairs: _Optional[int] = ..., p_value: _Optional[float] = ..., num_better: _Optional[int] = ..., num_worse: _Optional[int] = ..., flips: _Optional[_Iterable[_Union[CaseFlip, _Mapping]]] = ..., higher_is_better: _Optional[bool] = ...) -> None: ...
+    num_clusters: int
+    def __init__(self, suite: _Optional[str] = ..., baseline: _Optional[float] = ..., candidate: _Optional[float] = ..., difference: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_pairs: _Optional[int] = ..., p_value: _Optional[float] = ..., num_better: _Optional[int] = ..., num_worse: _Optional[int] = ..., flips: _Optional[_Iterable[_Union[CaseFlip, _Mapping]]] = ..., higher_is_better: _Optional[bool] = ..., num_clusters: _Optional[int] = ...) -> None: ...
 
 class CaseFlip(_message.Message):
     __slots__ = ("case_id", "prompt", "target", "baseline_output", "candidate_output", "baseline_score", "candidate_score")
