@@ -98,7 +98,7 @@ class ModelVersion(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., source: _Optional[_Union[ModelSource, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., parent: _Optional[str] = ..., training_job: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., license: _Optional[str] = ...) -> None: ...
 
 class ModelJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "export", "status", "model_version", "archive")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "export", "status", "model_version", "archive", "inputs")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +111,7 @@ class ModelJob(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     ARCHIVE_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -122,7 +123,18 @@ class ModelJob(_message.Message):
     status: _job_pb2.JobStatus
     model_version: str
     archive: _artifact_pb2.ArtifactRef
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., export: _Optional[_Union[ExportTask, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., **kwargs) -> None: ...
+    inputs: ModelJobInputs
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., export: _Optional[_Union[ExportTask, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., inputs: _Optional[_Union[ModelJobInputs, _Mapping]] = ..., **kwargs) -> None: ...
+
+class ModelJobInputs(_message.Message):
+    __slots__ = ("upload", "file_name", "model_manifest")
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    upload: _artifact_pb2.ArtifactRef
+    file_name: str
+    model_manifest: _artifact_pb2.ArtifactRef
+    def __init__(self, upload: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., file_name: _Optional[str] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class ImportTask(_message.Message):
     __slots__ = ("model", "catalogue", "upload", "license")
