@@ -84,7 +84,7 @@ def new_uid() -> str:
 
 def new_id(prefix: str) -> str:
     """Return a fresh id that starts with `prefix` and sorts by time of creation."""
-    return f"{prefix}-{uuid.UUID(new_uid()).hex[:12]}{secrets.token_hex(2)}"
+    return f"{prefix}-{uuid.UUID(new_uid()).hex[:12]}{secrets.token_hex(4)}"
 
 
 def event_id(uid: str, revision: int) -> str:

@@ -1,0 +1,1 @@
+"""The `bessemer` command: a thin user of the SDK."""

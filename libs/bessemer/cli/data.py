@@ -1,0 +1,208 @@
+"""`bessemer dataset`: bring documents in, look at what became of them."""
+
+from __future__ import annotations
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from bessemer.api.data.v1 import dataset_pb2
+from bessemer.cli.output import bytes_text, console, job_state, print_message, print_rows, short
+from bessemer.cli.progress import follow
+from bessemer.cli.settings import Output, Settings, settings_of
+from bessemer.kernel.errors import AlreadyExists, NotFound
+from bessemer.sdk import Client
+from bessemer.sdk.archive import list_files, pack_files
+from bessemer.sdk.recipe import parse_recipe
+
+__all__ = ["Kind", "app", "ensure_dataset", "ensure_project", "upload_folder"]
+
+app = typer.Typer(help="Bring documents in and look at what became of them.", no_args_is_help=True)
+
+
+class Kind(StrEnum):
+    """What the rows of a dataset shall be."""
+
+    TEXT = "text"
+    CHAT = "chat"
+    PREFERENCE = "preference"
+
+    def proto(self) -> dataset_pb2.DatasetKind:
+        """Return the value of the contract."""
+        return dataset_pb2.DatasetKind.Value(f"DATASET_KIND_{self.name}")
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    source: Annotated[Path | None, typer.Argument(help="Folder, file or archive of documents.")] = None,
+    dataset: Annotated[str, typer.Option(help="Id of the dataset that gets the version; made when missing.")] = "documents",
+    kind: Annotated[Kind, typer.Option(help="What the rows shall be.")] = Kind.TEXT,
+    model: Annotated[str, typer.Option(help="Model version whose tokenizer to use, for text.")] = "smollm2/v1",
+    from_version: Annotated[str | None, typer.Option("--from", help="Text version to derive rows from, such as documents/v1.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Curation recipe, TOML.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Recipe key=value; may be repeated.")] = None,
+) -> None:
+    """Curate documents into a sealed dataset version.
+
+    Example: bessemer dataset import ./handbook --dataset handbook
+    """
+    shared = settings_of(context)
+    if (source is None) == (from_version is None):
+        raise typer.BadParameter("give either a SOURCE, or --from with a text version")
+    with shared.client() as client:
+        ensure_project(client, shared)
+        ensure_dataset(client, shared, dataset, kind)
+        job = dataset_pb2.CurationJob(
+            dataset=shared.name("datasets", dataset), recipe=parse_recipe(dataset_pb2.CurationRecipe, recipe, settings or [])
+        )
+        job.recipe.kind = kind.proto()
+        if source is not None:
+            job.uploads.append(upload_folder(client, shared, source).name)
+        else:
+            job.source_version = shared.version_name("datasets", from_version or "")
+        if kind is Kind.TEXT:
+            version = client.train.get_model_version(name=shared.version_name("models", model))
+            job.tokenizer.CopyFrom(version.tokenizer)
+        created = client.data.create_curation_job(parent=shared.project, curation_job=job)
+        done = follow(client, shared, created, f"curating {dataset}")
+        _print_version(shared, client.data.get_dataset_version(name=done.dataset_version))
+
+
+@app.command("list")
+def list_(context: typer.Context, dataset: Annotated[str | None, typer.Argument(help="Dataset whose versions to list.")] = None) -> None:
+    """List datasets, or the versions of one.
+
+    Example: bessemer dataset list handbook
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        if dataset is None:
+            sets = list(client.pages(client.data.list_datasets, parent=settings.project))
+            rows = [(short(d.name), _kind_text(d.kind), d.create_time.ToJsonString()[:19]) for d in sets]
+            print_rows(settings, ("dataset", "kind", "created"), rows, sets)
+            return
+        parent = settings.name("datasets", dataset)
+        versions = list(client.pages(client.data.list_dataset_versions, parent=parent))
+        rows = [(short(v.name), _kind_text(v.kind), *_train_counts(v), v.manifest.sha256[:12]) for v in versions]
+        print_rows(settings, ("version", "kind", "documents", "rows", "tokens", "digest"), rows, versions)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(help="Version, such as handbook/v1.")],
+    rows: Annotated[int, typer.Option(help="Rows to preview.", min=0, max=100)] = 3,
+) -> None:
+    """Show a version: counts, reasons, and a few rows.
+
+    Example: bessemer dataset show handbook/v1 --rows 5
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        name = settings.version_name("datasets", version)
+        _print_version(settings, client.data.get_dataset_version(name=name))
+        if rows and settings.output is Output.TABLE:
+            for row in client.data.preview_dataset_version(name=name, rows=rows).rows:
+                console.rule(row.source, style="dim")
+                console.print(row.text[:600], markup=False)
+
+
+@app.command()
+def profile(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(help="Version, such as handbook/v1.")],
+    report: Annotated[Path | None, typer.Option(help="Also save the HTML report here.")] = None,
+) -> None:
+    """Show the distributions of a version.
+
+    Example: bessemer dataset profile handbook/v1 --report data.html
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        name = settings.version_name("datasets", version)
+        found = client.data.profile_dataset_version(name=name)
+        print_message(settings, found, {"version": short(found.name)})
+        if settings.output is Output.TABLE:
+            for histogram in found.histograms:
+                console.print(_histogram(histogram))
+            for key in sorted(found.categories, key=lambda key: (key.split("/")[0], -found.categories[key])):
+                console.print(f"  {key:40} {found.categories[key]}", markup=False)
+        if report is not None:
+            client.download(client.data.get_dataset_version(name=name).report, report)
+            console.print(f"report: {report}")
+
+
+@app.command("jobs")
+def jobs(context: typer.Context) -> None:
+    """List curation jobs.
+
+    Example: bessemer dataset jobs
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        found = list(client.pages(client.data.list_curation_jobs, parent=settings.project))
+        print_rows(settings, ("job", "state", "version"), [(short(j.name), job_state(j), short(j.dataset_version)) for j in found], found)
+
+
+def ensure_project(client: Client, settings: Settings) -> None:
+    """Create the project if it does not exist."""
+    try:
+        client.data.get_project(name=settings.project)
+    except NotFound:
+        try:
+            client.data.create_project(project_id=settings.project_id, project={"display_name": settings.project_id})
+        except AlreadyExists:
+            return
+
+
+def ensure_dataset(client: Client, settings: Settings, dataset: str, kind: Kind) -> None:
+    """Create the dataset if it does not exist."""
+    try:
+        client.data.get_dataset(name=settings.name("datasets", dataset))
+    except NotFound:
+        client.data.create_dataset(parent=settings.project, dataset_id=dataset, dataset={"kind": kind.proto()})
+
+
+def upload_folder(client: Client, settings: Settings, source: Path) -> Any:
+    """Upload a file as it is, or a folder as one archive; return the `Upload`."""
+    if source.is_file():
+        return client.upload(settings.project, source)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [(str(path.relative_to(source)), path) for path in list_files(source)]
+        return client.upload(settings.project, pack_files(files, Path(scratch) / "documents.tar"), media_type="application/x-tar")
+
+
+def _print_version(settings: Settings, version: Any) -> None:
+    print_message(settings, version, {"version": short(version.name), "kind": _kind_text(version.kind), "digest": version.manifest.sha256})
+    if settings.output is Output.JSON:
+        return
+    table = Table("split", "documents", "rows", "tokens", "text", box=None, header_style="bold")
+    for split in version.splits:
+        table.add_row(split.split, str(split.documents), str(split.rows), str(split.tokens), bytes_text(split.bytes))
+    console.print(table)
+    fates = Table("what became of the documents", "documents", "bytes", box=None, header_style="bold")
+    for reason in version.reasons:
+        fates.add_row(reason.reason, str(reason.documents), bytes_text(reason.bytes))
+    console.print(fates)
+
+
+def _histogram(histogram: Any) -> Table:
+    table = Table("from", "to", "documents", "", box=None, title=histogram.measure, title_justify="left", header_style="bold")
+    most = max(histogram.counts, default=1) or 1
+    for low, high, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False):
+        table.add_row(f"{low:.4g}", f"{high:.4g}", str(count), "█" * round(30 * count / most))
+    return table
+
+
+def _kind_text(kind: int) -> str:
+    return dataset_pb2.DatasetKind.Name(kind).removeprefix("DATASET_KIND_").lower()
+
+
+def _train_counts(version: Any) -> tuple[int, int, int]:
+    train = next((split for split in version.splits if split.split == "train"), dataset_pb2.SplitCounts())
+    return train.documents, train.rows, train.tokens
