@@ -22,15 +22,24 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bessemer/api/common/v1/artifact.proto\x12\x16\x62\x65ssemer.api.common.v1\"R\n\x0b\x41rtifactRef\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nmedia_type\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bessemer/api/common/v1/artifact.proto\x12\x16\x62\x65ssemer.api.common.v1\x1a$bessemer/api/common/v1/options.proto\"\x96\x01\n\x0b\x41rtifactRef\x12#\n\x03key\x18\x01 \x01(\tB\x16\x92\xb5\x18\x12*\rprojects/*/**@\x80\x08\x12\"\n\x06sha256\x18\x02 \x01(\tB\x12\x92\xb5\x18\x0e:\x0c[0-9a-f]{64}\x12!\n\nsize_bytes\x18\x03 \x01(\x03\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\nmedia_type\x18\x04 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.common.v1.artifact_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACTREF']._serialized_start=65
-  _globals['_ARTIFACTREF']._serialized_end=147
+  _globals['_ARTIFACTREF'].fields_by_name['key']._loaded_options = None
+  _globals['_ARTIFACTREF'].fields_by_name['key']._serialized_options = b'\222\265\030\022*\rprojects/*/**@\200\010'
+  _globals['_ARTIFACTREF'].fields_by_name['sha256']._loaded_options = None
+  _globals['_ARTIFACTREF'].fields_by_name['sha256']._serialized_options = b'\222\265\030\016:\014[0-9a-f]{64}'
+  _globals['_ARTIFACTREF'].fields_by_name['size_bytes']._loaded_options = None
+  _globals['_ARTIFACTREF'].fields_by_name['size_bytes']._serialized_options = b'\222\265\030\t\021\000\000\000\000\000\000\000\000'
+  _globals['_ARTIFACTREF'].fields_by_name['media_type']._loaded_options = None
+  _globals['_ARTIFACTREF'].fields_by_name['media_type']._serialized_options = b'\222\265\030\003@\200\001'
+  _globals['_ARTIFACTREF']._serialized_start=104
+  _globals['_ARTIFACTREF']._serialized_end=254
 # @@protoc_insertion_point(module_scope)

@@ -22,15 +22,18 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#bessemer/api/common/v1/metric.proto\x12\x16\x62\x65ssemer.api.common.v1\"7\n\x0bMetricPoint\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\r\n\x05value\x18\x03 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#bessemer/api/common/v1/metric.proto\x12\x16\x62\x65ssemer.api.common.v1\x1a$bessemer/api/common/v1/options.proto\"B\n\x0bMetricPoint\x12\x16\n\x03key\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01@\x80\x01\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\r\n\x05value\x18\x03 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.common.v1.metric_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_METRICPOINT']._serialized_start=63
-  _globals['_METRICPOINT']._serialized_end=118
+  _globals['_METRICPOINT'].fields_by_name['key']._loaded_options = None
+  _globals['_METRICPOINT'].fields_by_name['key']._serialized_options = b'\222\265\030\005\010\001@\200\001'
+  _globals['_METRICPOINT']._serialized_start=101
+  _globals['_METRICPOINT']._serialized_end=167
 # @@protoc_insertion_point(module_scope)

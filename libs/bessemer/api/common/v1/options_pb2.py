@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$bessemer/api/common/v1/options.proto\x12\x16\x62\x65ssemer.api.common.v1\x1a google/protobuf/descriptor.proto\"J\n\x04Rule\x12\x12\n\npermission\x18\x01 \x01(\t\x12.\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1e.bessemer.api.common.v1.Action*\x8d\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_READ\x10\x01\x12\x10\n\x0c\x41\x43TION_WRITE\x10\x02\x12\x10\n\x0c\x41\x43TION_INFER\x10\x03\x12\x12\n\x0e\x41\x43TION_OPERATE\x10\x04\x12\x0f\n\x0b\x41\x43TION_WORK\x10\x05\x12\x11\n\rACTION_PUBLIC\x10\x06:L\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1c.bessemer.api.common.v1.Ruleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$bessemer/api/common/v1/options.proto\x12\x16\x62\x65ssemer.api.common.v1\x1a google/protobuf/descriptor.proto\"J\n\x04Rule\x12\x12\n\npermission\x18\x01 \x01(\t\x12.\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1e.bessemer.api.common.v1.Action\"\xc2\x01\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05\x61\x62ove\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x0c\n\x04name\x18\x05 \x03(\t\x12\n\n\x02id\x18\x06 \x01(\x08\x12\x0f\n\x07pattern\x18\x07 \x01(\t\x12\x12\n\nmax_length\x18\x08 \x01(\x05\x12\x11\n\tmax_items\x18\t \x01(\x05\x42\x06\n\x04_minB\x06\n\x04_maxB\x08\n\x06_above*\x8d\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_READ\x10\x01\x12\x10\n\x0c\x41\x43TION_WRITE\x10\x02\x12\x10\n\x0c\x41\x43TION_INFER\x10\x03\x12\x12\n\x0e\x41\x43TION_OPERATE\x10\x04\x12\x0f\n\x0b\x41\x43TION_WORK\x10\x05\x12\x11\n\rACTION_PUBLIC\x10\x06:L\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1c.bessemer.api.common.v1.Rule:R\n\x05rules\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0b\x32\".bessemer.api.common.v1.FieldRulesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.common.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTION']._serialized_start=175
-  _globals['_ACTION']._serialized_end=316
+  _globals['_ACTION']._serialized_start=372
+  _globals['_ACTION']._serialized_end=513
   _globals['_RULE']._serialized_start=98
   _globals['_RULE']._serialized_end=172
+  _globals['_FIELDRULES']._serialized_start=175
+  _globals['_FIELDRULES']._serialized_end=369
 # @@protoc_insertion_point(module_scope)

@@ -25,13 +25,17 @@ _sym_db = _symbol_database.Default()
 from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/common/v1/system_service.proto\x12\x16\x62\x65ssemer.api.common.v1\x1a$bessemer/api/common/v1/options.proto\"\x16\n\x14GetSystemInfoRequest\"]\n\nSystemInfo\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0f\x63ontract_sha256\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\">\n\x11ReadEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"`\n\x12ReadEventsResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.bessemer.api.common.v1.EventRecord\x12\x15\n\rhead_sequence\x18\x02 \x01(\x03\"\x91\x01\n\x0b\x45ventRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0c\n\x04time\x18\x06 \x01(\t\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\x12\x13\n\x0btraceparent\x18\x08 \x01(\t2\x93\x02\n\rSystemService\x12}\n\rGetSystemInfo\x12,.bessemer.api.common.v1.GetSystemInfoRequest\x1a\".bessemer.api.common.v1.SystemInfo\"\x1a\x90\x02\x01\x8a\xb5\x18\x13\n\x0fsystem.info.get\x10\x06\x12\x82\x01\n\nReadEvents\x12).bessemer.api.common.v1.ReadEventsRequest\x1a*.bessemer.api.common.v1.ReadEventsResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12system.events.read\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/common/v1/system_service.proto\x12\x16\x62\x65ssemer.api.common.v1\x1a$bessemer/api/common/v1/options.proto\"\x16\n\x14GetSystemInfoRequest\"]\n\nSystemInfo\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0f\x63ontract_sha256\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\"e\n\x11ReadEventsRequest\x12%\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00@\x8f@\"`\n\x12ReadEventsResponse\x12\x33\n\x06\x65vents\x18\x01 \x03(\x0b\x32#.bessemer.api.common.v1.EventRecord\x12\x15\n\rhead_sequence\x18\x02 \x01(\x03\"\x91\x01\n\x0b\x45ventRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0c\n\x04time\x18\x06 \x01(\t\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\x12\x13\n\x0btraceparent\x18\x08 \x01(\t2\x93\x02\n\rSystemService\x12}\n\rGetSystemInfo\x12,.bessemer.api.common.v1.GetSystemInfoRequest\x1a\".bessemer.api.common.v1.SystemInfo\"\x1a\x90\x02\x01\x8a\xb5\x18\x13\n\x0fsystem.info.get\x10\x06\x12\x82\x01\n\nReadEvents\x12).bessemer.api.common.v1.ReadEventsRequest\x1a*.bessemer.api.common.v1.ReadEventsResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12system.events.read\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.common.v1.system_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_READEVENTSREQUEST'].fields_by_name['after_sequence']._loaded_options = None
+  _globals['_READEVENTSREQUEST'].fields_by_name['after_sequence']._serialized_options = b'\222\265\030\t\021\000\000\000\000\000\000\000\000'
+  _globals['_READEVENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_READEVENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000@\217@'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetSystemInfo']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['GetSystemInfo']._serialized_options = b'\220\002\001\212\265\030\023\n\017system.info.get\020\006'
   _globals['_SYSTEMSERVICE'].methods_by_name['ReadEvents']._loaded_options = None
@@ -41,11 +45,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMINFO']._serialized_start=133
   _globals['_SYSTEMINFO']._serialized_end=226
   _globals['_READEVENTSREQUEST']._serialized_start=228
-  _globals['_READEVENTSREQUEST']._serialized_end=290
-  _globals['_READEVENTSRESPONSE']._serialized_start=292
-  _globals['_READEVENTSRESPONSE']._serialized_end=388
-  _globals['_EVENTRECORD']._serialized_start=391
-  _globals['_EVENTRECORD']._serialized_end=536
-  _globals['_SYSTEMSERVICE']._serialized_start=539
-  _globals['_SYSTEMSERVICE']._serialized_end=814
+  _globals['_READEVENTSREQUEST']._serialized_end=329
+  _globals['_READEVENTSRESPONSE']._serialized_start=331
+  _globals['_READEVENTSRESPONSE']._serialized_end=427
+  _globals['_EVENTRECORD']._serialized_start=430
+  _globals['_EVENTRECORD']._serialized_end=575
+  _globals['_SYSTEMSERVICE']._serialized_start=578
+  _globals['_SYSTEMSERVICE']._serialized_end=853
 # @@protoc_insertion_point(module_scope)

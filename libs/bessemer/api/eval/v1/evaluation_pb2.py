@@ -24,42 +24,55 @@ _sym_db = _symbol_database.Default()
 
 from bessemer.api.common.v1 import artifact_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_artifact__pb2
 from bessemer.api.common.v1 import job_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_job__pb2
+from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bessemer/api/eval/v1/evaluation.proto\x12\x14\x62\x65ssemer.api.eval.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x03\n\x0f\x45valuationSuite\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x08 \x01(\t\x12\x30\n\x06grader\x18\t \x01(\x0e\x32 .bessemer.api.eval.v1.GraderKind\x12\x32\n\x05\x63\x61ses\x18\n \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x11\n\tnum_cases\x18\x0b \x01(\x03\x12\x12\n\nmax_tokens\x18\x0c \x01(\x05\x12\x17\n\x0f\x64\x61taset_version\x18\r \x01(\t\x12\x18\n\x10higher_is_better\x18\x0e \x01(\x08\x12\x0b\n\x03mde\x18\x0f \x01(\x01\x12\x0e\n\x06sealed\x18\x10 \x01(\x08\"\x83\x03\n\rEvaluationRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12\x0e\n\x06suites\x18\t \x03(\t\x12\x31\n\x06status\x18\n \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x32\n\x07results\x18\x0b \x03(\x0b\x32!.bessemer.api.eval.v1.SuiteResult\x12\x36\n\x06inputs\x18\x0c \x01(\x0b\x32&.bessemer.api.eval.v1.EvaluationInputs\"\x86\x01\n\x10\x45valuationInputs\x12;\n\x0emodel_manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x35\n\x06suites\x18\x02 \x03(\x0b\x32%.bessemer.api.eval.v1.EvaluationSuite\"\x8f\x02\n\x0bSuiteResult\x12\r\n\x05suite\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x30\n\x08interval\x18\x03 \x01(\x0b\x32\x1e.bessemer.api.eval.v1.Interval\x12\x11\n\tnum_cases\x18\x04 \x01(\x03\x12\x14\n\x0cnum_unscored\x18\x05 \x01(\x03\x12\x39\n\x0c\x63\x61se_results\x18\x06 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\x12\x0e\n\x06tokens\x18\x08 \x01(\x03\x12\x14\n\x0csuite_sha256\x18\t \x01(\t\x12\x15\n\rbits_per_byte\x18\n \x01(\x01\"9\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x12\n\nconfidence\x18\x03 \x01(\x01\"F\n\x10\x45valuationResult\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.bessemer.api.eval.v1.SuiteResult\"\xb5\x02\n\x0fSuiteComparison\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61seline\x18\x02 \x01(\x01\x12\x11\n\tcandidate\x18\x03 \x01(\x01\x12\x12\n\ndifference\x18\x04 \x01(\x01\x12\x30\n\x08interval\x18\x05 \x01(\x0b\x32\x1e.bessemer.api.eval.v1.Interval\x12\x11\n\tnum_pairs\x18\x06 \x01(\x03\x12\x0f\n\x07p_value\x18\x07 \x01(\x01\x12\x12\n\nnum_better\x18\x08 \x01(\x03\x12\x11\n\tnum_worse\x18\t \x01(\x03\x12-\n\x05\x66lips\x18\n \x03(\x0b\x32\x1e.bessemer.api.eval.v1.CaseFlip\x12\x18\n\x10higher_is_better\x18\x0b \x01(\x08\x12\x14\n\x0cnum_clusters\x18\x0c \x01(\x03\"\x9f\x01\n\x08\x43\x61seFlip\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x17\n\x0f\x62\x61seline_output\x18\x04 \x01(\t\x12\x18\n\x10\x63\x61ndidate_output\x18\x05 \x01(\t\x12\x16\n\x0e\x62\x61seline_score\x18\x06 \x01(\x01\x12\x17\n\x0f\x63\x61ndidate_score\x18\x07 \x01(\x01\"p\n\nComparison\x12\x14\n\x0c\x62\x61seline_run\x18\x01 \x01(\t\x12\x15\n\rcandidate_run\x18\x02 \x01(\t\x12\x35\n\x06suites\x18\x03 \x03(\x0b\x32%.bessemer.api.eval.v1.SuiteComparison\"C\n\x08GateRule\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x16\n\x0emin_difference\x18\x02 \x01(\x01\x12\x10\n\x08\x62locking\x18\x03 \x01(\x08\"\xd5\x01\n\x0bRuleVerdict\x12,\n\x04rule\x18\x01 \x01(\x0b\x32\x1e.bessemer.api.eval.v1.GateRule\x12.\n\x07verdict\x18\x02 \x01(\x0e\x32\x1d.bessemer.api.eval.v1.Verdict\x12\x39\n\ncomparison\x18\x03 \x01(\x0b\x32%.bessemer.api.eval.v1.SuiteComparison\x12\x18\n\x10num_cases_needed\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xplanation\x18\x05 \x01(\t\"\xf8\x02\n\x0cGateDecision\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12\x14\n\x0c\x62\x61seline_run\x18\t \x01(\t\x12\x15\n\rcandidate_run\x18\n \x01(\t\x12\x30\n\x05rules\x18\x0b \x03(\x0b\x32!.bessemer.api.eval.v1.RuleVerdict\x12.\n\x07verdict\x18\x0c \x01(\x0e\x32\x1d.bessemer.api.eval.v1.Verdict\x12\x14\n\x0cmodel_sha256\x18\r \x01(\t*\x8b\x01\n\nGraderKind\x12\x1b\n\x17GRADER_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16GRADER_KIND_PERPLEXITY\x10\x01\x12\x16\n\x12GRADER_KIND_CHOICE\x10\x02\x12\x15\n\x11GRADER_KIND_EXACT\x10\x03\x12\x15\n\x11GRADER_KIND_REGEX\x10\x04*u\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x03\x12\x13\n\x0fVERDICT_MISSING\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bessemer/api/eval/v1/evaluation.proto\x12\x14\x62\x65ssemer.api.eval.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x03\n\x0f\x45valuationSuite\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x08 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x02\x12\x30\n\x06grader\x18\t \x01(\x0e\x32 .bessemer.api.eval.v1.GraderKind\x12\x32\n\x05\x63\x61ses\x18\n \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x11\n\tnum_cases\x18\x0b \x01(\x03\x12*\n\nmax_tokens\x18\x0c \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\x00\x41\x12?\n\x0f\x64\x61taset_version\x18\r \x01(\tB&\x92\xb5\x18\"* projects/*/datasets/*/versions/*\x12\x18\n\x10higher_is_better\x18\x0e \x01(\x08\x12\x0b\n\x03mde\x18\x0f \x01(\x01\x12\x0e\n\x06sealed\x18\x10 \x01(\x08\"\xf5\x03\n\rEvaluationRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12^\n\rmodel_version\x18\x08 \x01(\tBG\x92\xb5\x18\x43\x08\x01*\x1eprojects/*/models/*/versions/**\x1fprojects/*/models/*/versions/@*\x12\x37\n\x06suites\x18\t \x03(\tB\'\x92\xb5\x18#\x08\x01*\x1dprojects/*/evaluationSuites/*Hd\x12\x31\n\x06status\x18\n \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x32\n\x07results\x18\x0b \x03(\x0b\x32!.bessemer.api.eval.v1.SuiteResult\x12\x36\n\x06inputs\x18\x0c \x01(\x0b\x32&.bessemer.api.eval.v1.EvaluationInputs\"\x86\x01\n\x10\x45valuationInputs\x12;\n\x0emodel_manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x35\n\x06suites\x18\x02 \x03(\x0b\x32%.bessemer.api.eval.v1.EvaluationSuite\"\x8f\x02\n\x0bSuiteResult\x12\r\n\x05suite\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x30\n\x08interval\x18\x03 \x01(\x0b\x32\x1e.bessemer.api.eval.v1.Interval\x12\x11\n\tnum_cases\x18\x04 \x01(\x03\x12\x14\n\x0cnum_unscored\x18\x05 \x01(\x03\x12\x39\n\x0c\x63\x61se_results\x18\x06 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\x12\x0e\n\x06tokens\x18\x08 \x01(\x03\x12\x14\n\x0csuite_sha256\x18\t \x01(\t\x12\x15\n\rbits_per_byte\x18\n \x01(\x01\"9\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\x12\n\nconfidence\x18\x03 \x01(\x01\"F\n\x10\x45valuationResult\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.bessemer.api.eval.v1.SuiteResult\"\xb5\x02\n\x0fSuiteComparison\x12\r\n\x05suite\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61seline\x18\x02 \x01(\x01\x12\x11\n\tcandidate\x18\x03 \x01(\x01\x12\x12\n\ndifference\x18\x04 \x01(\x01\x12\x30\n\x08interval\x18\x05 \x01(\x0b\x32\x1e.bessemer.api.eval.v1.Interval\x12\x11\n\tnum_pairs\x18\x06 \x01(\x03\x12\x0f\n\x07p_value\x18\x07 \x01(\x01\x12\x12\n\nnum_better\x18\x08 \x01(\x03\x12\x11\n\tnum_worse\x18\t \x01(\x03\x12-\n\x05\x66lips\x18\n \x03(\x0b\x32\x1e.bessemer.api.eval.v1.CaseFlip\x12\x18\n\x10higher_is_better\x18\x0b \x01(\x08\x12\x14\n\x0cnum_clusters\x18\x0c \x01(\x03\"\x9f\x01\n\x08\x43\x61seFlip\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x17\n\x0f\x62\x61seline_output\x18\x04 \x01(\t\x12\x18\n\x10\x63\x61ndidate_output\x18\x05 \x01(\t\x12\x16\n\x0e\x62\x61seline_score\x18\x06 \x01(\x01\x12\x17\n\x0f\x63\x61ndidate_score\x18\x07 \x01(\x01\"p\n\nComparison\x12\x14\n\x0c\x62\x61seline_run\x18\x01 \x01(\t\x12\x15\n\rcandidate_run\x18\x02 \x01(\t\x12\x35\n\x06suites\x18\x03 \x03(\x0b\x32%.bessemer.api.eval.v1.SuiteComparison\"j\n\x08GateRule\x12\x34\n\x05suite\x18\x01 \x01(\tB%\x92\xb5\x18!\x08\x01*\x1dprojects/*/evaluationSuites/*\x12\x16\n\x0emin_difference\x18\x02 \x01(\x01\x12\x10\n\x08\x62locking\x18\x03 \x01(\x08\"\xd5\x01\n\x0bRuleVerdict\x12,\n\x04rule\x18\x01 \x01(\x0b\x32\x1e.bessemer.api.eval.v1.GateRule\x12.\n\x07verdict\x18\x02 \x01(\x0e\x32\x1d.bessemer.api.eval.v1.Verdict\x12\x39\n\ncomparison\x18\x03 \x01(\x0b\x32%.bessemer.api.eval.v1.SuiteComparison\x12\x18\n\x10num_cases_needed\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xplanation\x18\x05 \x01(\t\"\xf8\x02\n\x0cGateDecision\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12\x14\n\x0c\x62\x61seline_run\x18\t \x01(\t\x12\x15\n\rcandidate_run\x18\n \x01(\t\x12\x30\n\x05rules\x18\x0b \x03(\x0b\x32!.bessemer.api.eval.v1.RuleVerdict\x12.\n\x07verdict\x18\x0c \x01(\x0e\x32\x1d.bessemer.api.eval.v1.Verdict\x12\x14\n\x0cmodel_sha256\x18\r \x01(\t*\x8b\x01\n\nGraderKind\x12\x1b\n\x17GRADER_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16GRADER_KIND_PERPLEXITY\x10\x01\x12\x16\n\x12GRADER_KIND_CHOICE\x10\x02\x12\x15\n\x11GRADER_KIND_EXACT\x10\x03\x12\x15\n\x11GRADER_KIND_REGEX\x10\x04*u\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x03\x12\x13\n\x0fVERDICT_MISSING\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.eval.v1.evaluation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRADERKIND']._serialized_start=2791
-  _globals['_GRADERKIND']._serialized_end=2930
-  _globals['_VERDICT']._serialized_start=2932
-  _globals['_VERDICT']._serialized_end=3049
-  _globals['_EVALUATIONSUITE']._serialized_start=170
-  _globals['_EVALUATIONSUITE']._serialized_end=604
-  _globals['_EVALUATIONRUN']._serialized_start=607
-  _globals['_EVALUATIONRUN']._serialized_end=994
-  _globals['_EVALUATIONINPUTS']._serialized_start=997
-  _globals['_EVALUATIONINPUTS']._serialized_end=1131
-  _globals['_SUITERESULT']._serialized_start=1134
-  _globals['_SUITERESULT']._serialized_end=1405
-  _globals['_INTERVAL']._serialized_start=1407
-  _globals['_INTERVAL']._serialized_end=1464
-  _globals['_EVALUATIONRESULT']._serialized_start=1466
-  _globals['_EVALUATIONRESULT']._serialized_end=1536
-  _globals['_SUITECOMPARISON']._serialized_start=1539
-  _globals['_SUITECOMPARISON']._serialized_end=1848
-  _globals['_CASEFLIP']._serialized_start=1851
-  _globals['_CASEFLIP']._serialized_end=2010
-  _globals['_COMPARISON']._serialized_start=2012
-  _globals['_COMPARISON']._serialized_end=2124
-  _globals['_GATERULE']._serialized_start=2126
-  _globals['_GATERULE']._serialized_end=2193
-  _globals['_RULEVERDICT']._serialized_start=2196
-  _globals['_RULEVERDICT']._serialized_end=2409
-  _globals['_GATEDECISION']._serialized_start=2412
-  _globals['_GATEDECISION']._serialized_end=2788
+  _globals['_EVALUATIONSUITE'].fields_by_name['display_name']._loaded_options = None
+  _globals['_EVALUATIONSUITE'].fields_by_name['display_name']._serialized_options = b'\222\265\030\003@\200\002'
+  _globals['_EVALUATIONSUITE'].fields_by_name['max_tokens']._loaded_options = None
+  _globals['_EVALUATIONSUITE'].fields_by_name['max_tokens']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000\000\000A'
+  _globals['_EVALUATIONSUITE'].fields_by_name['dataset_version']._loaded_options = None
+  _globals['_EVALUATIONSUITE'].fields_by_name['dataset_version']._serialized_options = b'\222\265\030\"* projects/*/datasets/*/versions/*'
+  _globals['_EVALUATIONRUN'].fields_by_name['model_version']._loaded_options = None
+  _globals['_EVALUATIONRUN'].fields_by_name['model_version']._serialized_options = b'\222\265\030C\010\001*\036projects/*/models/*/versions/**\037projects/*/models/*/versions/@*'
+  _globals['_EVALUATIONRUN'].fields_by_name['suites']._loaded_options = None
+  _globals['_EVALUATIONRUN'].fields_by_name['suites']._serialized_options = b'\222\265\030#\010\001*\035projects/*/evaluationSuites/*Hd'
+  _globals['_GATERULE'].fields_by_name['suite']._loaded_options = None
+  _globals['_GATERULE'].fields_by_name['suite']._serialized_options = b'\222\265\030!\010\001*\035projects/*/evaluationSuites/*'
+  _globals['_GRADERKIND']._serialized_start=3055
+  _globals['_GRADERKIND']._serialized_end=3194
+  _globals['_VERDICT']._serialized_start=3196
+  _globals['_VERDICT']._serialized_end=3313
+  _globals['_EVALUATIONSUITE']._serialized_start=208
+  _globals['_EVALUATIONSUITE']._serialized_end=715
+  _globals['_EVALUATIONRUN']._serialized_start=718
+  _globals['_EVALUATIONRUN']._serialized_end=1219
+  _globals['_EVALUATIONINPUTS']._serialized_start=1222
+  _globals['_EVALUATIONINPUTS']._serialized_end=1356
+  _globals['_SUITERESULT']._serialized_start=1359
+  _globals['_SUITERESULT']._serialized_end=1630
+  _globals['_INTERVAL']._serialized_start=1632
+  _globals['_INTERVAL']._serialized_end=1689
+  _globals['_EVALUATIONRESULT']._serialized_start=1691
+  _globals['_EVALUATIONRESULT']._serialized_end=1761
+  _globals['_SUITECOMPARISON']._serialized_start=1764
+  _globals['_SUITECOMPARISON']._serialized_end=2073
+  _globals['_CASEFLIP']._serialized_start=2076
+  _globals['_CASEFLIP']._serialized_end=2235
+  _globals['_COMPARISON']._serialized_start=2237
+  _globals['_COMPARISON']._serialized_end=2349
+  _globals['_GATERULE']._serialized_start=2351
+  _globals['_GATERULE']._serialized_end=2457
+  _globals['_RULEVERDICT']._serialized_start=2460
+  _globals['_RULEVERDICT']._serialized_end=2673
+  _globals['_GATEDECISION']._serialized_start=2676
+  _globals['_GATEDECISION']._serialized_end=3052
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 import datetime
 
 from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
+from bessemer.api.common.v1 import options_pb2 as _options_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper

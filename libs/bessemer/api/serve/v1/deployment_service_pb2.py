@@ -27,13 +27,55 @@ from bessemer.api.common.v1 import watch_pb2 as bessemer_dot_api_dot_common_dot_
 from bessemer.api.serve.v1 import deployment_pb2 as bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.bessemer/api/serve/v1/deployment_service.proto\x12\x15\x62\x65ssemer.api.serve.v1\x1a$bessemer/api/common/v1/options.proto\x1a\"bessemer/api/common/v1/watch.proto\x1a&bessemer/api/serve/v1/deployment.proto\"\x83\x01\n\x15\x43reateEndpointRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x13\n\x0b\x65ndpoint_id\x18\x02 \x01(\t\x12\x31\n\x08\x65ndpoint\x18\x03 \x01(\x0b\x32\x1f.bessemer.api.serve.v1.Endpoint\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\"\n\x12GetEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListEndpointsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x15ListEndpointsResponse\x12\x32\n\tendpoints\x18\x01 \x03(\x0b\x32\x1f.bessemer.api.serve.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9d\x01\n\x19\x44\x65ployModelVersionRequest\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x15\n\rdeployment_id\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x15\n\rgate_decision\x18\x04 \x01(\t\x12\x15\n\rwaiver_reason\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"?\n\x1bUndeployModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListDeploymentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"j\n\x17ListDeploymentsResponse\x12\x36\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32!.bessemer.api.serve.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x16WatchDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x99\x01\n\x17WatchDeploymentResponse\x12\x31\n\x05\x65vent\x18\x01 \x01(\x0e\x32\".bessemer.api.common.v1.WatchEvent\x12\x35\n\ndeployment\x18\x02 \x01(\x0b\x32!.bessemer.api.serve.v1.Deployment\x12\x14\n\x0cresume_token\x18\x03 \x01(\t2\xee\x08\n\x11\x44\x65ploymentService\x12\x7f\n\x0e\x43reateEndpoint\x12,.bessemer.api.serve.v1.CreateEndpointRequest\x1a\x1f.bessemer.api.serve.v1.Endpoint\"\x1e\x8a\xb5\x18\x1a\n\x16serve.endpoints.create\x10\x02\x12y\n\x0bGetEndpoint\x12).bessemer.api.serve.v1.GetEndpointRequest\x1a\x1f.bessemer.api.serve.v1.Endpoint\"\x1e\x90\x02\x01\x8a\xb5\x18\x17\n\x13serve.endpoints.get\x10\x01\x12\x8b\x01\n\rListEndpoints\x12+.bessemer.api.serve.v1.ListEndpointsRequest\x1a,.bessemer.api.serve.v1.ListEndpointsResponse\"\x1f\x90\x02\x01\x8a\xb5\x18\x18\n\x14serve.endpoints.list\x10\x01\x12\x8b\x01\n\x12\x44\x65ployModelVersion\x12\x30.bessemer.api.serve.v1.DeployModelVersionRequest\x1a!.bessemer.api.serve.v1.Deployment\" \x8a\xb5\x18\x1c\n\x18serve.deployments.create\x10\x04\x12\x8d\x01\n\x14UndeployModelVersion\x12\x32.bessemer.api.serve.v1.UndeployModelVersionRequest\x1a!.bessemer.api.serve.v1.Deployment\"\x1e\x8a\xb5\x18\x1a\n\x16serve.deployments.stop\x10\x04\x12\x81\x01\n\rGetDeployment\x12+.bessemer.api.serve.v1.GetDeploymentRequest\x1a!.bessemer.api.serve.v1.Deployment\" \x90\x02\x01\x8a\xb5\x18\x19\n\x15serve.deployments.get\x10\x01\x12\x93\x01\n\x0fListDeployments\x12-.bessemer.api.serve.v1.ListDeploymentsRequest\x1a..bessemer.api.serve.v1.ListDeploymentsResponse\"!\x90\x02\x01\x8a\xb5\x18\x1a\n\x16serve.deployments.list\x10\x01\x12\x96\x01\n\x0fWatchDeployment\x12-.bessemer.api.serve.v1.WatchDeploymentRequest\x1a..bessemer.api.serve.v1.WatchDeploymentResponse\"\"\x90\x02\x01\x8a\xb5\x18\x1b\n\x17serve.deployments.watch\x10\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.bessemer/api/serve/v1/deployment_service.proto\x12\x15\x62\x65ssemer.api.serve.v1\x1a$bessemer/api/common/v1/options.proto\x1a\"bessemer/api/common/v1/watch.proto\x1a&bessemer/api/serve/v1/deployment.proto\"\xbe\x01\n\x15\x43reateEndpointRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12\x1d\n\x0b\x65ndpoint_id\x18\x02 \x01(\tB\x08\x92\xb5\x18\x04\x08\x01\x30\x01\x12\x31\n\x08\x65ndpoint\x18\x03 \x01(\x0b\x32\x1f.bessemer.api.serve.v1.Endpoint\x12/\n\nrequest_id\x18\x04 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\"B\n\x12GetEndpointRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\"\x82\x01\n\x14ListEndpointsRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00@\x8f@\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03@\x80 \"d\n\x15ListEndpointsResponse\x12\x32\n\tendpoints\x18\x01 \x03(\x0b\x32\x1f.bessemer.api.serve.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd6\x02\n\x19\x44\x65ployModelVersionRequest\x12\x30\n\x08\x65ndpoint\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12\x1d\n\rdeployment_id\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x30\x01\x12^\n\rmodel_version\x18\x03 \x01(\tBG\x92\xb5\x18\x43\x08\x01*\x1eprojects/*/models/*/versions/**\x1fprojects/*/models/*/versions/@*\x12\x37\n\rgate_decision\x18\x04 \x01(\tB \x92\xb5\x18\x1c*\x1aprojects/*/gateDecisions/*\x12\x1e\n\rwaiver_reason\x18\x05 \x01(\tB\x07\x92\xb5\x18\x03@\x80 \x12/\n\nrequest_id\x18\x06 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\"\x8a\x01\n\x1bUndeployModelVersionRequest\x12:\n\x04name\x18\x01 \x01(\tB,\x92\xb5\x18(\x08\x01*$projects/*/endpoints/*/deployments/*\x12/\n\nrequest_id\x18\x02 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\"R\n\x14GetDeploymentRequest\x12:\n\x04name\x18\x01 \x01(\tB,\x92\xb5\x18(\x08\x01*$projects/*/endpoints/*/deployments/*\"\x90\x01\n\x16ListDeploymentsRequest\x12.\n\x06parent\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00@\x8f@\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03@\x80 \"j\n\x17ListDeploymentsResponse\x12\x36\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32!.bessemer.api.serve.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x16WatchDeploymentRequest\x12:\n\x04name\x18\x01 \x01(\tB,\x92\xb5\x18(\x08\x01*$projects/*/endpoints/*/deployments/*\x12\x1d\n\x0cresume_token\x18\x02 \x01(\tB\x07\x92\xb5\x18\x03@\x80 \"\x99\x01\n\x17WatchDeploymentResponse\x12\x31\n\x05\x65vent\x18\x01 \x01(\x0e\x32\".bessemer.api.common.v1.WatchEvent\x12\x35\n\ndeployment\x18\x02 \x01(\x0b\x32!.bessemer.api.serve.v1.Deployment\x12\x14\n\x0cresume_token\x18\x03 \x01(\t2\xee\x08\n\x11\x44\x65ploymentService\x12\x7f\n\x0e\x43reateEndpoint\x12,.bessemer.api.serve.v1.CreateEndpointRequest\x1a\x1f.bessemer.api.serve.v1.Endpoint\"\x1e\x8a\xb5\x18\x1a\n\x16serve.endpoints.create\x10\x02\x12y\n\x0bGetEndpoint\x12).bessemer.api.serve.v1.GetEndpointRequest\x1a\x1f.bessemer.api.serve.v1.Endpoint\"\x1e\x90\x02\x01\x8a\xb5\x18\x17\n\x13serve.endpoints.get\x10\x01\x12\x8b\x01\n\rListEndpoints\x12+.bessemer.api.serve.v1.ListEndpointsRequest\x1a,.bessemer.api.serve.v1.ListEndpointsResponse\"\x1f\x90\x02\x01\x8a\xb5\x18\x18\n\x14serve.endpoints.list\x10\x01\x12\x8b\x01\n\x12\x44\x65ployModelVersion\x12\x30.bessemer.api.serve.v1.DeployModelVersionRequest\x1a!.bessemer.api.serve.v1.Deployment\" \x8a\xb5\x18\x1c\n\x18serve.deployments.create\x10\x04\x12\x8d\x01\n\x14UndeployModelVersion\x12\x32.bessemer.api.serve.v1.UndeployModelVersionRequest\x1a!.bessemer.api.serve.v1.Deployment\"\x1e\x8a\xb5\x18\x1a\n\x16serve.deployments.stop\x10\x04\x12\x81\x01\n\rGetDeployment\x12+.bessemer.api.serve.v1.GetDeploymentRequest\x1a!.bessemer.api.serve.v1.Deployment\" \x90\x02\x01\x8a\xb5\x18\x19\n\x15serve.deployments.get\x10\x01\x12\x93\x01\n\x0fListDeployments\x12-.bessemer.api.serve.v1.ListDeploymentsRequest\x1a..bessemer.api.serve.v1.ListDeploymentsResponse\"!\x90\x02\x01\x8a\xb5\x18\x1a\n\x16serve.deployments.list\x10\x01\x12\x96\x01\n\x0fWatchDeployment\x12-.bessemer.api.serve.v1.WatchDeploymentRequest\x1a..bessemer.api.serve.v1.WatchDeploymentResponse\"\"\x90\x02\x01\x8a\xb5\x18\x1b\n\x17serve.deployments.watch\x10\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.serve.v1.deployment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['parent']._serialized_options = b'\222\265\030\016\010\001*\nprojects/*'
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['endpoint_id']._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['endpoint_id']._serialized_options = b'\222\265\030\004\010\0010\001'
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['request_id']._serialized_options = b'\222\265\030\027:\025[A-Za-z0-9._:-]{1,64}'
+  _globals['_GETENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\032\010\001*\026projects/*/endpoints/*'
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['parent']._serialized_options = b'\222\265\030\016\010\001*\nprojects/*'
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000@\217@'
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\003@\200 '
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['endpoint']._loaded_options = None
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['endpoint']._serialized_options = b'\222\265\030\032\010\001*\026projects/*/endpoints/*'
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['deployment_id']._loaded_options = None
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['deployment_id']._serialized_options = b'\222\265\030\0020\001'
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['model_version']._loaded_options = None
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['model_version']._serialized_options = b'\222\265\030C\010\001*\036projects/*/models/*/versions/**\037projects/*/models/*/versions/@*'
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['gate_decision']._loaded_options = None
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['gate_decision']._serialized_options = b'\222\265\030\034*\032projects/*/gateDecisions/*'
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['waiver_reason']._loaded_options = None
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['waiver_reason']._serialized_options = b'\222\265\030\003@\200 '
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DEPLOYMODELVERSIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\222\265\030\027:\025[A-Za-z0-9._:-]{1,64}'
+  _globals['_UNDEPLOYMODELVERSIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UNDEPLOYMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030(\010\001*$projects/*/endpoints/*/deployments/*'
+  _globals['_UNDEPLOYMODELVERSIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UNDEPLOYMODELVERSIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\222\265\030\027:\025[A-Za-z0-9._:-]{1,64}'
+  _globals['_GETDEPLOYMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETDEPLOYMENTREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030(\010\001*$projects/*/endpoints/*/deployments/*'
+  _globals['_LISTDEPLOYMENTSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTDEPLOYMENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\222\265\030\032\010\001*\026projects/*/endpoints/*'
+  _globals['_LISTDEPLOYMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTDEPLOYMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000@\217@'
+  _globals['_LISTDEPLOYMENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTDEPLOYMENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\003@\200 '
+  _globals['_WATCHDEPLOYMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_WATCHDEPLOYMENTREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030(\010\001*$projects/*/endpoints/*/deployments/*'
+  _globals['_WATCHDEPLOYMENTREQUEST'].fields_by_name['resume_token']._loaded_options = None
+  _globals['_WATCHDEPLOYMENTREQUEST'].fields_by_name['resume_token']._serialized_options = b'\222\265\030\003@\200 '
   _globals['_DEPLOYMENTSERVICE'].methods_by_name['CreateEndpoint']._loaded_options = None
   _globals['_DEPLOYMENTSERVICE'].methods_by_name['CreateEndpoint']._serialized_options = b'\212\265\030\032\n\026serve.endpoints.create\020\002'
   _globals['_DEPLOYMENTSERVICE'].methods_by_name['GetEndpoint']._loaded_options = None
@@ -51,27 +93,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEPLOYMENTSERVICE'].methods_by_name['WatchDeployment']._loaded_options = None
   _globals['_DEPLOYMENTSERVICE'].methods_by_name['WatchDeployment']._serialized_options = b'\220\002\001\212\265\030\033\n\027serve.deployments.watch\020\001'
   _globals['_CREATEENDPOINTREQUEST']._serialized_start=188
-  _globals['_CREATEENDPOINTREQUEST']._serialized_end=319
-  _globals['_GETENDPOINTREQUEST']._serialized_start=321
-  _globals['_GETENDPOINTREQUEST']._serialized_end=355
-  _globals['_LISTENDPOINTSREQUEST']._serialized_start=357
-  _globals['_LISTENDPOINTSREQUEST']._serialized_end=434
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=436
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=536
-  _globals['_DEPLOYMODELVERSIONREQUEST']._serialized_start=539
-  _globals['_DEPLOYMODELVERSIONREQUEST']._serialized_end=696
-  _globals['_UNDEPLOYMODELVERSIONREQUEST']._serialized_start=698
-  _globals['_UNDEPLOYMODELVERSIONREQUEST']._serialized_end=761
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=763
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=799
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=801
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=880
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=882
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=988
-  _globals['_WATCHDEPLOYMENTREQUEST']._serialized_start=990
-  _globals['_WATCHDEPLOYMENTREQUEST']._serialized_end=1050
-  _globals['_WATCHDEPLOYMENTRESPONSE']._serialized_start=1053
-  _globals['_WATCHDEPLOYMENTRESPONSE']._serialized_end=1206
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1209
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=2343
+  _globals['_CREATEENDPOINTREQUEST']._serialized_end=378
+  _globals['_GETENDPOINTREQUEST']._serialized_start=380
+  _globals['_GETENDPOINTREQUEST']._serialized_end=446
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=449
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=579
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=581
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=681
+  _globals['_DEPLOYMODELVERSIONREQUEST']._serialized_start=684
+  _globals['_DEPLOYMODELVERSIONREQUEST']._serialized_end=1026
+  _globals['_UNDEPLOYMODELVERSIONREQUEST']._serialized_start=1029
+  _globals['_UNDEPLOYMODELVERSIONREQUEST']._serialized_end=1167
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=1169
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=1251
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=1254
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=1398
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=1400
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1506
+  _globals['_WATCHDEPLOYMENTREQUEST']._serialized_start=1508
+  _globals['_WATCHDEPLOYMENTREQUEST']._serialized_end=1623
+  _globals['_WATCHDEPLOYMENTRESPONSE']._serialized_start=1626
+  _globals['_WATCHDEPLOYMENTRESPONSE']._serialized_end=1779
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=1782
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=2916
 # @@protoc_insertion_point(module_scope)

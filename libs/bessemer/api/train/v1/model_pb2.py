@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from bessemer.api.common.v1 import artifact_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_artifact__pb2
 from bessemer.api.common.v1 import job_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_job__pb2
+from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!bessemer/api/train/v1/model.proto\x12\x15\x62\x65ssemer.api.train.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x38\n\x06labels\x18\x08 \x03(\x0b\x32(.bessemer.api.train.v1.Model.LabelsEntry\x12\x14\n\x0c\x64isplay_name\x18\t \x01(\t\x12:\n\x07\x61liases\x18\n \x03(\x0b\x32).bessemer.api.train.v1.Model.AliasesEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf2\x03\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x32\n\x06source\x18\x08 \x01(\x0e\x32\".bessemer.api.train.v1.ModelSource\x12\x35\n\x08manifest\x18\t \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\n \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x14\n\x0c\x61rchitecture\x18\x0b \x01(\t\x12\x12\n\nparameters\x18\x0c \x01(\x03\x12\x16\n\x0e\x63ontext_length\x18\r \x01(\x05\x12\x0e\n\x06parent\x18\x0e \x01(\t\x12\x14\n\x0ctraining_job\x18\x0f \x01(\t\x12\x18\n\x10\x64\x61taset_versions\x18\x10 \x03(\t\x12\x0f\n\x07license\x18\x11 \x01(\t\"\xe1\x03\n\x08ModelJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x33\n\x06import\x18\x08 \x01(\x0b\x32!.bessemer.api.train.v1.ImportTaskH\x00\x12\x33\n\x06\x65xport\x18\t \x01(\x0b\x32!.bessemer.api.train.v1.ExportTaskH\x00\x12\x31\n\x06status\x18\n \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x15\n\rmodel_version\x18\x0b \x01(\t\x12\x34\n\x07\x61rchive\x18\x0c \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x35\n\x06inputs\x18\r \x01(\x0b\x32%.bessemer.api.train.v1.ModelJobInputsB\x06\n\x04task\"\x95\x01\n\x0eModelJobInputs\x12\x33\n\x06upload\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12;\n\x0emodel_manifest\x18\x03 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"]\n\nImportTask\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\tcatalogue\x18\x02 \x01(\tH\x00\x12\x10\n\x06upload\x18\x03 \x01(\tH\x00\x12\x0f\n\x07license\x18\x04 \x01(\tB\x08\n\x06source\"3\n\nExportTask\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\"\xf7\x01\n\x0eModelJobResult\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05\x12\x34\n\x07\x61rchive\x18\x06 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef*`\n\x0bModelSource\x12\x1c\n\x18MODEL_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_SOURCE_IMPORTED\x10\x01\x12\x18\n\x14MODEL_SOURCE_TRAINED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!bessemer/api/train/v1/model.proto\x12\x15\x62\x65ssemer.api.train.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x38\n\x06labels\x18\x08 \x03(\x0b\x32(.bessemer.api.train.v1.Model.LabelsEntry\x12\x14\n\x0c\x64isplay_name\x18\t \x01(\t\x12:\n\x07\x61liases\x18\n \x03(\x0b\x32).bessemer.api.train.v1.Model.AliasesEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf2\x03\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x32\n\x06source\x18\x08 \x01(\x0e\x32\".bessemer.api.train.v1.ModelSource\x12\x35\n\x08manifest\x18\t \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\n \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x14\n\x0c\x61rchitecture\x18\x0b \x01(\t\x12\x12\n\nparameters\x18\x0c \x01(\x03\x12\x16\n\x0e\x63ontext_length\x18\r \x01(\x05\x12\x0e\n\x06parent\x18\x0e \x01(\t\x12\x14\n\x0ctraining_job\x18\x0f \x01(\t\x12\x18\n\x10\x64\x61taset_versions\x18\x10 \x03(\t\x12\x0f\n\x07license\x18\x11 \x01(\t\"\xe1\x03\n\x08ModelJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x33\n\x06import\x18\x08 \x01(\x0b\x32!.bessemer.api.train.v1.ImportTaskH\x00\x12\x33\n\x06\x65xport\x18\t \x01(\x0b\x32!.bessemer.api.train.v1.ExportTaskH\x00\x12\x31\n\x06status\x18\n \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x15\n\rmodel_version\x18\x0b \x01(\t\x12\x34\n\x07\x61rchive\x18\x0c \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x35\n\x06inputs\x18\r \x01(\x0b\x32%.bessemer.api.train.v1.ModelJobInputsB\x06\n\x04task\"\x95\x01\n\x0eModelJobInputs\x12\x33\n\x06upload\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12;\n\x0emodel_manifest\x18\x03 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\xc5\x01\n\nImportTask\x12*\n\x05model\x18\x01 \x01(\tB\x1b\x92\xb5\x18\x17\x08\x01*\x13projects/*/models/*\x12\x37\n\tcatalogue\x18\x02 \x01(\tB\"\x92\xb5\x18\x1e\x08\x01:\x1a[a-z0-9][a-z0-9._-]{0,127}H\x00\x12.\n\x06upload\x18\x03 \x01(\tB\x1c\x92\xb5\x18\x18\x08\x01*\x14projects/*/uploads/*H\x00\x12\x18\n\x07license\x18\x04 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x01\x42\x08\n\x06source\"\x8f\x01\n\nExportTask\x12^\n\rmodel_version\x18\x01 \x01(\tBG\x92\xb5\x18\x43\x08\x01*\x1eprojects/*/models/*/versions/**\x1fprojects/*/models/*/versions/@*\x12!\n\x06\x66ormat\x18\x02 \x01(\tB\x11\x92\xb5\x18\r:\x0bsafetensors\"\xf7\x01\n\x0eModelJobResult\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05\x12\x34\n\x07\x61rchive\x18\x06 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef*`\n\x0bModelSource\x12\x1c\n\x18MODEL_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_SOURCE_IMPORTED\x10\x01\x12\x18\n\x14MODEL_SOURCE_TRAINED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,24 +39,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL_ALIASESENTRY']._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSOURCE']._serialized_start=2120
-  _globals['_MODELSOURCE']._serialized_end=2216
-  _globals['_MODEL']._serialized_start=167
-  _globals['_MODEL']._serialized_end=583
-  _globals['_MODEL_LABELSENTRY']._serialized_start=490
-  _globals['_MODEL_LABELSENTRY']._serialized_end=535
-  _globals['_MODEL_ALIASESENTRY']._serialized_start=537
-  _globals['_MODEL_ALIASESENTRY']._serialized_end=583
-  _globals['_MODELVERSION']._serialized_start=586
-  _globals['_MODELVERSION']._serialized_end=1084
-  _globals['_MODELJOB']._serialized_start=1087
-  _globals['_MODELJOB']._serialized_end=1568
-  _globals['_MODELJOBINPUTS']._serialized_start=1571
-  _globals['_MODELJOBINPUTS']._serialized_end=1720
-  _globals['_IMPORTTASK']._serialized_start=1722
-  _globals['_IMPORTTASK']._serialized_end=1815
-  _globals['_EXPORTTASK']._serialized_start=1817
-  _globals['_EXPORTTASK']._serialized_end=1868
-  _globals['_MODELJOBRESULT']._serialized_start=1871
-  _globals['_MODELJOBRESULT']._serialized_end=2118
+  _globals['_IMPORTTASK'].fields_by_name['model']._loaded_options = None
+  _globals['_IMPORTTASK'].fields_by_name['model']._serialized_options = b'\222\265\030\027\010\001*\023projects/*/models/*'
+  _globals['_IMPORTTASK'].fields_by_name['catalogue']._loaded_options = None
+  _globals['_IMPORTTASK'].fields_by_name['catalogue']._serialized_options = b'\222\265\030\036\010\001:\032[a-z0-9][a-z0-9._-]{0,127}'
+  _globals['_IMPORTTASK'].fields_by_name['upload']._loaded_options = None
+  _globals['_IMPORTTASK'].fields_by_name['upload']._serialized_options = b'\222\265\030\030\010\001*\024projects/*/uploads/*'
+  _globals['_IMPORTTASK'].fields_by_name['license']._loaded_options = None
+  _globals['_IMPORTTASK'].fields_by_name['license']._serialized_options = b'\222\265\030\003@\200\001'
+  _globals['_EXPORTTASK'].fields_by_name['model_version']._loaded_options = None
+  _globals['_EXPORTTASK'].fields_by_name['model_version']._serialized_options = b'\222\265\030C\010\001*\036projects/*/models/*/versions/**\037projects/*/models/*/versions/@*'
+  _globals['_EXPORTTASK'].fields_by_name['format']._loaded_options = None
+  _globals['_EXPORTTASK'].fields_by_name['format']._serialized_options = b'\222\265\030\r:\013safetensors'
+  _globals['_MODELSOURCE']._serialized_start=2356
+  _globals['_MODELSOURCE']._serialized_end=2452
+  _globals['_MODEL']._serialized_start=205
+  _globals['_MODEL']._serialized_end=621
+  _globals['_MODEL_LABELSENTRY']._serialized_start=528
+  _globals['_MODEL_LABELSENTRY']._serialized_end=573
+  _globals['_MODEL_ALIASESENTRY']._serialized_start=575
+  _globals['_MODEL_ALIASESENTRY']._serialized_end=621
+  _globals['_MODELVERSION']._serialized_start=624
+  _globals['_MODELVERSION']._serialized_end=1122
+  _globals['_MODELJOB']._serialized_start=1125
+  _globals['_MODELJOB']._serialized_end=1606
+  _globals['_MODELJOBINPUTS']._serialized_start=1609
+  _globals['_MODELJOBINPUTS']._serialized_end=1758
+  _globals['_IMPORTTASK']._serialized_start=1761
+  _globals['_IMPORTTASK']._serialized_end=1958
+  _globals['_EXPORTTASK']._serialized_start=1961
+  _globals['_EXPORTTASK']._serialized_end=2104
+  _globals['_MODELJOBRESULT']._serialized_start=2107
+  _globals['_MODELJOBRESULT']._serialized_end=2354
 # @@protoc_insertion_point(module_scope)

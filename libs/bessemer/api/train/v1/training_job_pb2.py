@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from bessemer.api.common.v1 import artifact_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_artifact__pb2
 from bessemer.api.common.v1 import job_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_job__pb2
+from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bessemer/api/train/v1/training_job.proto\x12\x15\x62\x65ssemer.api.train.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x04\n\x0bTrainingJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12>\n\x06labels\x18\x08 \x03(\x0b\x32..bessemer.api.train.v1.TrainingJob.LabelsEntry\x12\x1a\n\x12\x62\x61se_model_version\x18\t \x01(\t\x12\x18\n\x10\x64\x61taset_versions\x18\n \x03(\t\x12\x35\n\x06recipe\x18\x0b \x01(\x0b\x32%.bessemer.api.train.v1.TrainingRecipe\x12\r\n\x05model\x18\x0c \x01(\t\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x15\n\rmodel_version\x18\x0e \x01(\t\x12\x33\n\x05usage\x18\x0f \x01(\x0b\x32$.bessemer.api.train.v1.TrainingUsage\x12\x35\n\x06inputs\x18\x10 \x01(\x0b\x32%.bessemer.api.train.v1.TrainingInputs\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\rTrainingUsage\x12\r\n\x05steps\x18\x01 \x01(\x03\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\r\n\x05\x66lops\x18\x04 \x01(\x01\"\x8d\x01\n\x0eTrainingInputs\x12;\n\x0emodel_manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12>\n\x11\x64\x61taset_manifests\x18\x02 \x03(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\xf0\x05\n\x0eTrainingRecipe\x12/\n\x03\x63pt\x18\x01 \x01(\x0b\x32 .bessemer.api.train.v1.CptMethodH\x00\x12/\n\x03sft\x18\x02 \x01(\x0b\x32 .bessemer.api.train.v1.SftMethodH\x00\x12/\n\x03\x64po\x18\x03 \x01(\x0b\x32 .bessemer.api.train.v1.DpoMethodH\x00\x12/\n\x04lora\x18\x04 \x01(\x0b\x32!.bessemer.api.train.v1.LoraConfig\x12\x1a\n\rlearning_rate\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05steps\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0ftokens_per_step\x18\x07 \x01(\x05H\x03\x88\x01\x01\x12\x1c\n\x0fsequence_length\x18\x08 \x01(\x05H\x04\x88\x01\x01\x12\x1c\n\x0fwarmup_fraction\x18\t \x01(\x01H\x05\x88\x01\x01\x12\x1b\n\x0e\x64\x65\x63\x61y_fraction\x18\n \x01(\x01H\x06\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x0b \x01(\x01H\x07\x88\x01\x01\x12\x1f\n\x12gradient_clip_norm\x18\x0c \x01(\x01H\x08\x88\x01\x01\x12#\n\x16\x63heckpoint_every_steps\x18\r \x01(\x05H\t\x88\x01\x01\x12\x11\n\x04seed\x18\x0e \x01(\x03H\n\x88\x01\x01\x12\x14\n\x07threads\x18\x0f \x01(\x05H\x0b\x88\x01\x01\x12\x12\n\x05\x64type\x18\x10 \x01(\tH\x0c\x88\x01\x01\x42\x08\n\x06methodB\x10\n\x0e_learning_rateB\x08\n\x06_stepsB\x12\n\x10_tokens_per_stepB\x12\n\x10_sequence_lengthB\x12\n\x10_warmup_fractionB\x11\n\x0f_decay_fractionB\x0f\n\r_weight_decayB\x15\n\x13_gradient_clip_normB\x19\n\x17_checkpoint_every_stepsB\x07\n\x05_seedB\n\n\x08_threadsB\x08\n\x06_dtype\"\x0b\n\tCptMethod\"\x0b\n\tSftMethod\"O\n\tDpoMethod\x12\x11\n\x04\x62\x65ta\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nnll_weight\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x07\n\x05_betaB\r\n\x0b_nll_weight\"F\n\nLoraConfig\x12\x11\n\x04rank\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05\x61lpha\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x07\n\x05_rankB\x08\n\x06_alpha\"\x8c\x02\n\x0eTrainingResult\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05\x12\x33\n\x05usage\x18\x06 \x01(\x0b\x32$.bessemer.api.train.v1.TrainingUsage\x12\x14\n\x0cstate_sha256\x18\x07 \x01(\t\"{\n\rTrainingState\x12\x35\n\ncheckpoint\x18\x01 \x01(\x0b\x32!.bessemer.api.train.v1.Checkpoint\x12\x33\n\x05usage\x18\x02 \x01(\x0b\x32$.bessemer.api.train.v1.TrainingUsage\"_\n\nCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x35\n\x08manifest\x18\x03 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRefb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bessemer/api/train/v1/training_job.proto\x12\x15\x62\x65ssemer.api.train.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x06\n\x0bTrainingJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12I\n\x06labels\x18\x08 \x03(\x0b\x32..bessemer.api.train.v1.TrainingJob.LabelsEntryB\t\x92\xb5\x18\x05@\x80\x02H@\x12\x63\n\x12\x62\x61se_model_version\x18\t \x01(\tBG\x92\xb5\x18\x43\x08\x01*\x1eprojects/*/models/*/versions/**\x1fprojects/*/models/*/versions/@*\x12\x44\n\x10\x64\x61taset_versions\x18\n \x03(\tB*\x92\xb5\x18&\x08\x01* projects/*/datasets/*/versions/*Hd\x12=\n\x06recipe\x18\x0b \x01(\x0b\x32%.bessemer.api.train.v1.TrainingRecipeB\x06\x92\xb5\x18\x02\x08\x01\x12*\n\x05model\x18\x0c \x01(\tB\x1b\x92\xb5\x18\x17\x08\x01*\x13projects/*/models/*\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x15\n\rmodel_version\x18\x0e \x01(\t\x12\x33\n\x05usage\x18\x0f \x01(\x0b\x32$.bessemer.api.train.v1.TrainingUsage\x12\x35\n\x06inputs\x18\x10 \x01(\x0b\x32%.bessemer.api.train.v1.TrainingInputs\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"N\n\rTrainingUsage\x12\r\n\x05steps\x18\x01 \x01(\x03\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\r\n\x05\x66lops\x18\x04 \x01(\x01\"\x8d\x01\n\x0eTrainingInputs\x12;\n\x0emodel_manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12>\n\x11\x64\x61taset_manifests\x18\x02 \x03(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\xf3\x07\n\x0eTrainingRecipe\x12/\n\x03\x63pt\x18\x01 \x01(\x0b\x32 .bessemer.api.train.v1.CptMethodH\x00\x12/\n\x03sft\x18\x02 \x01(\x0b\x32 .bessemer.api.train.v1.SftMethodH\x00\x12/\n\x03\x64po\x18\x03 \x01(\x0b\x32 .bessemer.api.train.v1.DpoMethodH\x00\x12/\n\x04lora\x18\x04 \x01(\x0b\x32!.bessemer.api.train.v1.LoraConfig\x12\x32\n\rlearning_rate\x18\x05 \x01(\x01\x42\x16\x92\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x01\x88\x01\x01\x12*\n\x05steps\x18\x06 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\xf0?\x19\x00\x00\x00\x00\xd0\x12\x63\x41H\x02\x88\x01\x01\x12\x34\n\x0ftokens_per_step\x18\x07 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\xf0?\x19\x00\x00\x00\x00\x00\x00pAH\x03\x88\x01\x01\x12\x34\n\x0fsequence_length\x18\x08 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x30@\x19\x00\x00\x00\x00\x00\x00\x00\x41H\x04\x88\x01\x01\x12\x34\n\x0fwarmup_fraction\x18\t \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\xe0?H\x05\x88\x01\x01\x12\x33\n\x0e\x64\x65\x63\x61y_fraction\x18\n \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\xf0?H\x06\x88\x01\x01\x12\x31\n\x0cweight_decay\x18\x0b \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\xf0?H\x07\x88\x01\x01\x12.\n\x12gradient_clip_norm\x18\x0c \x01(\x01\x42\r\x92\xb5\x18\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x08\x88\x01\x01\x12\x32\n\x16\x63heckpoint_every_steps\x18\r \x01(\x05\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\xf0?H\t\x88\x01\x01\x12 \n\x04seed\x18\x0e \x01(\x03\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00H\n\x88\x01\x01\x12,\n\x07threads\x18\x0f \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\xf0?\x19\x00\x00\x00\x00\x00\x00\x90@H\x0b\x88\x01\x01\x12(\n\x05\x64type\x18\x10 \x01(\tB\x14\x92\xb5\x18\x10:\x0e\x61uto|fp32|bf16H\x0c\x88\x01\x01\x42\x08\n\x06methodB\x10\n\x0e_learning_rateB\x08\n\x06_stepsB\x12\n\x10_tokens_per_stepB\x12\n\x10_sequence_lengthB\x12\n\x10_warmup_fractionB\x11\n\x0f_decay_fractionB\x0f\n\r_weight_decayB\x15\n\x13_gradient_clip_normB\x19\n\x17_checkpoint_every_stepsB\x07\n\x05_seedB\n\n\x08_threadsB\x08\n\x06_dtype\"\x0b\n\tCptMethod\"\x0b\n\tSftMethod\"m\n\tDpoMethod\x12 \n\x04\x62\x65ta\x18\x01 \x01(\x01\x42\r\x92\xb5\x18\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12&\n\nnll_weight\x18\x02 \x01(\x01\x42\r\x92\xb5\x18\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x01\x88\x01\x01\x42\x07\n\x05_betaB\r\n\x0b_nll_weight\"m\n\nLoraConfig\x12)\n\x04rank\x18\x01 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\xf0?\x19\x00\x00\x00\x00\x00\x00\x80@H\x00\x88\x01\x01\x12!\n\x05\x61lpha\x18\x02 \x01(\x01\x42\r\x92\xb5\x18\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x01\x88\x01\x01\x42\x07\n\x05_rankB\x08\n\x06_alpha\"\x8c\x02\n\x0eTrainingResult\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05\x12\x33\n\x05usage\x18\x06 \x01(\x0b\x32$.bessemer.api.train.v1.TrainingUsage\x12\x14\n\x0cstate_sha256\x18\x07 \x01(\t\"{\n\rTrainingState\x12\x35\n\ncheckpoint\x18\x01 \x01(\x0b\x32!.bessemer.api.train.v1.Checkpoint\x12\x33\n\x05usage\x18\x02 \x01(\x0b\x32$.bessemer.api.train.v1.TrainingUsage\"_\n\nCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x35\n\x08manifest\x18\x03 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRefb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,28 +37,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRAININGJOB_LABELSENTRY']._loaded_options = None
   _globals['_TRAININGJOB_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_TRAININGJOB']._serialized_start=174
-  _globals['_TRAININGJOB']._serialized_end=778
-  _globals['_TRAININGJOB_LABELSENTRY']._serialized_start=733
-  _globals['_TRAININGJOB_LABELSENTRY']._serialized_end=778
-  _globals['_TRAININGUSAGE']._serialized_start=780
-  _globals['_TRAININGUSAGE']._serialized_end=858
-  _globals['_TRAININGINPUTS']._serialized_start=861
-  _globals['_TRAININGINPUTS']._serialized_end=1002
-  _globals['_TRAININGRECIPE']._serialized_start=1005
-  _globals['_TRAININGRECIPE']._serialized_end=1757
-  _globals['_CPTMETHOD']._serialized_start=1759
-  _globals['_CPTMETHOD']._serialized_end=1770
-  _globals['_SFTMETHOD']._serialized_start=1772
-  _globals['_SFTMETHOD']._serialized_end=1783
-  _globals['_DPOMETHOD']._serialized_start=1785
-  _globals['_DPOMETHOD']._serialized_end=1864
-  _globals['_LORACONFIG']._serialized_start=1866
-  _globals['_LORACONFIG']._serialized_end=1936
-  _globals['_TRAININGRESULT']._serialized_start=1939
-  _globals['_TRAININGRESULT']._serialized_end=2207
-  _globals['_TRAININGSTATE']._serialized_start=2209
-  _globals['_TRAININGSTATE']._serialized_end=2332
-  _globals['_CHECKPOINT']._serialized_start=2334
-  _globals['_CHECKPOINT']._serialized_end=2429
+  _globals['_TRAININGJOB'].fields_by_name['labels']._loaded_options = None
+  _globals['_TRAININGJOB'].fields_by_name['labels']._serialized_options = b'\222\265\030\005@\200\002H@'
+  _globals['_TRAININGJOB'].fields_by_name['base_model_version']._loaded_options = None
+  _globals['_TRAININGJOB'].fields_by_name['base_model_version']._serialized_options = b'\222\265\030C\010\001*\036projects/*/models/*/versions/**\037projects/*/models/*/versions/@*'
+  _globals['_TRAININGJOB'].fields_by_name['dataset_versions']._loaded_options = None
+  _globals['_TRAININGJOB'].fields_by_name['dataset_versions']._serialized_options = b'\222\265\030&\010\001* projects/*/datasets/*/versions/*Hd'
+  _globals['_TRAININGJOB'].fields_by_name['recipe']._loaded_options = None
+  _globals['_TRAININGJOB'].fields_by_name['recipe']._serialized_options = b'\222\265\030\002\010\001'
+  _globals['_TRAININGJOB'].fields_by_name['model']._loaded_options = None
+  _globals['_TRAININGJOB'].fields_by_name['model']._serialized_options = b'\222\265\030\027\010\001*\023projects/*/models/*'
+  _globals['_TRAININGRECIPE'].fields_by_name['learning_rate']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['learning_rate']._serialized_options = b'\222\265\030\022\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000\000\000'
+  _globals['_TRAININGRECIPE'].fields_by_name['steps']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['steps']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\360?\031\000\000\000\000\320\022cA'
+  _globals['_TRAININGRECIPE'].fields_by_name['tokens_per_step']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['tokens_per_step']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\360?\031\000\000\000\000\000\000pA'
+  _globals['_TRAININGRECIPE'].fields_by_name['sequence_length']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['sequence_length']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\0000@\031\000\000\000\000\000\000\000A'
+  _globals['_TRAININGRECIPE'].fields_by_name['warmup_fraction']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['warmup_fraction']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000\000\340?'
+  _globals['_TRAININGRECIPE'].fields_by_name['decay_fraction']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['decay_fraction']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000\000\360?'
+  _globals['_TRAININGRECIPE'].fields_by_name['weight_decay']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['weight_decay']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000\000\360?'
+  _globals['_TRAININGRECIPE'].fields_by_name['gradient_clip_norm']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['gradient_clip_norm']._serialized_options = b'\222\265\030\t!\000\000\000\000\000\000\000\000'
+  _globals['_TRAININGRECIPE'].fields_by_name['checkpoint_every_steps']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['checkpoint_every_steps']._serialized_options = b'\222\265\030\t\021\000\000\000\000\000\000\360?'
+  _globals['_TRAININGRECIPE'].fields_by_name['seed']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['seed']._serialized_options = b'\222\265\030\t\021\000\000\000\000\000\000\000\000'
+  _globals['_TRAININGRECIPE'].fields_by_name['threads']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['threads']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\360?\031\000\000\000\000\000\000\220@'
+  _globals['_TRAININGRECIPE'].fields_by_name['dtype']._loaded_options = None
+  _globals['_TRAININGRECIPE'].fields_by_name['dtype']._serialized_options = b'\222\265\030\020:\016auto|fp32|bf16'
+  _globals['_DPOMETHOD'].fields_by_name['beta']._loaded_options = None
+  _globals['_DPOMETHOD'].fields_by_name['beta']._serialized_options = b'\222\265\030\t!\000\000\000\000\000\000\000\000'
+  _globals['_DPOMETHOD'].fields_by_name['nll_weight']._loaded_options = None
+  _globals['_DPOMETHOD'].fields_by_name['nll_weight']._serialized_options = b'\222\265\030\t!\000\000\000\000\000\000\000\000'
+  _globals['_LORACONFIG'].fields_by_name['rank']._loaded_options = None
+  _globals['_LORACONFIG'].fields_by_name['rank']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\360?\031\000\000\000\000\000\000\200@'
+  _globals['_LORACONFIG'].fields_by_name['alpha']._loaded_options = None
+  _globals['_LORACONFIG'].fields_by_name['alpha']._serialized_options = b'\222\265\030\t!\000\000\000\000\000\000\000\000'
+  _globals['_TRAININGJOB']._serialized_start=212
+  _globals['_TRAININGJOB']._serialized_end=981
+  _globals['_TRAININGJOB_LABELSENTRY']._serialized_start=936
+  _globals['_TRAININGJOB_LABELSENTRY']._serialized_end=981
+  _globals['_TRAININGUSAGE']._serialized_start=983
+  _globals['_TRAININGUSAGE']._serialized_end=1061
+  _globals['_TRAININGINPUTS']._serialized_start=1064
+  _globals['_TRAININGINPUTS']._serialized_end=1205
+  _globals['_TRAININGRECIPE']._serialized_start=1208
+  _globals['_TRAININGRECIPE']._serialized_end=2219
+  _globals['_CPTMETHOD']._serialized_start=2221
+  _globals['_CPTMETHOD']._serialized_end=2232
+  _globals['_SFTMETHOD']._serialized_start=2234
+  _globals['_SFTMETHOD']._serialized_end=2245
+  _globals['_DPOMETHOD']._serialized_start=2247
+  _globals['_DPOMETHOD']._serialized_end=2356
+  _globals['_LORACONFIG']._serialized_start=2358
+  _globals['_LORACONFIG']._serialized_end=2467
+  _globals['_TRAININGRESULT']._serialized_start=2470
+  _globals['_TRAININGRESULT']._serialized_end=2738
+  _globals['_TRAININGSTATE']._serialized_start=2740
+  _globals['_TRAININGSTATE']._serialized_end=2863
+  _globals['_CHECKPOINT']._serialized_start=2865
+  _globals['_CHECKPOINT']._serialized_end=2960
 # @@protoc_insertion_point(module_scope)

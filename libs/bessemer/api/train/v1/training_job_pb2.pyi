@@ -2,6 +2,7 @@ import datetime
 
 from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
 from bessemer.api.common.v1 import job_pb2 as _job_pb2
+from bessemer.api.common.v1 import options_pb2 as _options_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
