@@ -10,6 +10,7 @@ BessemerError
 ├── Conflict             read again, then retry
 ├── LimitReached         wait, or ask for less
 ├── Unavailable          retry
+├── DeadlineExceeded     give it more time
 ├── Expired              start the watch again
 ├── DataLoss             restore from a copy
 └── Internal             report a defect
@@ -22,6 +23,7 @@ __all__ = [
     "BessemerError",
     "Conflict",
     "DataLoss",
+    "DeadlineExceeded",
     "Expired",
     "FailedPrecondition",
     "Internal",
@@ -115,6 +117,13 @@ class Unavailable(BessemerError):
     default_reason = "DEPENDENCY_DOWN"
 
 
+class DeadlineExceeded(BessemerError):
+    """The answer did not come in the time the caller gave; the work may have been done."""
+
+    code = "DEADLINE_EXCEEDED"
+    default_reason = "DEADLINE_INVALID"
+
+
 class Expired(BessemerError):
     """A token points before the beginning of the log; start again."""
 
@@ -145,6 +154,7 @@ _CLASSES: dict[str, type[BessemerError]] = {
         Conflict,
         LimitReached,
         Unavailable,
+        DeadlineExceeded,
         Expired,
         DataLoss,
         Internal,
