@@ -1,0 +1,1 @@
+"""What the service asks of its neighbours, over gRPC."""

@@ -1,0 +1,1 @@
+"""Decisions of the evaluation service: pure, standard library and kernel only."""

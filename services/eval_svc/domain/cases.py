@@ -1,0 +1,224 @@
+"""Cases of a suite: what a line may hold, and its one canonical form.
+
+PERPLEXITY  {"id", "text", "cluster"?}
+CHOICE      {"id", "prompt": text | messages, "choices": [text], "target": index | text, "cluster"?}
+EXACT       {"id", "prompt": text | messages, "target": text, "cluster"?}
+REGEX       the same, the target being a regular expression
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bessemer.kernel.errors import InvalidRequest
+
+from eval_svc.config import CASES_BYTES_MAX, CASES_MAX
+
+__all__ = ["Case", "Grader", "Message", "format_cases", "parse_cases", "passages", "pick"]
+
+ROLES = ("system", "user", "assistant")
+CHOICES_MAX = 26
+
+
+class Grader(StrEnum):
+    """How a case is judged."""
+
+    PERPLEXITY = "perplexity"
+    CHOICE = "choice"
+    EXACT = "exact"
+    REGEX = "regex"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One question, or one text; cases of one cluster depend on each other."""
+
+    id: str
+    cluster: str
+    text: str = ""
+    prompt: str | tuple[Message, ...] = ""
+    choices: tuple[str, ...] = ()
+    target: str = ""
+    target_index: int = 0
+
+
+def parse_cases(data: bytes, grader: Grader) -> list[Case]:
+    """Read JSON Lines of cases.
+
+    Raises: InvalidRequest naming the line and what is wrong with it.
+    """
+    if len(data) > CASES_BYTES_MAX:
+        raise _invalid(0, f"cases must be at most {CASES_BYTES_MAX} bytes; got {len(data)}; split the suite")
+    cases: list[Case] = []
+    lines_by_id: dict[str, int] = {}
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        case = _parse_case(line, number, grader)
+        if case.id in lines_by_id:
+            raise _invalid(number, f"id {case.id[:80]!r} was used in line {lines_by_id[case.id]}; make ids unique")
+        lines_by_id[case.id] = number
+        cases.append(case)
+        if len(cases) > CASES_MAX:
+            raise _invalid(number, f"a suite has at most {CASES_MAX} cases; split it")
+    if not cases:
+        raise _invalid(0, "a suite needs at least one case; got none")
+    return cases
+
+
+def format_cases(cases: Iterable[Case]) -> bytes:
+    """Write cases as JSON Lines in the one form whose digest identifies a suite."""
+    return b"".join(_dump(_record(case)) + b"\n" for case in cases)
+
+
+def passages(documents: Iterable[tuple[str, str]], *, characters: int, num_max: int) -> list[Case]:
+    """Cut documents `(id, text)` into passages and pick at most `num_max`, spread over as many documents as possible.
+
+    A passage is at most `characters` long and ends at white space; its document is its cluster. Which passages are
+    picked depends on ids alone, so a suite made twice is the same suite.
+    """
+    by_document: dict[str, list[Case]] = {}
+    for document, text in documents:
+        cut = [
+            Case(id=f"{document}:{index}", cluster=document, text=passage)
+            for index, passage in enumerate(_cut(text, characters))
+        ]
+        if cut:
+            by_document[document] = cut
+    return pick([case for cut in by_document.values() for case in cut], num_max=num_max)
+
+
+def pick(cases: Sequence[Case], *, num_max: int) -> list[Case]:
+    """Pick at most `num_max` cases by the digest of their ids, one of every cluster before a second of any."""
+    by_cluster: defaultdict[str, list[Case]] = defaultdict(list)
+    for case in sorted(cases, key=_shuffle_key):
+        by_cluster[case.cluster].append(case)
+    ranked = [(rank, _shuffle_key(case), case) for group in by_cluster.values() for rank, case in enumerate(group)]
+    chosen = sorted(ranked, key=lambda entry: entry[:2])[:num_max]
+    return sorted((case for _, _, case in chosen), key=lambda case: case.id)
+
+
+def _parse_case(line: bytes, number: int, grader: Grader) -> Case:
+    try:
+        record = json.loads(line)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise _invalid(
+            number, f"a case is one JSON object in UTF-8; {type(error).__name__} while reading it"
+        ) from error
+    if not isinstance(record, dict):
+        raise _invalid(number, f"a case is a JSON object; got {type(record).__name__}")
+    identifier = _text(record, "id", number, length_max=200)
+    cluster = _text(record, "cluster", number, length_max=200) if record.get("cluster") is not None else identifier
+    if grader is Grader.PERPLEXITY:
+        return Case(id=identifier, cluster=cluster, text=_text(record, "text", number))
+    prompt = _prompt(record, number)
+    if grader is Grader.CHOICE:
+        choices = _choices(record, number)
+        index = _target_index(record, choices, number)
+        return Case(
+            id=identifier, cluster=cluster, prompt=prompt, choices=choices, target=choices[index], target_index=index
+        )
+    target = _text(record, "target", number)
+    if grader is Grader.REGEX:
+        try:
+            re.compile(target)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise _invalid(number, f"target must be a regular expression; {error}", field="target") from error
+    return Case(id=identifier, cluster=cluster, prompt=prompt, target=target)
+
+
+def _text(record: Mapping[str, Any], field: str, number: int, *, length_max: int = 1_000_000) -> str:
+    value = record.get(field)
+    if not isinstance(value, str) or not value.strip() or len(value) > length_max:
+        got = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
+        raise _invalid(number, f"{field} must be a text of 1 to {length_max} characters; got {got}", field=field)
+    if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise _invalid(number, f"{field} must be valid Unicode; got a lone surrogate", field=field)
+    return value
+
+
+def _prompt(record: Mapping[str, Any], number: int) -> str | tuple[Message, ...]:
+    value = record.get("prompt")
+    if not isinstance(value, list):
+        return _text(record, "prompt", number)
+    if not value or not all(isinstance(turn, dict) and turn.get("role") in ROLES for turn in value):
+        raise _invalid(number, f"prompt must hold messages with a role of {', '.join(ROLES)}", field="prompt")
+    return tuple(Message(role=turn["role"], content=_text(turn, "content", number)) for turn in value)
+
+
+def _choices(record: Mapping[str, Any], number: int) -> tuple[str, ...]:
+    value = record.get("choices")
+    if (
+        not isinstance(value, list)
+        or not 2 <= len(value) <= CHOICES_MAX
+        or len({str(choice) for choice in value}) < len(value)
+    ):
+        raise _invalid(number, f"choices must be 2 to {CHOICES_MAX} different texts", field="choices")
+    return tuple(_text({"choices": choice}, "choices", number) for choice in value)
+
+
+def _target_index(record: Mapping[str, Any], choices: tuple[str, ...], number: int) -> int:
+    value = record.get("target")
+    if isinstance(value, str) and value in choices:
+        return choices.index(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
+        return value
+    raise _invalid(
+        number, f"target must be one of the choices, or an index from 0 to {len(choices) - 1}", field="target"
+    )
+
+
+def _record(case: Case) -> dict[str, Any]:
+    record: dict[str, Any] = {"id": case.id, "cluster": case.cluster}
+    if case.text:
+        return record | {"text": case.text}
+    record["prompt"] = (
+        case.prompt
+        if isinstance(case.prompt, str)
+        else [{"role": turn.role, "content": turn.content} for turn in case.prompt]
+    )
+    if case.choices:
+        return record | {"choices": list(case.choices), "target": case.target_index}
+    return record | {"target": case.target}
+
+
+def _dump(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _cut(text: str, characters: int) -> Iterator[str]:
+    start = 0
+    while start < len(text):
+        end = min(len(text), start + characters)
+        if end < len(text):
+            space = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
+            end = space + 1 if space > start else end
+        passage = text[start:end].strip()
+        # A tail of a few words says little and would weigh as a passage.
+        if len(passage) >= characters // 8 or (passage and start == 0):
+            yield passage
+        start = end
+
+
+def _shuffle_key(case: Case) -> bytes:
+    return hashlib.sha256(case.id.encode()).digest()
+
+
+def _invalid(number: int, message: str, *, field: str = "cases") -> InvalidRequest:
+    where = f"line {number}: " if number else ""
+    return InvalidRequest(where + message, field="cases" if field == "cases" else f"cases.{field}", line=number)
