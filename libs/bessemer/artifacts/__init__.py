@@ -1,0 +1,1 @@
+"""Files that services share: content-addressed blobs, manifests, token shards, reports."""
