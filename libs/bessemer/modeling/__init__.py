@@ -1,0 +1,1 @@
+"""Llama-family language models in plain PyTorch: configuration, weights, tokenizer, scoring and generation."""

@@ -1,0 +1,150 @@
+"""Shape of a llama-family model, read from a Hugging Face `config.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bessemer.kernel.errors import InvalidRequest
+
+__all__ = ["MODEL_TYPES", "ModelConfig", "RopeScaling"]
+
+MODEL_TYPES = ("llama", "mistral", "qwen2")
+_CODE_KEYS = ("auto_map", "custom_pipelines", "quantization_config")
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Llama 3's stretching of low frequencies for long contexts."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context: int
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the shapes and the arithmetic; `raw` is the file as it was read."""
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    context_length: int
+    norm_eps: float
+    rope_theta: float
+    rope_scaling: RopeScaling | None
+    tie_embeddings: bool
+    qkv_bias: bool
+    eos_ids: frozenset[int]
+    raw: Mapping[str, Any] = field(compare=False, repr=False)
+
+    @staticmethod
+    def from_json(raw: Mapping[str, Any]) -> ModelConfig:
+        """Read a parsed `config.json`.
+
+        Raises: InvalidRequest for unknown model types, code references and arithmetic that is not implemented.
+        """
+        _refuse_foreign(raw)
+        hidden = _integer(raw, "hidden_size")
+        heads = _integer(raw, "num_attention_heads")
+        kv_heads = _integer(raw, "num_key_value_heads", heads)
+        if heads % kv_heads or ("head_dim" not in raw and hidden % heads):
+            raise _invalid("num_attention_heads", heads, f"must be divisible by {kv_heads} and divide {hidden}")
+        model_type = str(raw["model_type"])
+        context = _integer(raw, "max_position_embeddings", 2048)
+        window = raw.get("sliding_window") if model_type == "mistral" or raw.get("use_sliding_window") else None
+        theta, scaling = _rope(raw)
+        return ModelConfig(
+            model_type=model_type,
+            vocab_size=_integer(raw, "vocab_size"),
+            hidden_size=hidden,
+            intermediate_size=_integer(raw, "intermediate_size"),
+            num_layers=_integer(raw, "num_hidden_layers"),
+            num_heads=heads,
+            num_kv_heads=kv_heads,
+            head_dim=_integer(raw, "head_dim", hidden // heads),
+            # Within one window sliding attention is plain attention, so the window bounds what we promise.
+            context_length=min(context, window) if isinstance(window, int) else context,
+            norm_eps=_number(raw, "rms_norm_eps", 1e-6),
+            rope_theta=theta,
+            rope_scaling=scaling,
+            tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
+            qkv_bias=model_type == "qwen2",
+            eos_ids=ids_of(raw.get("eos_token_id")),
+            raw=dict(raw),
+        )
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights, tied ones counted once."""
+        heads, kv, width = self.num_heads, self.num_kv_heads, self.hidden_size
+        attention = width * self.head_dim * (2 * heads + 2 * kv) + self.qkv_bias * self.head_dim * (heads + 2 * kv)
+        layer = attention + 3 * width * self.intermediate_size + 2 * width
+        return self.num_layers * layer + width + self.vocab_size * width * (1 if self.tie_embeddings else 2)
+
+    def step_flops(self, lengths: list[int]) -> float:
+        """Floating-point operations of training on documents of these lengths: 6N plus causal attention."""
+        tokens = sum(lengths)
+        matmul = self.num_parameters - (0 if self.tie_embeddings else self.vocab_size * self.hidden_size)
+        pairs = sum(n * n for n in lengths) / 2
+        return 6.0 * matmul * tokens + 12.0 * self.num_layers * self.num_heads * self.head_dim * pairs
+
+
+def ids_of(value: object) -> frozenset[int]:
+    """Return the token ids that a config states as one number, a list, or not at all."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return frozenset({value})
+    return frozenset(v for v in value if isinstance(v, int)) if isinstance(value, list) else frozenset()
+
+
+def _refuse_foreign(raw: Mapping[str, Any]) -> None:
+    if raw.get("model_type") not in MODEL_TYPES:
+        raise _invalid("model_type", raw.get("model_type"), f"must be one of {', '.join(MODEL_TYPES)}")
+    for key in _CODE_KEYS:
+        if key in raw:
+            raise _invalid(key, raw[key], "is not allowed: models must not bring code or quantised weights")
+    if raw.get("hidden_act", "silu") != "silu":
+        raise _invalid("hidden_act", raw["hidden_act"], "must be silu")
+    for key in ("attention_bias", "mlp_bias"):
+        if raw.get(key):
+            raise _invalid(key, raw[key], "must be false")
+
+
+def _rope(raw: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
+    # transformers 5 writes `rope_parameters`, older ones `rope_theta` and `rope_scaling`.
+    rope = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
+    theta = _number({"rope_theta": rope.get("rope_theta", raw.get("rope_theta", 10_000.0))}, "rope_theta", 10_000.0)
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return theta, None
+    if kind != "llama3":
+        raise _invalid("rope_parameters.rope_type", kind, "must be default or llama3")
+    original = _integer(rope, "original_max_position_embeddings")
+    factors = [_number(rope, key, None) for key in ("factor", "low_freq_factor", "high_freq_factor")]
+    return theta, RopeScaling(*factors, original_context=original)
+
+
+def _integer(raw: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value = raw.get(key)
+    value = default if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
+        raise _invalid(key, value, "must be a positive integer")
+    return value
+
+
+def _number(raw: Mapping[str, Any], key: str, default: float | None) -> float:
+    value = raw.get(key, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e12:
+        raise _invalid(key, value, "must be a positive number")
+    return float(value)
+
+
+def _invalid(key: str, value: object, rule: str) -> InvalidRequest:
+    return InvalidRequest(f"config.json: {key} {rule}; got {str(value)[:80]!r}", field=f"config.json:{key}")

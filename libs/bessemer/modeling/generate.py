@@ -1,0 +1,142 @@
+"""Building blocks of generation with continuous batching: key-value slots, packed prefill, batched decode steps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from torch import Tensor
+
+from bessemer.modeling.attention import document_attention
+from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.transformer import Transformer
+
+__all__ = ["KVCache", "decode_step", "generate_greedy", "prefill"]
+
+
+class KVCache:
+    """Keys and values of `slots` conversations of up to `max_length` tokens; memory is taken as slots fill up.
+
+    Shapes: keys, values [layers, slots, kv heads, max_length, head dim]; `lengths` counts cached tokens per slot.
+    """
+
+    def __init__(self, config: ModelConfig, *, slots: int, max_length: int, dtype: torch.dtype = torch.float32) -> None:
+        shape = (config.num_layers, slots, config.num_kv_heads, max_length, config.head_dim)
+        self.keys, self.values = _lazy_zeros(shape, dtype), _lazy_zeros(shape, dtype)
+        self.max_length = max_length
+        self.lengths = [0] * slots
+
+    def reset(self, slot: int, length: int = 0) -> None:
+        """Forget what a slot holds beyond `length` tokens."""
+        self.lengths[slot] = min(self.lengths[slot], length)
+
+    def copy_prefix(self, source: int, target: int, length: int) -> None:
+        """Make `target` hold the first `length` tokens of `source`, so that a shared prompt is computed once."""
+        self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
+        self.values[:, target, :, :length] = self.values[:, source, :, :length]
+        self.lengths[target] = length
+
+    @staticmethod
+    def token_bytes(config: ModelConfig, dtype: torch.dtype = torch.float32) -> int:
+        """Return the bytes that one cached token takes."""
+        return 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
+
+
+@torch.inference_mode()
+def prefill(model: Transformer, cache: KVCache, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+    """Append a non-empty run of tokens to each slot, all in one pass, and return the logits after each, [N, V].
+
+    A slot that already holds tokens is continued: long prompts may come in pieces, shared prefixes by `copy_prefix`.
+    """
+    lengths = [len(prompt) for prompt in prompts]
+    begins = [cache.lengths[slot] for slot in slots]
+    assert min(lengths) > 0
+    assert all(b + n <= cache.max_length for b, n in zip(begins, lengths, strict=True))
+    ids = torch.tensor([token for prompt in prompts for token in prompt])
+    positions = torch.cat([torch.arange(b, b + n) for b, n in zip(begins, lengths, strict=True)])
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        parts = zip(slots, begins, q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
+        return torch.cat([_extend(cache, layer, *part) for part in parts])
+
+    hidden = model.hidden(ids, positions, attend)
+    for slot, begin, length in zip(slots, begins, lengths, strict=True):
+        cache.lengths[slot] = begin + length
+    return model.logits(hidden[torch.tensor(lengths).cumsum(0) - 1])
+
+
+@torch.inference_mode()
+def decode_step(model: Transformer, cache: KVCache, slots: Sequence[int], tokens: Sequence[int]) -> Tensor:
+    """Append one token to each of these different slots and return the logits after it, [B, V]."""
+    positions = torch.tensor([cache.lengths[slot] for slot in slots])
+    index = torch.tensor(slots)
+    longest = int(positions.max()) + 1
+    assert longest <= cache.max_length
+    low, high = min(slots), max(slots) + 1
+    # Neighbouring slots are read in place, idle ones between them included; copying the cache costs more.
+    dense = high - low <= 2 * len(slots)
+    rows = high - low if dense else len(slots)
+    order = index - low if dense else torch.arange(len(slots))
+    last = torch.zeros(rows, dtype=torch.long).index_copy_(0, order, positions)
+    mask = None
+    if rows > 1:
+        allowed = torch.arange(longest) <= last[:, None]
+        mask = torch.zeros(rows, 1, 1, longest, dtype=model.dtype).masked_fill_(~allowed[:, None, None], float("-inf"))
+    groups = model.config.num_heads // model.config.num_kv_heads
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = cache.keys[layer], cache.values[layer]
+        keys[index, :, positions], values[index, :, positions] = k, v
+        window = (slice(low, high) if dense else index, slice(None), slice(0, longest))
+        # The query heads of one key head stand where a sequence would: no key is ever repeated.
+        queries = q.view(len(slots), -1, groups, q.shape[-1])
+        if rows != len(slots):
+            queries = queries.new_zeros(rows, *queries.shape[1:]).index_copy_(0, order, queries)
+        elif dense and rows > 1:
+            queries = torch.empty_like(queries).index_copy_(0, order, queries)
+        wide = None if mask is None else mask.expand(rows, queries.shape[1], groups, longest)
+        out = F.scaled_dot_product_attention(queries, keys[window], values[window], attn_mask=wide)
+        return out[order].reshape(len(slots), -1)
+
+    hidden = model.hidden(torch.tensor(tokens), positions, attend)
+    for slot in slots:
+        cache.lengths[slot] += 1
+    return model.logits(hidden)
+
+
+def generate_greedy(
+    model: Transformer, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop: Collection[int] = ()
+) -> list[list[int]]:
+    """Return the most likely continuation of each prompt, up to and including the first token of `stop`."""
+    longest = max(map(len, prompts)) + max_new_tokens
+    cache = KVCache(model.config, slots=len(prompts), max_length=longest, dtype=model.dtype)
+    live = list(range(len(prompts)))
+    out: list[list[int]] = [[] for _ in prompts]
+    logits = torch.cat([prefill(model, cache, [i], [prompts[i]]) for i in live])
+    while live:
+        for i, token in zip(live, logits.argmax(-1).tolist(), strict=True):
+            out[i].append(token)
+        live = [i for i in live if len(out[i]) < max_new_tokens and out[i][-1] not in stop]
+        if live:
+            logits = decode_step(model, cache, live, [out[i][-1] for i in live])
+    return out
+
+
+def _extend(cache: KVCache, layer: int, slot: int, begin: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    end = begin + len(q)
+    cache.keys[layer, slot, :, begin:end] = k.transpose(0, 1)
+    cache.values[layer, slot, :, begin:end] = v.transpose(0, 1)
+    if begin == 0:
+        return document_attention(q, k, v, [len(q)])
+    mask = torch.arange(end) <= torch.arange(begin, end)[:, None]
+    keys, values = cache.keys[layer, slot, None, :, :end], cache.values[layer, slot, None, :, :end]
+    out = F.scaled_dot_product_attention(q.transpose(0, 1)[None], keys, values, attn_mask=mask, enable_gqa=True)
+    return out[0].transpose(0, 1).reshape(len(q), -1)
+
+
+def _lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    # numpy hands out untouched zero pages, torch.zeros would write them all.
+    size = dtype.itemsize * int(np.prod(shape))
+    return torch.from_numpy(np.zeros(size, dtype=np.uint8)).view(dtype).view(shape)

@@ -1,0 +1,97 @@
+"""Models from and to folders in Hugging Face layout: `config.json` and `model.safetensors`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bessemer.kernel.errors import InvalidRequest
+from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.transformer import Transformer, inverse_frequencies
+
+__all__ = ["hf_tensors", "load_model", "read_json", "save_model"]
+
+
+def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
+    """Read a model.
+
+    Raises: InvalidRequest if the configuration is not supported or tensors are missing, extra or of another shape.
+    """
+    config = ModelConfig.from_json(read_json(folder / "config.json"))
+    with torch.device("meta"):
+        model = Transformer(config)
+    state = {name: torch.empty(p.shape, dtype=dtype) for name, p in model.named_parameters()}
+    slots = {slot.name: slot for slot in model.slots()}
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise _invalid(f"{folder.name} holds no .safetensors file", folder / "model.safetensors")
+    for file in files:
+        for name, tensor in _tensors(file):
+            if name == "lm_head.weight" and config.tie_embeddings:
+                continue  # some exporters write the tied head twice
+            if name.endswith("rotary_emb.inv_freq"):
+                continue
+            slot = slots.pop(name, None)
+            if slot is None:
+                raise _invalid(f"tensor {name} does not belong to a {config.model_type} model, or comes twice", file)
+            target = state[slot.parameter][slot.start : slot.end]
+            if tensor.shape != target.shape or not tensor.is_floating_point():
+                want = f"floating point {tuple(target.shape)}"
+                raise _invalid(f"tensor {name} is {tensor.dtype} {tuple(tensor.shape)}, config.json says {want}", file)
+            target.copy_(tensor)
+    if slots:
+        raise _invalid(f"{len(slots)} tensors are missing, such as {next(iter(slots))}", files[0])
+    model.load_state_dict(state, assign=True)
+    model.inverse_frequencies = inverse_frequencies(config)  # was made on the meta device
+    return model.eval()
+
+
+def save_model(model: Transformer, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write `config.json` and an fp32 `model.safetensors` that transformers loads; `weights` replace the model's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = {**model.config.raw, "dtype": "float32"}
+    config.pop("torch_dtype", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    save_file(hf_tensors(model, weights), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def hf_tensors(model: Transformer, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return the weights under their Hugging Face names, in fp32."""
+    own = dict(model.named_parameters()) if weights is None else weights
+    return {s.name: own[s.parameter].detach()[s.start : s.end].float().contiguous() for s in model.slots()}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises: InvalidRequest if the file is missing or not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _invalid(f"{path.name} is missing from the model folder", path) from None
+    except (UnicodeDecodeError, ValueError) as error:
+        raise _invalid(f"{path.name} is not valid JSON: {error}", path) from None
+    if not isinstance(value, dict):
+        raise _invalid(f"{path.name} must hold a JSON object; got {type(value).__name__}", path)
+    return value
+
+
+def _tensors(file: Path) -> Any:
+    try:
+        with safetensors.safe_open(file, framework="pt") as reader:
+            for name in reader.keys():  # noqa: SIM118 - not a mapping
+                yield name, reader.get_tensor(name)
+    except safetensors.SafetensorError as error:
+        raise _invalid(f"{file.name} is not a valid safetensors file: {error}", file) from None
+
+
+def _invalid(message: str, file: Path) -> InvalidRequest:
+    return InvalidRequest(message, reason="SOURCE_INVALID", file=file.name)
