@@ -23,16 +23,16 @@ def document_attention(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> T
     """
     if len(lengths) == 1 and lengths[0] <= _PLAIN_LIMIT:
         return _PlainAttention.apply(q, k, v)  # type: ignore[no-any-return, no-untyped-call]
-    parts = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
+    parts = zip(*(x.split_with_sizes(lengths) for x in (q, k, v)), strict=True)
     return torch.cat([_attend(*part) for part in parts])
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if len(q) <= _PLAIN_LIMIT:
         return _PlainAttention.apply(q, k, v)  # type: ignore[no-any-return, no-untyped-call]
-    heads = (x.transpose(0, 1)[None] for x in (q, k, v))
-    out = F.scaled_dot_product_attention(*heads, is_causal=True, enable_gqa=True)
-    return out[0].transpose(0, 1).reshape(len(q), -1)
+    q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    return out[0].transpose(0, 1).flatten(1)
 
 
 class _PlainAttention(torch.autograd.Function):
@@ -60,7 +60,7 @@ class _PlainAttention(torch.autograd.Function):
         return out.permute(2, 0, 1, 3).reshape(length, heads * width)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         keys, values, *blocks = ctx.saved_tensors
         kv_heads, length, width = keys.shape
         grouped = grad.view(length, kv_heads, -1, width).permute(1, 2, 0, 3)

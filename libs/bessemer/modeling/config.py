@@ -127,8 +127,8 @@ def _rope(raw: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
     if kind != "llama3":
         raise _invalid("rope_parameters.rope_type", kind, "must be default or llama3")
     original = _integer(rope, "original_max_position_embeddings")
-    factors = [_number(rope, key, None) for key in ("factor", "low_freq_factor", "high_freq_factor")]
-    return theta, RopeScaling(*factors, original_context=original)
+    factor, low, high = (_number(rope, key, None) for key in ("factor", "low_freq_factor", "high_freq_factor"))
+    return theta, RopeScaling(factor, low, high, original)
 
 
 def _integer(raw: Mapping[str, Any], key: str, default: int | None = None) -> int:

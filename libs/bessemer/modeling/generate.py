@@ -58,7 +58,7 @@ def prefill(model: Transformer, cache: KVCache, slots: Sequence[int], prompts: S
     positions = torch.cat([torch.arange(b, b + n) for b, n in zip(begins, lengths, strict=True)])
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        parts = zip(slots, begins, q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
+        parts = zip(slots, begins, *(x.split_with_sizes(lengths) for x in (q, k, v)), strict=True)
         return torch.cat([_extend(cache, layer, *part) for part in parts])
 
     hidden = model.hidden(ids, positions, attend)

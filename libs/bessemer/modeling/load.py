@@ -54,7 +54,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transform
 
 
 def save_model(model: Transformer, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write `config.json` and an fp32 `model.safetensors` that transformers loads; `weights` replace the model's own."""
+    """Write what transformers loads, weights in fp32; `weights` by parameter name replace the model's own."""
     folder.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = {**model.config.raw, "dtype": "float32"}
     config.pop("torch_dtype", None)

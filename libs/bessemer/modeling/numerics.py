@@ -41,7 +41,7 @@ def prepare(threads: int, dtype: str = "auto") -> Numerics:
     peak = threads * _gemm_flops(chosen, size=384)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every tensor we allocate is written before it is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # all we allocate we write
     return Numerics(chosen, peak)
 
 

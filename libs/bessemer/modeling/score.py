@@ -48,7 +48,7 @@ def score(
         rows = [range(o + firsts[i] - 1, o + n - 1) for i, o, n in zip(batch, offsets, lengths, strict=True)]
         index = torch.tensor([r for run in rows for r in run], dtype=torch.long)
         values = _gather(model, hidden, index, ids[index + 1], chunk)
-        for i, part in zip(batch, values.split([len(run) for run in rows]), strict=True):
+        for i, part in zip(batch, values.split_with_sizes([len(run) for run in rows]), strict=True):
             results[i] = part
     return results
 
@@ -75,7 +75,11 @@ def _batches(sequences: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[
 
 def _gather(model: Transformer, hidden: Tensor, index: Tensor, targets: Tensor, chunk: int) -> Tensor:
     parts = []
-    for rows, wanted in zip(index.split(chunk), targets.split(chunk), strict=True):
+    for rows, wanted in zip(_chunks(index, chunk), _chunks(targets, chunk), strict=True):
         logits = model.logits(hidden[rows]).float()
         parts.append(logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1))
     return torch.cat(parts) if parts else torch.empty(0)
+
+
+def _chunks(x: Tensor, size: int) -> list[Tensor]:
+    return [x[i : i + size] for i in range(0, len(x), size)]

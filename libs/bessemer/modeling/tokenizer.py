@@ -57,7 +57,7 @@ class Tokenizer:
         data = path.read_bytes()
         try:
             backend = tokenizers.Tokenizer.from_buffer(data)
-        except Exception as error:  # the library raises bare Exception
+        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
             raise InvalidRequest(f"tokenizer.json is not valid: {error}", reason="SOURCE_INVALID") from None
         backend.no_truncation()
         backend.no_padding()

@@ -15,7 +15,8 @@ from bessemer.modeling.config import ModelConfig
 
 __all__ = ["Attend", "Block", "Projection", "Slot", "Transformer", "inverse_frequencies"]
 
-# Attends for one layer: (layer, q [T, H, D], k [T, K, D], v [T, K, D]) -> [T, H * D].
+# (q [T, H, D], k [T, K, D], v [T, K, D]) -> [T, H * D]; the second one is told the layer first.
+AttendHere = Callable[[Tensor, Tensor, Tensor], Tensor]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -54,7 +55,7 @@ class Projection(nn.Module):
         assert self.lora_a is not None
         assert self.lora_b is not None
         downs = self.lora_a.detach().float().chunk(len(self.parts))
-        ups = self.lora_b.detach().float().split(list(self.parts.values()))
+        ups = self.lora_b.detach().float().split_with_sizes(list(self.parts.values()))
         return torch.cat([up @ down for up, down in zip(ups, downs, strict=True)]) * self.scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class Projection(nn.Module):
         if self.lora_a is None or self.lora_b is None:
             return y
         lows = (F.linear(x, self.lora_a) * self.scale).chunk(len(self.parts), -1)
-        ups = self.lora_b.split(list(self.parts.values()))
+        ups = self.lora_b.split_with_sizes(list(self.parts.values()))
         return y + torch.cat([F.linear(low, up) for low, up in zip(lows, ups, strict=True)], -1)
 
 
@@ -82,18 +83,17 @@ class Block(nn.Module):
         self.gate_up = Projection(width, {"gate": inner, "up": inner})
         self.down = Projection(inner, {"down": width})
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, attend: Callable[[Tensor, Tensor, Tensor], Tensor]
-    ) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: AttendHere) -> Tensor:
         """Map [T, hidden] to [T, hidden]."""
         c = self.config
         qkv = self.qkv(F.rms_norm(x, (c.hidden_size,), self.attention_norm, c.norm_eps))
         qkv = qkv.view(len(x), c.num_heads + 2 * c.num_kv_heads, c.head_dim)
-        qk, v = qkv.split([c.num_heads + c.num_kv_heads, c.num_kv_heads], 1)
-        q, k = rotate(qk, cos, sin).split([c.num_heads, c.num_kv_heads], 1)
+        qk, v = qkv.split_with_sizes([c.num_heads + c.num_kv_heads, c.num_kv_heads], 1)
+        q, k = rotate(qk, cos, sin).split_with_sizes([c.num_heads, c.num_kv_heads], 1)
         x = x + self.output(attend(q, k, v))
         gate, up = self.gate_up(F.rms_norm(x, (c.hidden_size,), self.mlp_norm, c.norm_eps)).chunk(2, -1)
-        return x + self.down(F.silu(gate) * up)
+        out: Tensor = x + self.down(F.silu(gate) * up)
+        return out
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
