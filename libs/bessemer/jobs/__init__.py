@@ -1,0 +1,1 @@
+"""Long-running jobs: one state machine, leases with fencing, workers as processes."""
