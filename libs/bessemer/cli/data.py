@@ -40,10 +40,14 @@ class Kind(StrEnum):
 def import_(
     context: typer.Context,
     source: Annotated[Path | None, typer.Argument(help="Folder, file or archive of documents.")] = None,
-    dataset: Annotated[str, typer.Option(help="Id of the dataset that gets the version; made when missing.")] = "documents",
+    dataset: Annotated[
+        str, typer.Option(help="Id of the dataset that gets the version; made when missing.")
+    ] = "documents",
     kind: Annotated[Kind, typer.Option(help="What the rows shall be.")] = Kind.TEXT,
     model: Annotated[str, typer.Option(help="Model version whose tokenizer to use, for text.")] = "smollm2/v1",
-    from_version: Annotated[str | None, typer.Option("--from", help="Text version to derive rows from, such as documents/v1.")] = None,
+    from_version: Annotated[
+        str | None, typer.Option("--from", help="Text version to derive rows from, such as documents/v1.")
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Curation recipe, TOML.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Recipe key=value; may be repeated.")] = None,
 ) -> None:
@@ -58,7 +62,8 @@ def import_(
         ensure_project(client, shared)
         ensure_dataset(client, shared, dataset, kind)
         job = dataset_pb2.CurationJob(
-            dataset=shared.name("datasets", dataset), recipe=parse_recipe(dataset_pb2.CurationRecipe, recipe, settings or [])
+            dataset=shared.name("datasets", dataset),
+            recipe=parse_recipe(dataset_pb2.CurationRecipe, recipe, settings or []),
         )
         job.recipe.kind = kind.proto()
         if source is not None:
@@ -74,7 +79,10 @@ def import_(
 
 
 @app.command("list")
-def list_(context: typer.Context, dataset: Annotated[str | None, typer.Argument(help="Dataset whose versions to list.")] = None) -> None:
+def list_(
+    context: typer.Context,
+    dataset: Annotated[str | None, typer.Argument(help="Dataset whose versions to list.")] = None,
+) -> None:
     """List datasets, or the versions of one.
 
     Example: bessemer dataset list handbook
@@ -146,7 +154,12 @@ def jobs(context: typer.Context) -> None:
     settings = settings_of(context)
     with settings.client() as client:
         found = list(client.pages(client.data.list_curation_jobs, parent=settings.project))
-        print_rows(settings, ("job", "state", "version"), [(short(j.name), job_state(j), short(j.dataset_version)) for j in found], found)
+        print_rows(
+            settings,
+            ("job", "state", "version"),
+            [(short(j.name), job_state(j), short(j.dataset_version)) for j in found],
+            found,
+        )
 
 
 def ensure_project(client: Client, settings: Settings) -> None:
@@ -174,11 +187,17 @@ def upload_folder(client: Client, settings: Settings, source: Path) -> Any:
         return client.upload(settings.project, source)
     with tempfile.TemporaryDirectory() as scratch:
         files = [(str(path.relative_to(source)), path) for path in list_files(source)]
-        return client.upload(settings.project, pack_files(files, Path(scratch) / "documents.tar"), media_type="application/x-tar")
+        return client.upload(
+            settings.project, pack_files(files, Path(scratch) / "documents.tar"), media_type="application/x-tar"
+        )
 
 
 def _print_version(settings: Settings, version: Any) -> None:
-    print_message(settings, version, {"version": short(version.name), "kind": _kind_text(version.kind), "digest": version.manifest.sha256})
+    print_message(
+        settings,
+        version,
+        {"version": short(version.name), "kind": _kind_text(version.kind), "digest": version.manifest.sha256},
+    )
     if settings.output is Output.JSON:
         return
     table = Table("split", "documents", "rows", "tokens", "text", box=None, header_style="bold")
@@ -192,7 +211,9 @@ def _print_version(settings: Settings, version: Any) -> None:
 
 
 def _histogram(histogram: Any) -> Table:
-    table = Table("from", "to", "documents", "", box=None, title=histogram.measure, title_justify="left", header_style="bold")
+    table = Table(
+        "from", "to", "documents", "", box=None, title=histogram.measure, title_justify="left", header_style="bold"
+    )
     most = max(histogram.counts, default=1) or 1
     for low, high, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False):
         table.add_row(f"{low:.4g}", f"{high:.4g}", str(count), "█" * round(30 * count / most))

@@ -30,9 +30,14 @@ def list_(context: typer.Context) -> None:
     with settings.client() as client:
         found = []
         for kind in JOBS.values():
-            found += list(client.pages(getattr(getattr(client, kind.area), f"list_{kind.snake}s"), parent=settings.project))
+            found += list(
+                client.pages(getattr(getattr(client, kind.area), f"list_{kind.snake}s"), parent=settings.project)
+            )
         found.sort(key=lambda job: job.create_time.ToNanoseconds())
-        rows = [(short(job.name), job.name.split("/")[2], job_state(job), f"{job.status.progress:.0%}", job.status.stage) for job in found]
+        rows = [
+            (short(job.name), job.name.split("/")[2], job_state(job), f"{job.status.progress:.0%}", job.status.stage)
+            for job in found
+        ]
         print_rows(settings, ("job", "kind", "state", "done", "stage"), rows, found)
 
 
@@ -130,7 +135,9 @@ def _find(client: Client, settings: Settings, name: str) -> Any:
         except Unavailable:
             silent.append(kind.area)
     if silent:
-        raise Unavailable(f"{', '.join(sorted(set(silent)))} did not answer, and no other service knows {name}; try: bessemer up")
+        raise Unavailable(
+            f"{', '.join(sorted(set(silent)))} did not answer, and no other service knows {name}; try: bessemer up"
+        )
     raise NotFound(f"no job {name} in {settings.project}; see: bessemer job list", resource=name)
 
 

@@ -28,7 +28,8 @@ HELP = """Turn your own documents into a model you own.
 Start with [bold]bessemer demo[/bold], or with [bold]bessemer up[/bold] and then
 [bold]bessemer dataset import FOLDER --dataset handbook[/bold].
 
-Exit codes: 0 done, 1 failed (a job, a gate, a conflict), 2 wrong request, 3 a service does not answer, 4 not found, 5 not allowed.
+Exit codes: 0 done, 1 failed (a job, a gate, a conflict), 2 wrong request, 3 a service does not answer,
+4 not found, 5 not allowed.
 """
 
 app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -37,9 +38,13 @@ app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="rich", pret
 @app.callback()
 def root(
     context: typer.Context,
-    home: Annotated[Path, typer.Option(help="Folder of the embedded stack.", envvar="BESSEMER_HOME")] = Path(".bessemer"),
+    home: Annotated[Path, typer.Option(help="Folder of the embedded stack.", envvar="BESSEMER_HOME")] = Path(
+        ".bessemer"
+    ),
     project: Annotated[str, typer.Option(help="Project id.", envvar="BESSEMER_PROJECT")] = "default",
-    output: Annotated[Output, typer.Option("--output", "-o", help="Table for people, JSON for programs.")] = Output.TABLE,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="Table for people, JSON for programs.")
+    ] = Output.TABLE,
 ) -> None:
     """Hold the options in front of every command."""
     context.obj = Settings(home=home, project_id=project, output=output)

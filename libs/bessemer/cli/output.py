@@ -38,7 +38,10 @@ def print_rows(
 ) -> None:
     """Print many resources: all of them as a JSON array, or the given cells as a table."""
     if settings.output is Output.JSON:
-        items = [json_format.MessageToDict(m, preserving_proto_field_name=True) if isinstance(m, Message) else m for m in messages]
+        items = [
+            json_format.MessageToDict(m, preserving_proto_field_name=True) if isinstance(m, Message) else m
+            for m in messages
+        ]
         print(json.dumps(items, indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -25,7 +25,13 @@ def follow(client: Client, settings: Settings, job: Any, title: str) -> Any:
     console = Console(stderr=True)
     if not console.is_terminal:
         return client.wait(job.name, on_change=_Lines(title))
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.fields[stage]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[stage]}"),
+    )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=1.0, stage="")
 

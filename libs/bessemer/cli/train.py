@@ -107,7 +107,9 @@ def _train(
     with shared.client() as client:
         created = client.train.create_training_job(parent=shared.project, training_job=job)
         if detach:
-            print_message(shared, created, {"job": short(created.name), "next": f"bessemer job watch {short(created.name)}"})
+            print_message(
+                shared, created, {"job": short(created.name), "next": f"bessemer job watch {short(created.name)}"}
+            )
             return
         done = follow(client, shared, created, f"{method} {short(job.base_model_version)}")
         print_message(shared, done, _summary(done))

@@ -89,7 +89,9 @@ def status(home: Path, *, started: set[str] | None = None) -> list[ProcessState]
     if not (home / "stack.json").exists():
         raise Unavailable(f"no Bessemer stack at {home}; start one with: bessemer up --home {home}")
     layout = _layout(home, None)
-    addresses = {"nats": f"127.0.0.1:{layout.ports['nats']}"} | {plan.name: plan.address for plan in plan_services(layout)}
+    addresses = {"nats": f"127.0.0.1:{layout.ports['nats']}"} | {
+        plan.name: plan.address for plan in plan_services(layout)
+    }
     states = []
     for name, address in addresses.items():
         running = processes.find(home / "run" / f"{name}.json")
@@ -137,7 +139,9 @@ def _await_healthy(plan: ProcessPlan, home: Path) -> None:
         if dead or time.monotonic() > deadline:
             log = home / "logs" / f"{plan.name}.log"
             problem = "ended" if dead else f"did not answer within {START_LIMIT_S:.0f} s"
-            raise Unavailable(f"{plan.name}_svc {problem}; the end of {log}:\n{processes.tail(log, 15)}", process=plan.name)
+            raise Unavailable(
+                f"{plan.name}_svc {problem}; the end of {log}:\n{processes.tail(log, 15)}", process=plan.name
+            )
         time.sleep(0.05)
 
 
@@ -184,5 +188,7 @@ def _lock(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unavailable(f"another bessemer command is starting or stopping the stack at {home}; try again") from None
+            raise Unavailable(
+                f"another bessemer command is starting or stopping the stack at {home}; try again"
+            ) from None
         yield

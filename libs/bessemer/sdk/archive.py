@@ -23,7 +23,9 @@ def list_files(folder: Path) -> list[Path]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not path.is_symlink()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not files:
         raise InvalidRequest(f"{folder} holds no files", field="source", file=folder)

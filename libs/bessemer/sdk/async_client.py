@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import httpx
@@ -98,7 +98,7 @@ class AsyncClient:
         """Connect to the stack that `bessemer up` started in `home`; call inside a running loop."""
         return AsyncClient(Connection.from_home(Path(home)))
 
-    async def __aenter__(self) -> AsyncClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

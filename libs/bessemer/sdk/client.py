@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import grpc
 import httpx
@@ -100,10 +100,12 @@ class Client:
         """Connect to the stack that `bessemer up` started in `home`."""
         return Client(Connection.from_home(Path(home)))
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -165,7 +167,9 @@ class Client:
         if not upload.complete:
             with FilePart(path, progress) as body:
                 headers = {**upload.headers, "content-length": str(body.size_bytes)}
-                raise_for_transfer(httpx.put(upload.url, content=iter(body), headers=headers, timeout=600, trust_env=False))
+                raise_for_transfer(
+                    httpx.put(upload.url, content=iter(body), headers=headers, timeout=600, trust_env=False)
+                )
         return self.data.complete_upload(name=upload.name, timeout_s=600)
 
     def download(self, artifact: Any, path: str | Path, *, progress: Progress | None = None) -> Path:
@@ -175,7 +179,10 @@ class Client:
         """
         parent = f"projects/{project_of(artifact.key)}"
         url = self.data.create_download(parent=parent, artifact=artifact).url
-        with download_target(Path(path), artifact) as write, httpx.stream("GET", url, timeout=600, trust_env=False) as response:
+        with (
+            download_target(Path(path), artifact) as write,
+            httpx.stream("GET", url, timeout=600, trust_env=False) as response,
+        ):
             raise_for_transfer(response)
             done = 0
             for chunk in response.iter_bytes(1 << 20):

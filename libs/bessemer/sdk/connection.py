@@ -38,5 +38,7 @@ class Connection:
         Raises: InvalidRequest for an unknown service.
         """
         if area not in self.services:
-            raise InvalidRequest(f"no address for service {area!r}; known: {', '.join(sorted(self.services))}", field="area")
+            raise InvalidRequest(
+                f"no address for service {area!r}; known: {', '.join(sorted(self.services))}", field="area"
+            )
         return self.services[area]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -27,10 +26,12 @@ class FilePart:
         self._stream = path.open("rb")
         self._progress = progress
 
-    def __enter__(self) -> FilePart:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stream.close()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -57,7 +58,7 @@ def download_target(path: Path, artifact: Any) -> Iterator[Callable[[bytes], Non
             yield write
         if digest.hexdigest() != artifact.sha256:
             raise DataLoss(f"{artifact.key}: the downloaded bytes have another digest; try again", key=artifact.key)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -41,7 +41,9 @@ class JobNotSuccessful(BessemerError):
 
     def __init__(self, job: Any) -> None:
         state = job_pb2.JobState.Name(job.status.state).removeprefix("JOB_STATE_").lower()
-        super().__init__(f"{job.name} {state}: {job.status.error.message or 'no reason was recorded'}", resource=job.name)
+        super().__init__(
+            f"{job.name} {state}: {job.status.error.message or 'no reason was recorded'}", resource=job.name
+        )
         self.job = job
 
 

@@ -1,0 +1,195 @@
+"""`bessemer deploy`, `chat`, `feedback`: run a model and talk to it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from bessemer.api.data.v1 import feedback_service_pb2
+from bessemer.api.serve.v1 import deployment_pb2
+from bessemer.cli.output import console, print_message, print_rows, short
+from bessemer.cli.settings import Output, Settings, settings_of
+from bessemer.kernel.errors import AlreadyExists, FailedPrecondition, Unavailable
+from bessemer.sdk import Client
+
+__all__ = ["await_deployment", "chat", "deploy", "feedback", "undeploy"]
+
+FINAL = (
+    deployment_pb2.DEPLOYMENT_STATE_READY,
+    deployment_pb2.DEPLOYMENT_STATE_FAILED,
+    deployment_pb2.DEPLOYMENT_STATE_STOPPED,
+)
+
+
+def deploy(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Model version, such as assistant/v3.")],
+    endpoint: Annotated[str, typer.Option(help="Endpoint that shall answer; made when missing.")] = "assistant",
+    gate: Annotated[str, typer.Option(help="Gate decision that passed this version.")] = "",
+    waiver: Annotated[str, typer.Option(help="Reason to deploy without a passed gate; recorded for the audit.")] = "",
+) -> None:
+    """Deploy a model version behind an endpoint.
+
+    Example: bessemer deploy assistant/v3 --endpoint assistant --gate gate-0199f3
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        ensure_endpoint(client, settings, endpoint)
+        made = client.serve.deploy_model_version(
+            endpoint=settings.name("endpoints", endpoint),
+            model_version=settings.version_name("models", model),
+            gate_decision=settings.name("gateDecisions", gate) if gate else "",
+            waiver_reason=waiver,
+        )
+        with console.status(f"loading {model}"):
+            ready = await_deployment(client, made.name)
+        door = client.connection.http["serve"]
+        facts = {
+            "deployment": short(ready.name),
+            "endpoint": endpoint,
+            "OpenAI API": f"{door}/v1 (model {endpoint!r})",
+            "try": f"bessemer chat {endpoint}",
+        }
+        print_message(settings, ready, facts)
+
+
+def undeploy(
+    context: typer.Context,
+    deployment: Annotated[str, typer.Argument(help="Deployment, such as assistant/dep-0199f3.")],
+) -> None:
+    """Take a deployment down.
+
+    Example: bessemer undeploy assistant/dep-0199f3
+    """
+    settings = settings_of(context)
+    endpoint, _, deployment_id = deployment.partition("/")
+    name = f"{settings.project}/endpoints/{endpoint}/deployments/{deployment_id}"
+    with settings.client() as client:
+        client.serve.undeploy_model_version(name=name)
+        print_message(settings, client.serve.get_deployment(name=name), {"stopped": deployment})
+
+
+def chat(
+    context: typer.Context,
+    endpoint: Annotated[str, typer.Argument(help="Endpoint to talk to.")] = "assistant",
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="Ask this once instead of a conversation.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest word.", min=0, max=2)] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 256,
+) -> None:
+    """Talk to a deployed model; rate an answer with /up or /down, leave with /quit.
+
+    Example: bessemer chat assistant -m "Which licence does numpy use?"
+    """
+    settings = settings_of(context)
+    sampling = {"temperature": temperature, "max_tokens": max_tokens}
+    with settings.client() as client:
+        target = settings.name("endpoints", endpoint)
+        if message is not None:
+            _once(client, settings, target, message, sampling)
+            return
+        turns: list[dict[str, str]] = []
+        response_id = ""
+        while (line := _read_line()) is not None:
+            if line in ("/up", "/down"):
+                _rate(client, settings, response_id, line.removeprefix("/"), "")
+                continue
+            turns.append({"role": "user", "content": line})
+            response_id, answer = _stream(client, target, turns, sampling)
+            turns.append({"role": "assistant", "content": answer})
+
+
+def feedback(
+    context: typer.Context,
+    response_id: Annotated[str | None, typer.Argument(help="Id of the answer; without it, feedback is listed.")] = None,
+    rating: Annotated[str, typer.Option(help="up or down.")] = "up",
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Rate an answer, or list what users said.
+
+    Example: bessemer feedback resp-0199f3 --rating down --comment "wrong licence"
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        if response_id is None:
+            found = list(client.pages(client.data.list_feedback, parent=settings.project))
+            rows = [(f.response_id, _rating(f.rating), short(f.model_version), f.answer[:60], f.comment) for f in found]
+            print_rows(settings, ("answer", "rating", "model", "text", "comment"), rows, found)
+            return
+        _rate(client, settings, response_id, rating, comment)
+
+
+def ensure_endpoint(client: Client, settings: Settings, endpoint: str) -> None:
+    """Create the endpoint if it does not exist."""
+    try:
+        client.serve.create_endpoint(parent=settings.project, endpoint_id=endpoint, endpoint={"display_name": endpoint})
+    except AlreadyExists:
+        return
+
+
+def await_deployment(client: Client, name: str) -> Any:
+    """Return the deployment once it answers.
+
+    Raises: FailedPrecondition if it failed or was stopped.
+    """
+    token, deployment = "", None
+    while deployment is None or deployment.state not in FINAL:
+        try:
+            for message in client.serve.watch_deployment(name=name, resume_token=token):
+                token = message.resume_token
+                deployment = message.deployment if message.HasField("deployment") else deployment
+                if deployment is not None and deployment.state in FINAL:
+                    break
+        except Unavailable:
+            deployment = client.serve.get_deployment(name=name)
+    if deployment.state != deployment_pb2.DEPLOYMENT_STATE_READY:
+        raise FailedPrecondition(f"{name} did not start: {deployment.error.message or 'it was stopped'}", resource=name)
+    return deployment
+
+
+def _once(client: Client, settings: Settings, target: str, message: str, sampling: dict[str, Any]) -> None:
+    turns = [{"role": "user", "content": message}]
+    if settings.output is Output.JSON:
+        print_message(settings, client.chat(target, turns, **sampling), {})
+        return
+    _stream(client, target, turns, sampling)
+
+
+def _stream(client: Client, target: str, turns: list[dict[str, str]], sampling: dict[str, Any]) -> tuple[str, str]:
+    response_id, answer = "", ""
+    for piece in client.serve.stream_generate(target=target, prompt={"messages": turns}, sampling=sampling):
+        response_id = piece.response_id or response_id
+        answer += piece.text_delta
+        sys.stdout.write(piece.text_delta)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+    return response_id, answer
+
+
+def _read_line() -> str | None:
+    try:
+        line = console.input("[bold]> [/bold]").strip()
+    except EOFError:
+        return None
+    if not line:
+        return _read_line()
+    return None if line in ("/quit", "/exit") else line
+
+
+def _rate(client: Client, settings: Settings, response_id: str, rating: str, comment: str) -> None:
+    values = {"up": feedback_service_pb2.RATING_UP, "down": feedback_service_pb2.RATING_DOWN}
+    if rating not in values or not response_id:
+        raise typer.BadParameter("a rating is up or down, and belongs to an answer")
+    record = {"response_id": response_id, "rating": values[rating], "comment": comment}
+    made = client.data.submit_feedback(parent=settings.project, feedback=record)
+    console.print(
+        f"thank you; recorded as {short(made.name)}", style="dim"
+    ) if settings.output is Output.TABLE else print(json.dumps({"name": made.name}))
+
+
+def _rating(value: int) -> str:
+    return feedback_service_pb2.Rating.Name(value).removeprefix("RATING_").lower()

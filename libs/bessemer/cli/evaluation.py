@@ -1,0 +1,214 @@
+"""`bessemer eval`: suites, runs, comparisons, gates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from bessemer.api.eval.v1 import evaluation_pb2
+from bessemer.cli.output import console, print_message, print_rows, short
+from bessemer.cli.progress import follow
+from bessemer.cli.settings import Output, Settings, settings_of
+
+__all__ = ["app", "comparison_table"]
+
+app = typer.Typer(help="Measure models and decide what may be released.", no_args_is_help=True)
+
+
+@app.command()
+def suite(
+    context: typer.Context,
+    suite_id: Annotated[str, typer.Argument(help="Id of the new suite.")],
+    grader: Annotated[str, typer.Option(help="perplexity, choice, exact or regex.")],
+    cases: Annotated[Path | None, typer.Option(help="JSON Lines file of cases.")] = None,
+    builtin: Annotated[
+        str | None, typer.Option(help="A suite that ships with Bessemer, such as general-knowledge.")
+    ] = None,
+    heldout_text: Annotated[str | None, typer.Option(help="Text version whose held-out documents to use.")] = None,
+    heldout_questions: Annotated[str | None, typer.Option(help="Chat version whose held-out questions to use.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens to generate per case.", min=1)] = 32,
+) -> None:
+    """Seal a suite of cases.
+
+    Example: bessemer eval suite handbook-text --grader perplexity --heldout-text handbook/v1
+    """
+    settings = settings_of(context)
+    given = [source for source in (cases, builtin, heldout_text, heldout_questions) if source is not None]
+    if len(given) != 1:
+        raise typer.BadParameter("give exactly one of --cases, --builtin, --heldout-text, --heldout-questions")
+    kinds = {kind.removeprefix("GRADER_KIND_").lower(): kind for kind in evaluation_pb2.GraderKind.keys()}  # noqa: SIM118 - an enum wrapper, not a dict
+    if grader not in kinds:
+        raise typer.BadParameter(f"no grader {grader!r}; there are perplexity, choice, exact, regex")
+    fields: dict[str, Any] = {"evaluation_suite": {"grader": kinds[grader], "max_tokens": max_tokens}}
+    with settings.client() as client:
+        if cases is not None:
+            fields["upload"] = client.upload(settings.project, cases).name
+        elif builtin is not None:
+            fields["builtin"] = builtin
+        else:
+            version = heldout_text or heldout_questions or ""
+            fields["evaluation_suite"]["dataset_version"] = settings.version_name("datasets", version)
+            fields["heldout_text" if heldout_text else "heldout_questions"] = True
+        made = client.eval.create_evaluation_suite(parent=settings.project, evaluation_suite_id=suite_id, **fields)
+        print_message(settings, made, {"suite": short(made.name), "cases": made.num_cases, "digest": made.cases.sha256})
+
+
+@app.command("suites")
+def suites(context: typer.Context) -> None:
+    """List suites.
+
+    Example: bessemer eval suites
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        found = list(client.pages(client.eval.list_evaluation_suites, parent=settings.project))
+        rows = [(short(s.name), _grader(s.grader), s.num_cases, s.cases.sha256[:12]) for s in found]
+        print_rows(settings, ("suite", "grader", "cases", "digest"), rows, found)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Model version, such as assistant/v2.")],
+    suite_ids: Annotated[list[str], typer.Option("--suite", help="Suite to run; may be repeated.")],
+) -> None:
+    """Run suites against a model version.
+
+    Example: bessemer eval run assistant/v2 --suite handbook-text --suite general
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        run_fields = {
+            "model_version": settings.version_name("models", model),
+            "suites": [settings.name("evaluationSuites", suite_id) for suite_id in suite_ids],
+        }
+        job = client.eval.create_evaluation_run(parent=settings.project, evaluation_run=run_fields)
+        done = follow(client, settings, job, f"evaluating {model}")
+        rows = [
+            (short(r.suite), f"{r.score:.4g}", f"{r.interval.low:.4g} to {r.interval.high:.4g}", r.num_cases)
+            for r in done.results
+        ]
+        print_rows(
+            settings,
+            ("suite", "score", "95 % interval", "cases"),
+            rows,
+            list(done.results) if settings.output is Output.TABLE else [done],
+        )
+        if settings.output is Output.TABLE:
+            console.print(f"run: {short(done.name)}")
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    baseline: Annotated[str, typer.Argument(help="Run of the baseline.")],
+    candidate: Annotated[str, typer.Argument(help="Run of the candidate.")],
+) -> None:
+    """Compare two runs case by case.
+
+    Example: bessemer eval compare job-0199aa job-0199bb
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        found = client.eval.compare_runs(**_runs(settings, baseline, candidate))
+        print_message(settings, found, {"baseline": short(found.baseline_run), "candidate": short(found.candidate_run)})
+        if settings.output is Output.TABLE:
+            console.print(comparison_table(found.suites))
+            for suite_comparison in found.suites:
+                for flip in suite_comparison.flips:
+                    console.print(
+                        f"  {flip.case_id}: {flip.baseline_output[:80]!r} -> {flip.candidate_output[:80]!r} "
+                        f"(right: {flip.target[:80]!r})",
+                        markup=False,
+                    )
+
+
+@app.command()
+def gate(
+    context: typer.Context,
+    baseline: Annotated[str, typer.Argument(help="Run of the baseline.")],
+    candidate: Annotated[str, typer.Argument(help="Run of the candidate.")],
+    rules: Annotated[
+        list[str],
+        typer.Option("--rule", help="suite:minimum, such as handbook-text:0.2; add ':advisory' to only advise."),
+    ],
+) -> None:
+    """Decide whether a candidate may be released; ends 1 unless the verdict is PASS.
+
+    Example: bessemer eval gate job-0199aa job-0199bb --rule handbook-text:0.2 --rule general:-0.03
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        parsed = [_rule(settings, rule) for rule in rules]
+        decision = client.eval.decide_gate(
+            parent=settings.project, rules=parsed, **_runs(settings, baseline, candidate)
+        )
+        verdict = evaluation_pb2.Verdict.Name(decision.verdict).removeprefix("VERDICT_")
+        print_message(settings, decision, {"decision": short(decision.name), "verdict": verdict})
+        if settings.output is Output.TABLE:
+            for rule in decision.rules:
+                console.print(
+                    f"  {evaluation_pb2.Verdict.Name(rule.verdict).removeprefix('VERDICT_'):13} {rule.explanation}",
+                    markup=False,
+                )
+        if decision.verdict != evaluation_pb2.VERDICT_PASS:
+            raise typer.Exit(1)
+
+
+def comparison_table(comparisons: Any) -> Table:
+    """Return the table people need: scores, paired difference, interval, flips."""
+    table = Table(
+        "suite",
+        "baseline",
+        "candidate",
+        "difference",
+        "95 % interval",
+        "better",
+        "worse",
+        box=None,
+        header_style="bold",
+    )
+    for each in comparisons:
+        sign = f"{each.difference:+.2%}" if not each.higher_is_better else f"{each.difference:+.3f}"
+        bounds = (each.interval.low, each.interval.high)
+        interval = " to ".join(f"{b:+.2%}" if not each.higher_is_better else f"{b:+.3f}" for b in bounds)
+        table.add_row(
+            short(each.suite),
+            f"{each.baseline:.4g}",
+            f"{each.candidate:.4g}",
+            sign,
+            interval,
+            str(each.num_better),
+            str(each.num_worse),
+        )
+    return table
+
+
+def _runs(settings: Settings, baseline: str, candidate: str) -> dict[str, str]:
+    return {
+        "baseline_run": settings.name("evaluationRuns", baseline),
+        "candidate_run": settings.name("evaluationRuns", candidate),
+    }
+
+
+def _rule(settings: Settings, text: str) -> dict[str, Any]:
+    suite_id, _, rest = text.partition(":")
+    minimum, _, advisory = rest.partition(":")
+    try:
+        difference = float(minimum)
+    except ValueError:
+        raise typer.BadParameter(f"a rule looks like suite:minimum, such as handbook-text:0.2; got {text!r}") from None
+    if advisory not in ("", "advisory"):
+        raise typer.BadParameter(f"after the minimum only ':advisory' may follow; got {text!r}")
+    return {
+        "suite": settings.name("evaluationSuites", suite_id),
+        "min_difference": difference,
+        "blocking": not advisory,
+    }
+
+
+def _grader(kind: int) -> str:
+    return evaluation_pb2.GraderKind.Name(kind).removeprefix("GRADER_KIND_").lower()

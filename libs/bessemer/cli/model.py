@@ -1,0 +1,148 @@
+"""`bessemer model`: bring models in, look at them, take them away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bessemer.cli.data import ensure_project, upload_folder
+from bessemer.cli.output import bytes_text, console, print_message, print_rows, short
+from bessemer.cli.progress import follow
+from bessemer.cli.settings import settings_of
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Bring models in, look at them, take them away.", no_args_is_help=True)
+Version = Annotated[str, typer.Argument(help="Version, such as assistant/v2 or assistant@champion.")]
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    source: Annotated[
+        str, typer.Argument(help="Catalogue name, GGUF file, or folder with config.json and safetensors.")
+    ] = "smollm2-135m-instruct",
+    model: Annotated[str, typer.Option(help="Id of the model that gets the version.")] = "smollm2",
+    license_id: Annotated[
+        str, typer.Option("--license", help="Licence of the weights, SPDX identifier.")
+    ] = "Apache-2.0",
+) -> None:
+    """Import a base model into safetensors.
+
+    Example: bessemer model import smollm2-135m-instruct --model smollm2
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        ensure_project(client, settings)
+        task: dict[str, Any] = {"model": settings.name("models", model), "license": license_id}
+        if Path(source).exists():
+            task["upload"] = upload_folder(client, settings, Path(source)).name
+        else:
+            task["catalogue"] = source
+        job = client.train.create_model_job(parent=settings.project, model_job={"import": task})
+        done = follow(client, settings, job, f"importing {source}")
+        _print_version(settings, client.train.get_model_version(name=done.model_version))
+
+
+@app.command("list")
+def list_(
+    context: typer.Context, model: Annotated[str | None, typer.Argument(help="Model whose versions to list.")] = None
+) -> None:
+    """List models, or the versions of one.
+
+    Example: bessemer model list assistant
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        if model is None:
+            models = list(client.pages(client.train.list_models, parent=settings.project))
+            rows = [
+                (short(m.name), ", ".join(f"{a} = {short(v)}" for a, v in sorted(m.aliases.items()))) for m in models
+            ]
+            print_rows(settings, ("model", "aliases"), rows, models)
+            return
+        versions = list(client.pages(client.train.list_model_versions, parent=settings.name("models", model)))
+        rows = [
+            (
+                short(v.name),
+                short(v.parent),
+                f"{v.parameters / 1e6:.1f} M",
+                v.manifest.sha256[:12],
+                short(v.training_job),
+            )
+            for v in versions
+        ]
+        print_rows(settings, ("version", "parent", "parameters", "digest", "job"), rows, versions)
+
+
+@app.command()
+def show(context: typer.Context, version: Version) -> None:
+    """Show a version and where it came from.
+
+    Example: bessemer model show assistant/v2
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        found = client.train.get_model_version(name=settings.version_name("models", version))
+        _print_version(settings, found)
+        if settings.output.value == "table":
+            lineage = client.data.get_lineage(name=found.name, direction="LINEAGE_DIRECTION_UPSTREAM")
+            for edge in lineage.edges:
+                console.print(f"  {short(edge.target)}  <- {edge.relation} -  {short(edge.source)}", markup=False)
+
+
+@app.command()
+def alias(
+    context: typer.Context,
+    version: Version,
+    name: Annotated[str, typer.Argument(help="Alias, such as champion.")],
+) -> None:
+    """Point an alias at a version.
+
+    Example: bessemer model alias assistant/v2 champion
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        target = client.train.get_model_version(name=settings.version_name("models", version))
+        model = client.train.get_model(name=target.name.rsplit("/versions/", 1)[0])
+        changed = client.train.set_version_alias(
+            name=model.name, alias=name, model_version=target.name, etag=model.etag
+        )
+        print_message(settings, changed, {"model": short(changed.name), name: short(changed.aliases[name])})
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    version: Version,
+    to: Annotated[Path, typer.Option(help="File to write; a tar of a Hugging Face folder.")] = Path("model.tar"),
+) -> None:
+    """Export a version to safetensors that any tool can load; yours to take anywhere.
+
+    Example: bessemer model export assistant@champion --to assistant.tar
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        name = settings.version_name("models", version)
+        task = {"model_version": name, "format": "safetensors"}
+        job = client.train.create_model_job(parent=settings.project, model_job={"export": task})
+        done = follow(client, settings, job, f"exporting {version}")
+        client.download(done.archive, to)
+        print_message(
+            settings, done, {"file": to, "size": bytes_text(done.archive.size_bytes), "sha256": done.archive.sha256}
+        )
+
+
+def _print_version(settings: Any, version: Any) -> None:
+    facts = {
+        "version": short(version.name),
+        "architecture": version.architecture,
+        "parameters": f"{version.parameters:,}",
+        "context": f"{version.context_length} tokens",
+        "parent": short(version.parent) or "none, imported",
+        "data": ", ".join(short(name) for name in version.dataset_versions) or "none of yours",
+        "digest": version.manifest.sha256,
+    }
+    print_message(settings, version, facts)
