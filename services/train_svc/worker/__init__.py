@@ -1,0 +1,1 @@
+"""What runs in a training worker process: training, imports and exports of models."""
