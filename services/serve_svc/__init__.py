@@ -1,0 +1,1 @@
+"""Puts gated model versions behind endpoints and answers prompts."""

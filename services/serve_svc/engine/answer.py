@@ -1,0 +1,64 @@
+"""One request while it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from serve_svc.engine.protocol import Piece, Sampling
+from serve_svc.engine.sampler import Sampler
+from serve_svc.engine.text import TextStream
+
+__all__ = ["Answer"]
+
+COALESCE_S = 0.02  # one message costs as much as several tokens; 20 ms is below what a reader notices
+
+
+class Answer:
+    """A request and what was generated for it; `token_ids` leave out the token that ends an answer."""
+
+    def __init__(
+        self,
+        request_id: str,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        *,
+        num_tokens_max: int,
+        decode: Callable[[list[int]], str],
+    ) -> None:
+        self.id = request_id
+        self.prompt_ids = list(prompt_ids)
+        self.sampler = Sampler(sampling)
+        self.token_ids: list[int] = []
+        self._num_tokens_max = num_tokens_max
+        self._text = TextStream(decode, sampling.stop)
+        self._fresh_text = ""
+        self._num_sent = 0
+        self._sent_s: float | None = None
+        self._finish = ""
+
+    def take(self, token: int, eos_ids: frozenset[int]) -> bool:
+        """Append a chosen token and say whether the answer has ended."""
+        if token in eos_ids:
+            self._finish = "stop"
+        else:
+            self.token_ids.append(token)
+            self._fresh_text += self._text.push(token)
+            if self._text.stopped or len(self.token_ids) >= self._num_tokens_max:
+                self._finish = "length"
+        if self._finish:
+            self._fresh_text += self._text.finish()
+            if self._text.stopped:
+                self._finish = "stop"
+        return bool(self._finish)
+
+    def piece(self, now_s: float) -> Piece | None:
+        """Return what to send now: the first token and the end at once, the rest in turns of `COALESCE_S`."""
+        recent = self._sent_s is not None and now_s - self._sent_s < COALESCE_S
+        if recent and not self._finish:
+            return None
+        fresh = tuple(self.token_ids[self._num_sent :])
+        text, self._fresh_text = self._fresh_text, ""
+        self._num_sent, self._sent_s = len(self.token_ids), now_s
+        if not self._finish:
+            return Piece(self.id, text, fresh)
+        return Piece(self.id, text, fresh, self._finish, len(self.prompt_ids), len(self.token_ids))
