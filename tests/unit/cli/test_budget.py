@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from bessemer.cli.demo.budget import STEPS_MIN, plan_budget
+
+
+def test_budget_more_minutes_give_more_steps():
+    short = plan_budget(minutes=10, evaluation_s=60, tokens_per_s=300)
+    long = plan_budget(minutes=30, evaluation_s=60, tokens_per_s=300)
+    assert long.cpt > short.cpt
+    assert long.sft > short.sft
+    assert long.dpo > short.dpo
+
+
+def test_budget_never_goes_below_what_trains_at_all():
+    tiny = plan_budget(minutes=2, evaluation_s=600, tokens_per_s=1)
+    assert (tiny.cpt, tiny.sft, tiny.dpo) == (STEPS_MIN["cpt"], STEPS_MIN["sft"], STEPS_MIN["dpo"])
