@@ -1,0 +1,126 @@
+"""Kill -9 anything at two points of the work, repair with `up`, and get the same digests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from bessemer.api.data.v1 import dataset_pb2
+from bessemer.api.train.v1 import model_pb2, training_job_pb2
+from bessemer.cli.data import Kind, ensure_dataset, ensure_project
+from bessemer.cli.demo.steps import patiently, run_job
+from bessemer.cli.settings import Output, Settings
+from bessemer.local import processes, stack
+from bessemer.sdk import Client
+
+VICTIMS = ("nats", "data", "train", "worker")
+
+
+@dataclass
+class Outcome:
+    digests: dict[str, str] = field(default_factory=dict)
+    error: BaseException | None = None
+
+
+def settings_for(home: Path) -> Settings:
+    return Settings(home=home, project_id="kill", output=Output.JSON)
+
+
+def work(
+    home: Path, documents_tar: Path, model_tar: Path, reached: dict[str, threading.Event], outcome: Outcome
+) -> None:
+    """Import, curate, train; every step survives restarts of what it talks to."""
+    settings = settings_for(home)
+    try:
+        with Client.connect(home) as client:
+            patiently(lambda: ensure_project(client, settings))
+            upload = patiently(lambda: client.upload(settings.project, model_tar))
+            task = model_pb2.ImportTask(model=settings.name("models", "base"), upload=upload.name)
+            imported = run_job(
+                client, settings, "modelJobs", model_pb2.ModelJob(**{"import": task}), title="import", content="model"
+            )
+            base = patiently(lambda: client.train.get_model_version(name=imported.model_version))
+            patiently(lambda: ensure_dataset(client, settings, "text", Kind.TEXT))
+            documents = patiently(lambda: client.upload(settings.project, documents_tar))
+            job = dataset_pb2.CurationJob(dataset=settings.name("datasets", "text"), uploads=[documents.name])
+            job.recipe.kind = dataset_pb2.DATASET_KIND_TEXT
+            job.recipe.sequence_length = 128
+            job.tokenizer.CopyFrom(base.tokenizer)
+            reached["curating"].set()
+            curated = run_job(client, settings, "curationJobs", job, title="curate", content="documents")
+            version = patiently(lambda: client.data.get_dataset_version(name=curated.dataset_version))
+            recipe = training_job_pb2.TrainingRecipe(
+                cpt={}, steps=120, tokens_per_step=512, sequence_length=128, checkpoint_every_steps=20, threads=1
+            )
+            training = training_job_pb2.TrainingJob(
+                base_model_version=base.name,
+                dataset_versions=[version.name],
+                model=settings.name("models", "trained"),
+                recipe=recipe,
+            )
+            reached["training"].set()
+            trained = run_job(client, settings, "trainingJobs", training, title="train", content="")
+            model = patiently(lambda: client.train.get_model_version(name=trained.model_version))
+            outcome.digests = {"dataset": version.manifest.sha256, "model": model.manifest.sha256}
+    except BaseException as error:  # noqa: BLE001 - the test reports it from its own thread
+        outcome.error = error
+
+
+def kill(home: Path, victim: str) -> bool:
+    """Kill one process of the stack with SIGKILL; a worker is waited for, since it lives only while a job runs."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        pattern = "workers/**/*.json" if victim == "worker" else f"{victim}.json"
+        for record in sorted((home / "run").glob(pattern)):
+            if running := processes.find(record):
+                os.kill(running.pid, signal.SIGKILL)
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def run_with_kills(home: Path, victim: str | None, documents_tar: Path, model_tar: Path) -> Outcome:
+    stack.up(home)
+    reached = {"curating": threading.Event(), "training": threading.Event()}
+    outcome = Outcome()
+    thread = threading.Thread(target=work, args=(home, documents_tar, model_tar, reached, outcome))
+    try:
+        thread.start()
+        for point, delay_s in (("curating", 1.0), ("training", 4.0)):
+            assert reached[point].wait(120), outcome.error
+            if victim:
+                time.sleep(delay_s)
+                assert kill(home, victim), f"no {victim} to kill while {point}"
+                stack.up(home)
+        thread.join(240)
+        assert not thread.is_alive(), "the work did not end"
+        assert outcome.error is None, outcome.error
+    finally:
+        stack.down(home)
+        thread.join(10)
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def inputs(documents, tiny_model_archive, tmp_path_factory):
+    from bessemer.sdk.archive import list_files, pack_files
+
+    files = [(str(path.relative_to(documents)), path) for path in list_files(documents)]
+    return pack_files(files, tmp_path_factory.mktemp("inputs") / "documents.tar"), tiny_model_archive
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs, tmp_path_factory) -> dict[str, str]:
+    return run_with_kills(tmp_path_factory.mktemp("calm") / "home", None, *inputs).digests
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_kill_at_two_points_ends_with_the_same_digests(victim, inputs, undisturbed, tmp_path):
+    assert run_with_kills(tmp_path / "home", victim, *inputs).digests == undisturbed
