@@ -1,0 +1,1 @@
+"""The service that owns projects, uploads, datasets, feedback and lineage."""

@@ -1,0 +1,1 @@
+"""What the ports say, done for real; and the HTTP door."""

@@ -1,0 +1,155 @@
+"""Jobs that make dataset versions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.api.common.v1.watch_pb2 import WatchEvent
+from bessemer.api.data.v1 import dataset_service_pb2 as pb
+from bessemer.api.data.v1.artifact_service_pb2 import Upload
+from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind, DatasetVersion
+from bessemer.jobs.runtime import JobKind, JobRuntime, tail
+from bessemer.jobs.states import is_terminal
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.kernel.ids import id_of, new_id, parent_of
+from bessemer.svckit.objects import ObjectStore
+from bessemer.svckit.store import Store
+from bessemer.svckit.tx import Tx
+from bessemer.svckit.watch import watch
+
+from data_svc import codec
+from data_svc.app.datasets import seal
+from data_svc.app.uploads import check_artifact
+from data_svc.ports import LineageGraph
+
+__all__ = ["Curation", "curation_kind"]
+
+TOKENIZER_BYTES_MAX = 256 * 2**20
+
+
+class Curation:
+    """Use cases of curation jobs."""
+
+    def __init__(self, store: Store, runtime: JobRuntime, objects: ObjectStore) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._objects = objects
+
+    async def create(self, request: pb.CreateCurationJobRequest) -> CurationJob:
+        """Check everything that can be checked now, pin what the worker will read, and queue the job."""
+        given = request.curation_job
+        if not (given.uploads or given.source_version):
+            raise InvalidRequest("name uploads or a source_version to read", field="curation_job.uploads")
+        if given.uploads and given.source_version:
+            raise InvalidRequest("name uploads or a source_version, not both", field="curation_job.source_version")
+        if given.HasField("tokenizer"):
+            await asyncio.to_thread(self._check_tokenizer, given.tokenizer, id_of(request.parent))
+        job = CurationJob(
+            name=f"{request.parent}/curationJobs/{request.curation_job_id or new_id('curation')}",
+            labels=given.labels,
+            dataset=given.dataset,
+            uploads=given.uploads,
+            source_version=given.source_version,
+            tokenizer=given.tokenizer if given.HasField("tokenizer") else None,
+        )
+
+        def commit(tx: Tx) -> CurationJob:
+            _resolve(tx, job, given)
+            return self._runtime.submit(tx, job)
+
+        return await self._store.write(commit)
+
+    async def get(self, name: str) -> CurationJob:
+        """Return a job."""
+        return await self._store.read(lambda tx: tx.get(name, CurationJob))
+
+    async def list(self, request: pb.ListCurationJobsRequest) -> pb.ListCurationJobsResponse:
+        """Return a page of a project's jobs."""
+        found, token = await self._store.read(
+            lambda tx: tx.list(CurationJob, request.parent, page_size=request.page_size, page_token=request.page_token)
+        )
+        return pb.ListCurationJobsResponse(curation_jobs=found, next_page_token=token)
+
+    async def cancel(self, name: str) -> CurationJob:
+        """Stop a job."""
+        return await self._store.write(lambda tx: self._runtime.cancel(tx, name, CurationJob))
+
+    def watch(self, name: str, resume_token: str) -> AsyncIterator[tuple[WatchEvent, CurationJob | None, str]]:
+        """Follow a job to its end."""
+        return watch(self._store, name, CurationJob, resume_token, terminal=lambda job: is_terminal(job.status.state))
+
+    def tail(self, name: str, attempt: int, offset: int, *, follow: bool) -> AsyncIterator[tuple[str, int]]:
+        """Yield pieces of an attempt's log and the byte after each."""
+        return tail(self._runtime, name, attempt, offset, follow)
+
+    def _check_tokenizer(self, artifact: ArtifactRef, project: str) -> None:
+        check_artifact(artifact, project, "curation_job.tokenizer")
+        size_bytes = self._objects.stat(artifact.key)
+        if size_bytes != artifact.size_bytes or size_bytes > TOKENIZER_BYTES_MAX:
+            raise InvalidRequest(
+                f"curation_job.tokenizer.size_bytes must be {size_bytes}, what is stored, and at most "
+                f"{TOKENIZER_BYTES_MAX}; got {artifact.size_bytes}",
+                field="curation_job.tokenizer.size_bytes",
+            )
+
+
+def curation_kind(graph: LineageGraph) -> JobKind[CurationJob]:
+    """Return how the runtime handles curation jobs."""
+    return JobKind(
+        collection="curationJobs",
+        message=CurationJob,
+        entry="data_svc.worker",
+        on_success=partial(_finish, graph),
+        on_progress=None,
+    )
+
+
+def _finish(
+    graph: LineageGraph, tx: Tx, job: CurationJob, result: bytes, artifacts: Sequence[ArtifactRef]
+) -> CurationJob:
+    del artifacts  # named again by the manifest
+    outcome = CurationResult.FromString(result)
+    job.dataset_version = seal(tx, job, outcome, graph).name
+    job.ClearField("reasons")
+    job.reasons.extend(outcome.reasons)
+    return job
+
+
+def _resolve(tx: Tx, job: CurationJob, given: CurationJob) -> None:
+    """Fill in the recipe's defaults and pin the inputs.
+
+    Raises: InvalidRequest, NotFound, FailedPrecondition.
+    """
+    if parent_of(given.dataset) != parent_of(job.name):
+        raise InvalidRequest(
+            f"curation_job.dataset must lie in {parent_of(job.name)}; got {given.dataset}", field="curation_job.dataset"
+        )
+    dataset = tx.get(given.dataset, Dataset)
+    job.recipe.CopyFrom(codec.curation_recipe(given.recipe, dataset.kind))
+    if dataset.kind == DatasetKind.DATASET_KIND_TEXT and not given.HasField("tokenizer"):
+        raise InvalidRequest(
+            "text is tokenized when it is curated: give the tokenizer of the model that will learn from it",
+            field="curation_job.tokenizer",
+        )
+    uploads = [_usable(tx.get(name, Upload)) for name in given.uploads]
+    source = tx.get(given.source_version, DatasetVersion) if given.source_version else None
+    if source is not None and source.kind != DatasetKind.DATASET_KIND_TEXT:
+        raise InvalidRequest(
+            f"curation_job.source_version must hold text; {source.name} does not", field="curation_job.source_version"
+        )
+    if source is not None and not source.manifest.sha256:
+        raise FailedPrecondition(f"{source.name} is not sealed", reason="VERSION_NOT_SEALED", resource=source.name)
+    job.inputs.CopyFrom(codec.curation_inputs(uploads, source))
+
+
+def _usable(upload: Upload) -> Upload:
+    if not upload.complete:
+        raise FailedPrecondition(
+            f"{upload.name} ({upload.file_name}) is not complete; PUT its bytes, then call CompleteUpload",
+            reason="SOURCE_INVALID",
+            resource=upload.name,
+        )
+    return upload

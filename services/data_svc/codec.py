@@ -1,0 +1,152 @@
+"""Messages into other messages: recipes with defaults, job inputs, and the lineage that a resource tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bessemer.api.data.v1.artifact_service_pb2 import Upload
+from bessemer.api.data.v1.dataset_pb2 import (
+    CurationInputs,
+    CurationJob,
+    CurationRecipe,
+    CurationResult,
+    DatasetKind,
+    DatasetVersion,
+    SourceFile,
+)
+from bessemer.api.data.v1.lineage_service_pb2 import Lineage, LineageEdge, LineageNode
+from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, GateDecision
+from bessemer.api.serve.v1.deployment_pb2 import Deployment
+from bessemer.api.train.v1.model_pb2 import ModelJob, ModelVersion
+from bessemer.kernel.errors import InvalidRequest
+
+__all__ = [
+    "curation_inputs",
+    "curation_recipe",
+    "dataset_version",
+    "lineage_of_dataset_version",
+    "lineage_of_deployment",
+    "lineage_of_evaluation_run",
+    "lineage_of_gate_decision",
+    "lineage_of_import",
+    "lineage_of_model_version",
+]
+
+
+def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe:
+    """Return a copy with every default filled in; ranges of single fields were checked by the contract's rules.
+
+    Raises: InvalidRequest if the recipe makes another kind than the dataset holds.
+    """
+    if recipe.kind not in {DatasetKind.DATASET_KIND_UNSPECIFIED, kind}:
+        wanted, found = DatasetKind.Name(kind), DatasetKind.Name(recipe.kind)
+        raise InvalidRequest(f"the dataset holds {wanted}, the recipe makes {found}", field="curation_job.recipe.kind")
+    full = CurationRecipe()
+    full.CopyFrom(recipe)
+    full.kind = kind
+    defaults: dict[str, Any] = {
+        "heldout_fraction": 0.1,
+        "seed": 0,
+        "min_characters": 200,
+        "near_duplicate_threshold": 0.8,
+    }
+    if kind == DatasetKind.DATASET_KIND_TEXT:
+        defaults |= {"sequence_length": 512, "tokens_max": 0}
+    else:
+        defaults |= {"rows_max": 2000}
+    for field, value in defaults.items():
+        if not full.HasField(field):  # type: ignore[arg-type]
+            setattr(full, field, value)
+    return full
+
+
+def curation_inputs(uploads: Iterable[Upload], source: DatasetVersion | None) -> CurationInputs:
+    """Return what the worker will read, by digest."""
+    return CurationInputs(
+        uploads=[SourceFile(upload=u.name, file_name=u.file_name, artifact=u.artifact) for u in uploads],
+        source_manifest=source.manifest if source else None,
+    )
+
+
+def dataset_version(name: str, job: CurationJob, result: CurationResult) -> DatasetVersion:
+    """Return the version that a curation job made."""
+    return DatasetVersion(
+        name=name,
+        kind=job.recipe.kind,
+        manifest=result.manifest,
+        splits=result.splits,
+        reasons=result.reasons,
+        tokenizer_sha256=result.tokenizer_sha256,
+        sequence_length=job.recipe.sequence_length,
+        sources=[*job.uploads, *([job.source_version] if job.source_version else [])],
+        report=result.report if result.HasField("report") else None,
+    )
+
+
+def lineage_of_dataset_version(version: DatasetVersion) -> Lineage:
+    """Return what a dataset version was made from."""
+    sources = [LineageNode(name=name, kind=_kind(name)) for name in version.sources]
+    made = LineageNode(name=version.name, kind="datasetVersions", sha256=version.manifest.sha256)
+    return _made(made, [(node, "curated_from") for node in sources])
+
+
+def lineage_of_model_version(version: ModelVersion) -> Lineage:
+    """Return what a model version was trained from and on."""
+    used = [(LineageNode(name=name, kind="datasetVersions"), "trained_on") for name in version.dataset_versions]
+    if version.parent:
+        used.append((LineageNode(name=version.parent, kind="modelVersions"), "trained_from"))
+    made = LineageNode(name=version.name, kind="modelVersions", sha256=version.manifest.sha256)
+    return _made(made, used)
+
+
+def lineage_of_import(job: ModelJob) -> Lineage:
+    """Return where an imported model came from; empty for exports."""
+    task = getattr(job, "import")  # a word of Python
+    source = task.upload or (f"catalogue/{task.catalogue}" if task.catalogue else "")
+    if not source or not job.model_version:
+        return Lineage()
+    made = LineageNode(name=job.model_version, kind="modelVersions")
+    return _made(made, [(LineageNode(name=source, kind=_kind(source)), "imported_from")])
+
+
+def lineage_of_evaluation_run(run: EvaluationRun) -> Lineage:
+    """Return what an evaluation run judged."""
+    used = [(LineageNode(name=run.model_version, kind="modelVersions"), "evaluates")]
+    made = LineageNode(name=run.name, kind="evaluationRuns")
+    return _made(made, used)
+
+
+def lineage_of_gate_decision(decision: GateDecision) -> Lineage:
+    """Return what a gate decision decided on, and on which evidence."""
+    runs = [name for name in (decision.baseline_run, decision.candidate_run) if name]
+    used = [(LineageNode(name=name, kind="evaluationRuns"), "compares") for name in runs]
+    used.append(
+        (
+            LineageNode(name=decision.model_version, kind="modelVersions", sha256=decision.model_sha256),
+            "decides_on",
+        )
+    )
+    return _made(LineageNode(name=decision.name, kind="gateDecisions"), used)
+
+
+def lineage_of_deployment(deployment: Deployment) -> Lineage:
+    """Return what a deployment serves, and what allowed it."""
+    manifest = deployment.model_manifest.sha256
+    used = [(LineageNode(name=deployment.model_version, kind="modelVersions", sha256=manifest), "deploys")]
+    if deployment.gate_decision:
+        used.append((LineageNode(name=deployment.gate_decision, kind="gateDecisions"), "allowed_by"))
+    return _made(LineageNode(name=deployment.name, kind="deployments"), used)
+
+
+def _made(made: LineageNode, used: Sequence[tuple[LineageNode, str]]) -> Lineage:
+    edges = [LineageEdge(source=node.name, target=made.name, relation=relation) for node, relation in used]
+    return Lineage(nodes=[*(node for node, _ in used), made], edges=edges)
+
+
+def _kind(name: str) -> str:
+    """Return the collection of a resource; `versions` alone does not say whose."""
+    parts = name.split("/")
+    if len(parts) > 3 and parts[-2] == "versions":
+        return {"datasets": "datasetVersions", "models": "modelVersions"}.get(parts[-4], "versions")
+    return parts[-2]

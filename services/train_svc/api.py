@@ -1,0 +1,170 @@
+"""The gRPC door: one class per service of the contract, one line per method."""
+# ruff: noqa: ARG002, N802 - methods are named and shaped by the contract
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bessemer.api.train.v1 import (
+    model_pb2,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    training_job_pb2,
+    training_service_pb2,
+    training_service_pb2_grpc,
+)
+
+from train_svc.app.model_jobs import ModelJobs
+from train_svc.app.registry import Registry
+from train_svc.app.training import Training
+
+__all__ = ["ModelApi", "TrainingApi"]
+
+
+class ModelApi(model_service_pb2_grpc.ModelServiceServicer):
+    """Models, their versions, and the jobs that bring them in and out."""
+
+    def __init__(self, registry: Registry, jobs: ModelJobs) -> None:
+        self._registry = registry
+        self._jobs = jobs
+
+    async def GetModel(self, request: model_service_pb2.GetModelRequest, context: Any) -> model_pb2.Model:
+        """See the contract."""
+        return await self._registry.get(request.name)
+
+    async def ListModels(
+        self, request: model_service_pb2.ListModelsRequest, context: Any
+    ) -> model_service_pb2.ListModelsResponse:
+        """See the contract."""
+        return await self._registry.list(request)
+
+    async def GetModelVersion(
+        self, request: model_service_pb2.GetModelVersionRequest, context: Any
+    ) -> model_pb2.ModelVersion:
+        """See the contract."""
+        return await self._registry.get_version(request.name)
+
+    async def ListModelVersions(
+        self, request: model_service_pb2.ListModelVersionsRequest, context: Any
+    ) -> model_service_pb2.ListModelVersionsResponse:
+        """See the contract."""
+        return await self._registry.list_versions(request)
+
+    async def SetVersionAlias(self, request: model_service_pb2.SetVersionAliasRequest, context: Any) -> model_pb2.Model:
+        """See the contract."""
+        return await self._registry.set_alias(request)
+
+    async def CreateModelJob(
+        self, request: model_service_pb2.CreateModelJobRequest, context: Any
+    ) -> model_pb2.ModelJob:
+        """See the contract."""
+        return await self._jobs.create(request)
+
+    async def GetModelJob(self, request: model_service_pb2.GetModelJobRequest, context: Any) -> model_pb2.ModelJob:
+        """See the contract."""
+        return await self._jobs.get(request.name)
+
+    async def ListModelJobs(
+        self, request: model_service_pb2.ListModelJobsRequest, context: Any
+    ) -> model_service_pb2.ListModelJobsResponse:
+        """See the contract."""
+        return await self._jobs.list(request)
+
+    async def CancelModelJob(
+        self, request: model_service_pb2.CancelModelJobRequest, context: Any
+    ) -> model_pb2.ModelJob:
+        """See the contract."""
+        return await self._jobs.cancel(request.name)
+
+    async def WatchModelJob(
+        self, request: model_service_pb2.WatchModelJobRequest, context: Any
+    ) -> AsyncIterator[model_service_pb2.WatchModelJobResponse]:
+        """See the contract."""
+        async for event, job, token in self._jobs.watch(request.name, request.resume_token):
+            yield model_service_pb2.WatchModelJobResponse(event=event, model_job=job, resume_token=token)
+
+    async def TailModelJobLogs(
+        self, request: model_service_pb2.TailModelJobLogsRequest, context: Any
+    ) -> AsyncIterator[model_service_pb2.TailModelJobLogsResponse]:
+        """See the contract."""
+        lines = self._jobs.tail(request.name, request.attempt, request.offset, follow=request.follow)
+        async for text, next_offset in lines:
+            yield model_service_pb2.TailModelJobLogsResponse(text=text, next_offset=next_offset)
+
+
+class TrainingApi(training_service_pb2_grpc.TrainingServiceServicer):
+    """Training jobs."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+
+    async def CreateTrainingJob(
+        self, request: training_service_pb2.CreateTrainingJobRequest, context: Any
+    ) -> training_job_pb2.TrainingJob:
+        """See the contract."""
+        return await self._training.create(request)
+
+    async def GetTrainingJob(
+        self, request: training_service_pb2.GetTrainingJobRequest, context: Any
+    ) -> training_job_pb2.TrainingJob:
+        """See the contract."""
+        return await self._training.get(request.name)
+
+    async def ListTrainingJobs(
+        self, request: training_service_pb2.ListTrainingJobsRequest, context: Any
+    ) -> training_service_pb2.ListTrainingJobsResponse:
+        """See the contract."""
+        return await self._training.list(request)
+
+    async def CancelTrainingJob(
+        self, request: training_service_pb2.CancelTrainingJobRequest, context: Any
+    ) -> training_job_pb2.TrainingJob:
+        """See the contract."""
+        return await self._training.cancel(request.name)
+
+    async def PauseTrainingJob(
+        self, request: training_service_pb2.PauseTrainingJobRequest, context: Any
+    ) -> training_job_pb2.TrainingJob:
+        """See the contract."""
+        return await self._training.pause(request.name)
+
+    async def ResumeTrainingJob(
+        self, request: training_service_pb2.ResumeTrainingJobRequest, context: Any
+    ) -> training_job_pb2.TrainingJob:
+        """See the contract."""
+        return await self._training.resume(request.name)
+
+    async def WatchTrainingJob(
+        self, request: training_service_pb2.WatchTrainingJobRequest, context: Any
+    ) -> AsyncIterator[training_service_pb2.WatchTrainingJobResponse]:
+        """See the contract."""
+        async for event, job, token in self._training.watch(request.name, request.resume_token):
+            yield training_service_pb2.WatchTrainingJobResponse(event=event, training_job=job, resume_token=token)
+
+    async def TailTrainingJobLogs(
+        self, request: training_service_pb2.TailTrainingJobLogsRequest, context: Any
+    ) -> AsyncIterator[training_service_pb2.TailTrainingJobLogsResponse]:
+        """See the contract."""
+        lines = self._training.tail(request.name, request.attempt, request.offset, follow=request.follow)
+        async for text, next_offset in lines:
+            yield training_service_pb2.TailTrainingJobLogsResponse(text=text, next_offset=next_offset)
+
+    async def ListCheckpoints(
+        self, request: training_service_pb2.ListCheckpointsRequest, context: Any
+    ) -> training_service_pb2.ListCheckpointsResponse:
+        """See the contract."""
+        return await self._training.list_checkpoints(request)
+
+    async def QueryMetrics(
+        self, request: training_service_pb2.QueryMetricsRequest, context: Any
+    ) -> training_service_pb2.QueryMetricsResponse:
+        """See the contract."""
+        return await self._training.query_metrics(request)
+
+    async def StreamMetrics(
+        self, request: training_service_pb2.StreamMetricsRequest, context: Any
+    ) -> AsyncIterator[training_service_pb2.StreamMetricsResponse]:
+        """See the contract."""
+        async for points in self._training.stream_metrics(request):
+            yield training_service_pb2.StreamMetricsResponse(points=points)

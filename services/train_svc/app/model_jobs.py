@@ -1,0 +1,134 @@
+"""Jobs that bring models in and take them out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.api.common.v1.watch_pb2 import WatchEvent
+from bessemer.api.train.v1 import model_service_pb2 as pb
+from bessemer.api.train.v1.model_pb2 import (
+    ExportTask,
+    ImportTask,
+    ModelJob,
+    ModelJobInputs,
+    ModelJobResult,
+    ModelSource,
+    ModelVersion,
+)
+from bessemer.jobs.runtime import JobKind, JobRuntime, tail
+from bessemer.jobs.states import is_terminal
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.kernel.ids import new_id, parent_of
+from bessemer.svckit.store import Store
+from bessemer.svckit.tx import Tx
+from bessemer.svckit.watch import watch
+
+from train_svc.app.registry import find_version, register
+from train_svc.ports import DatasetCatalog
+
+__all__ = ["MODEL_JOBS", "ModelJobs", "import_task"]
+
+
+class ModelJobs:
+    """Use cases of model jobs."""
+
+    def __init__(self, store: Store, runtime: JobRuntime, catalog: DatasetCatalog) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._catalog = catalog
+
+    async def create(self, request: pb.CreateModelJobRequest) -> ModelJob:
+        """Pin what the worker will read and queue the job."""
+        job = ModelJob(name=f"{request.parent}/modelJobs/{request.model_job_id or new_id('model')}")
+        match request.model_job.WhichOneof("task"):
+            case "import":
+                await self._plan_import(job, import_task(request.model_job))
+            case "export":
+                await self._plan_export(job, request.model_job.export)
+            case _:
+                raise InvalidRequest("model_job must hold import or export", field="model_job.task")
+        return await self._store.write(lambda tx: self._runtime.submit(tx, job))
+
+    async def get(self, name: str) -> ModelJob:
+        """Return a job."""
+        return await self._store.read(lambda tx: tx.get(name, ModelJob))
+
+    async def list(self, request: pb.ListModelJobsRequest) -> pb.ListModelJobsResponse:
+        """Return a page of a project's jobs."""
+        found, token = await self._store.read(
+            lambda tx: tx.list(ModelJob, request.parent, page_size=request.page_size, page_token=request.page_token)
+        )
+        return pb.ListModelJobsResponse(model_jobs=found, next_page_token=token)
+
+    async def cancel(self, name: str) -> ModelJob:
+        """Stop a job."""
+        return await self._store.write(lambda tx: self._runtime.cancel(tx, name, ModelJob))
+
+    def watch(self, name: str, resume_token: str) -> AsyncIterator[tuple[WatchEvent, ModelJob | None, str]]:
+        """Follow a job to its end."""
+        return watch(self._store, name, ModelJob, resume_token, terminal=lambda job: is_terminal(job.status.state))
+
+    def tail(self, name: str, attempt: int, offset: int, *, follow: bool) -> AsyncIterator[tuple[str, int]]:
+        """Yield pieces of an attempt's log and the byte after each."""
+        return tail(self._runtime, name, attempt, offset, follow)
+
+    async def _plan_import(self, job: ModelJob, task: ImportTask) -> None:
+        if parent_of(task.model) != parent_of(job.name):
+            raise InvalidRequest(
+                f"model_job.import.model must lie in {parent_of(job.name)}; got {task.model}",
+                field="model_job.import.model",
+            )
+        match task.WhichOneof("source"):
+            case "upload":
+                upload = await self._catalog.upload(task.upload)
+                if not upload.complete:
+                    raise FailedPrecondition(
+                        f"{upload.name} ({upload.file_name}) is not complete; PUT its bytes, then call CompleteUpload",
+                        reason="SOURCE_INVALID",
+                        resource=upload.name,
+                    )
+                job.inputs.CopyFrom(ModelJobInputs(upload=upload.artifact, file_name=upload.file_name))
+            case "catalogue":
+                job.inputs.SetInParent()
+            case _:
+                raise InvalidRequest(
+                    "model_job.import must name a catalogue entry or an upload", field="model_job.import.source"
+                )
+        import_task(job).CopyFrom(task)
+
+    async def _plan_export(self, job: ModelJob, task: ExportTask) -> None:
+        version = await self._store.read(lambda tx: find_version(tx, task.model_version))
+        job.export.CopyFrom(ExportTask(model_version=version.name, format=task.format or "safetensors"))
+        job.inputs.CopyFrom(ModelJobInputs(model_manifest=version.manifest))
+
+
+def import_task(job: ModelJob) -> ImportTask:
+    """Return the field `import`, a word that Python keeps for itself."""
+    task: ImportTask = getattr(job, "import")
+    return task
+
+
+def _finish(tx: Tx, job: ModelJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> ModelJob:
+    del artifacts  # named again by the manifest
+    outcome = ModelJobResult.FromString(result)
+    if job.HasField("export"):
+        job.archive.CopyFrom(outcome.archive)
+        return job
+    task = import_task(job)
+    version = ModelVersion(
+        source=ModelSource.MODEL_SOURCE_IMPORTED,
+        manifest=outcome.manifest,
+        tokenizer=outcome.tokenizer,
+        architecture=outcome.architecture,
+        parameters=outcome.parameters,
+        context_length=outcome.context_length,
+        license=task.license,
+    )
+    job.model_version = register(tx, task.model, version).name
+    return job
+
+
+MODEL_JOBS = JobKind(
+    collection="modelJobs", message=ModelJob, entry="train_svc.worker", on_success=_finish, on_progress=None
+)

@@ -1,0 +1,147 @@
+"""Jobs that train a model version into another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.api.common.v1.watch_pb2 import WatchEvent
+from bessemer.api.train.v1 import training_service_pb2 as pb
+from bessemer.api.train.v1.model_pb2 import ModelSource, ModelVersion
+from bessemer.api.train.v1.training_job_pb2 import Checkpoint, TrainingJob, TrainingResult, TrainingState
+from bessemer.jobs.runtime import JobKind, JobRuntime, tail
+from bessemer.jobs.states import is_terminal
+from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.ids import new_id, parent_of
+from bessemer.svckit.store import Store
+from bessemer.svckit.tx import Tx
+from bessemer.svckit.watch import watch
+
+from train_svc.app.registry import find_version, register
+from train_svc.domain import inputs, recipe
+from train_svc.ports import DatasetCatalog
+
+__all__ = ["TRAINING_JOBS", "Training"]
+
+
+class Training:
+    """Use cases of training jobs."""
+
+    def __init__(self, store: Store, runtime: JobRuntime, catalog: DatasetCatalog, *, threads: int) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._catalog = catalog
+        self._threads = threads
+
+    async def create(self, request: pb.CreateTrainingJobRequest) -> TrainingJob:
+        """Resolve and pin model and data, write all defaults into the recipe, and queue the job."""
+        given = request.training_job
+        if parent_of(given.model) != request.parent:
+            raise InvalidRequest(
+                f"training_job.model must lie in {request.parent}; got {given.model}", field="training_job.model"
+            )
+        if len(set(given.dataset_versions)) != len(given.dataset_versions):
+            raise InvalidRequest(
+                "training_job.dataset_versions names a version twice", field="training_job.dataset_versions"
+            )
+        full = recipe.resolve(given.recipe, threads=self._threads)
+        base = await self._store.read(lambda tx: find_version(tx, given.base_model_version))
+        versions = await asyncio.gather(*(self._catalog.version(name) for name in given.dataset_versions))
+        inputs.check_fit(full, base, versions)
+        full.sequence_length = inputs.sequence_length(full, base, versions)
+        job = TrainingJob(
+            name=f"{request.parent}/trainingJobs/{request.training_job_id or new_id('training')}",
+            labels=given.labels,
+            base_model_version=base.name,
+            dataset_versions=given.dataset_versions,
+            recipe=full,
+            model=given.model,
+            inputs=inputs.pin(base, versions),
+        )
+        return await self._store.write(lambda tx: self._runtime.submit(tx, job))
+
+    async def get(self, name: str) -> TrainingJob:
+        """Return a job."""
+        return await self._store.read(lambda tx: tx.get(name, TrainingJob))
+
+    async def list(self, request: pb.ListTrainingJobsRequest) -> pb.ListTrainingJobsResponse:
+        """Return a page of a project's jobs."""
+        found, token = await self._store.read(
+            lambda tx: tx.list(TrainingJob, request.parent, page_size=request.page_size, page_token=request.page_token)
+        )
+        return pb.ListTrainingJobsResponse(training_jobs=found, next_page_token=token)
+
+    async def cancel(self, name: str) -> TrainingJob:
+        """Stop a job."""
+        return await self._store.write(lambda tx: self._runtime.cancel(tx, name, TrainingJob))
+
+    async def pause(self, name: str) -> TrainingJob:
+        """Ask a running job to save its state and free its worker."""
+        return await self._store.write(lambda tx: self._runtime.pause(tx, name, TrainingJob))
+
+    async def resume(self, name: str) -> TrainingJob:
+        """Put a paused job back into the queue."""
+        return await self._store.write(lambda tx: self._runtime.resume(tx, name, TrainingJob))
+
+    def watch(self, name: str, resume_token: str) -> AsyncIterator[tuple[WatchEvent, TrainingJob | None, str]]:
+        """Follow a job to its end."""
+        return watch(self._store, name, TrainingJob, resume_token, terminal=lambda job: is_terminal(job.status.state))
+
+    def tail(self, name: str, attempt: int, offset: int, *, follow: bool) -> AsyncIterator[tuple[str, int]]:
+        """Yield pieces of an attempt's log and the byte after each."""
+        return tail(self._runtime, name, attempt, offset, follow)
+
+    async def list_checkpoints(self, request: pb.ListCheckpointsRequest) -> pb.ListCheckpointsResponse:
+        """Return a page of a job's committed checkpoints, newest last."""
+
+        def load(tx: Tx) -> tuple[list[Checkpoint], str]:
+            tx.get(request.parent, TrainingJob)
+            return tx.list(Checkpoint, request.parent, page_size=request.page_size, page_token=request.page_token)
+
+        found, token = await self._store.read(load)
+        return pb.ListCheckpointsResponse(checkpoints=found, next_page_token=token)
+
+
+def _finish(tx: Tx, job: TrainingJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> TrainingJob:
+    del artifacts  # named again by the manifest
+    outcome = TrainingResult.FromString(result)
+    version = ModelVersion(
+        source=ModelSource.MODEL_SOURCE_TRAINED,
+        manifest=outcome.manifest,
+        tokenizer=outcome.tokenizer,
+        architecture=outcome.architecture,
+        parameters=outcome.parameters,
+        context_length=outcome.context_length,
+        parent=job.base_model_version,
+        training_job=job.name,
+        dataset_versions=job.dataset_versions,
+        license=tx.get(job.base_model_version, ModelVersion).license,
+    )
+    job.model_version = register(tx, job.model, version).name
+    job.usage.CopyFrom(outcome.usage)
+    return job
+
+
+def _note_checkpoint(tx: Tx, job: TrainingJob, saved_state: bytes) -> TrainingJob:
+    """List the newest committed checkpoint; the worker names its files, the service its resource."""
+    state = TrainingState.FromString(saved_state)
+    job.usage.CopyFrom(state.usage)
+    checkpoint = Checkpoint(
+        name=f"{job.name}/checkpoints/step-{state.checkpoint.step:06d}",
+        step=state.checkpoint.step,
+        manifest=state.checkpoint.manifest,
+    )
+    known = tx.find(checkpoint.name, Checkpoint)
+    if known != checkpoint:
+        tx.put(checkpoint, verb="updated" if known else "created")
+    return job
+
+
+TRAINING_JOBS = JobKind(
+    collection="trainingJobs",
+    message=TrainingJob,
+    entry="train_svc.worker",
+    on_success=_finish,
+    on_progress=_note_checkpoint,
+)

@@ -1,0 +1,79 @@
+"""Whether a model, a recipe and its data go together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
+from bessemer.api.train.v1.model_pb2 import ModelVersion
+from bessemer.api.train.v1.training_job_pb2 import TrainingInputs, TrainingRecipe
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+
+__all__ = ["check_fit", "pin", "sequence_length"]
+
+KINDS = {
+    "cpt": DatasetKind.DATASET_KIND_TEXT,
+    "sft": DatasetKind.DATASET_KIND_CHAT,
+    "dpo": DatasetKind.DATASET_KIND_PREFERENCE,
+}
+SEQUENCE_LENGTH = 512
+
+
+def check_fit(recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[DatasetVersion]) -> None:
+    """Refuse data of another kind, of another tokenizer, unsealed, or empty.
+
+    Raises: InvalidRequest for a wrong kind, FailedPrecondition VERSION_NOT_SEALED, DATASET_EMPTY or TOKENIZER_MISMATCH.
+    """
+    method = str(recipe.WhichOneof("method"))
+    for index, version in enumerate(versions):
+        field = f"dataset_versions[{index}]"
+        if version.kind != KINDS[method]:
+            wanted, found = (
+                DatasetKind.Name(kind).removeprefix("DATASET_KIND_") for kind in (KINDS[method], version.kind)
+            )
+            raise InvalidRequest(f"{method} learns from {wanted} data; {version.name} holds {found}", field=field)
+        if not version.manifest.sha256:
+            raise FailedPrecondition(
+                f"{version.name} is not sealed; wait until its curation job has succeeded",
+                reason="VERSION_NOT_SEALED",
+                resource=version.name,
+            )
+        if not any(split.split == "train" and split.rows for split in version.splits):
+            raise FailedPrecondition(
+                f"{version.name} has no rows in its split `train`; curate more documents or hold fewer out",
+                reason="DATASET_EMPTY",
+                resource=version.name,
+            )
+        if version.tokenizer_sha256 and version.tokenizer_sha256 != base.tokenizer.sha256:
+            raise FailedPrecondition(
+                f"{version.name} was made with tokenizer {version.tokenizer_sha256[:12]}, {base.name} has "
+                f"{base.tokenizer.sha256[:12]}; curate the data again with the model's tokenizer",
+                reason="TOKENIZER_MISMATCH",
+                resource=version.name,
+            )
+
+
+def sequence_length(recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[DatasetVersion]) -> int:
+    """Return the longest row in tokens: as asked, else that of packed data, else 512, never above the context.
+
+    Raises: InvalidRequest if what was asked or what the data hold does not fit.
+    """
+    packed = max((version.sequence_length for version in versions), default=0)
+    asked = recipe.sequence_length if recipe.HasField("sequence_length") else 0
+    length = asked or packed or min(SEQUENCE_LENGTH, base.context_length)
+    if length > base.context_length:
+        raise InvalidRequest(
+            f"rows of {length} tokens exceed the context of {base.name}, {base.context_length}; use shorter rows",
+            field="recipe.sequence_length",
+        )
+    if length < packed:
+        raise InvalidRequest(
+            f"recipe.sequence_length must be at least {packed}, the packed rows of the data; got {length}",
+            field="recipe.sequence_length",
+        )
+    return length
+
+
+def pin(base: ModelVersion, versions: Sequence[DatasetVersion]) -> TrainingInputs:
+    """Return what the worker will read, by digest."""
+    return TrainingInputs(model_manifest=base.manifest, dataset_manifests=[version.manifest for version in versions])
