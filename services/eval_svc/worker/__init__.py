@@ -1,0 +1,1 @@
+"""Scores models; its own process, the only room with torch."""
