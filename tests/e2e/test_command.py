@@ -10,7 +10,8 @@ import sys
 import pytest
 
 COMMANDS = [
-    ["up"], ["down"], ["status"], ["init"], ["demo"], ["deploy"], ["undeploy"], ["chat"], ["feedback"], ["serve-process"],
+    ["up"], ["down"], ["status"], ["init"], ["demo"],
+    ["deploy"], ["undeploy"], ["chat"], ["feedback"], ["serve-process"],
     ["dataset", "import"], ["dataset", "list"], ["dataset", "show"], ["dataset", "profile"],
     ["train", "cpt"], ["train", "sft"], ["train", "dpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
