@@ -154,12 +154,14 @@ class TrainingResult(_message.Message):
     def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ...) -> None: ...
 
 class TrainingState(_message.Message):
-    __slots__ = ("checkpoint", "usage")
+    __slots__ = ("checkpoint", "usage", "previous")
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     checkpoint: Checkpoint
     usage: TrainingUsage
-    def __init__(self, checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ...) -> None: ...
+    previous: Checkpoint
+    def __init__(self, checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., previous: _Optional[_Union[Checkpoint, _Mapping]] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
     __slots__ = ("name", "step", "manifest")
