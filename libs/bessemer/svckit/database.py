@@ -63,7 +63,8 @@ def translate(error: BaseException) -> BaseException:
         return LimitReached("the database's disk is full; free some space and retry", reason="STORAGE_FULL")
     if name in {"SQLITE_CORRUPT", "SQLITE_NOTADB", "XX001", "XX002"}:
         return DataLoss(f"the database is damaged ({cause}); restore it from a backup")
-    if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+    outage = isinstance(error, (OperationalError, InterfaceError)) and name != "SQLITE_ERROR"  # that is wrong SQL
+    if outage or error.connection_invalidated:
         return Unavailable(
             f"the database does not answer ({str(cause).splitlines()[0] if str(cause) else name}); retry"
         )

@@ -65,7 +65,10 @@ def _complete(connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> Non
         from alembic.migration import MigrationContext
         from alembic.operations import Operations
 
-        Operations(MigrationContext.configure(connection)).add_column(table.name, column.copy())
+        fresh = sqlalchemy.Column(
+            column.name, column.type, nullable=column.nullable, server_default=column.server_default
+        )
+        Operations(MigrationContext.configure(connection)).add_column(table.name, fresh)
     for index in table.indexes:
         if index.name not in indexes:
             index.create(connection)
