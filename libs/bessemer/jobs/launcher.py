@@ -9,7 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Capabilities", "LaunchSpec", "Launcher", "WorkerState", "WorkerStatus", "file_name"]
+__all__ = ["GO", "Capabilities", "LaunchSpec", "Launcher", "WorkerState", "WorkerStatus", "file_name"]
+
+GO = b"go\n"  # a worker waits for this line on its standard input: then its launcher has noted that it exists
 
 
 class WorkerState(StrEnum):
