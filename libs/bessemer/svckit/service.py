@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from os import EX_CONFIG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bessemer.kernel.errors import BessemerError, InvalidRequest
 from bessemer.svckit import log, telemetry
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 __all__ = ["Service", "run"]
+
+
+Build: TypeAlias = "Callable[[ServiceConfig], Service]"
 
 
 async def _nothing() -> None:
@@ -43,14 +46,14 @@ class Service:
         await self.on_close()
 
 
-def run(name: str, environ: Mapping[str, str]) -> int:
+def run(name: str, environ: Mapping[str, str], build: Build | None = None) -> int:
     """Run the service called `name` until it is told to stop; return the exit status of the process."""
     from bessemer.svckit.lifecycle import Process
 
     log.setup(name)
     try:
         config = load(name, environ)
-        build = _builder(name)
+        build = build or _installed(name)
         stop_telemetry = telemetry.setup(name, config.otlp_endpoint, version=metadata.version("bessemer"))
     except BessemerError as error:
         log.error("refused_to_start", reason=error.message)
@@ -71,9 +74,9 @@ def run(name: str, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _builder(name: str) -> Callable[[ServiceConfig], Service]:
+def _installed(name: str) -> Build:
     known = {point.name: point for point in metadata.entry_points(group="bessemer.services")}
     if name not in known:
         raise InvalidRequest(f"unknown service {name!r}; installed: {', '.join(sorted(known)) or 'none'}", field="name")
-    build: Callable[[ServiceConfig], Service] = known[name].load()
+    build: Build = known[name].load()
     return build
