@@ -9,11 +9,12 @@ REGEX       the same, the target being a regular expression
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -21,10 +22,11 @@ from bessemer.kernel.errors import InvalidRequest
 
 from eval_svc.config import CASES_BYTES_MAX, CASES_MAX
 
-__all__ = ["Case", "Grader", "Message", "format_cases", "parse_cases", "passages", "pick"]
+__all__ = ["Case", "Grader", "Message", "format_cases", "parse_cases", "passages", "pick", "questions"]
 
 ROLES = ("system", "user", "assistant")
 CHOICES_MAX = 26
+ID_CHARACTERS_MAX = 1_000
 
 
 class Grader(StrEnum):
@@ -92,23 +94,39 @@ def passages(documents: Iterable[tuple[str, str]], *, characters: int, num_max: 
     A passage is at most `characters` long and ends at white space; its document is its cluster. Which passages are
     picked depends on ids alone, so a suite made twice is the same suite.
     """
-    by_document: dict[str, list[Case]] = {}
-    for document, text in documents:
-        cut = [
+    chosen = heapq.nsmallest(num_max, documents, key=lambda document: _digest(document[0]))
+    return pick(
+        [
             Case(id=f"{document}:{index}", cluster=document, text=passage)
+            for document, text in chosen
             for index, passage in enumerate(_cut(text, characters))
-        ]
-        if cut:
-            by_document[document] = cut
-    return pick([case for cut in by_document.values() for case in cut], num_max=num_max)
+        ],
+        num_max=num_max,
+    )
+
+
+def questions(data: bytes, grader: Grader, *, num_max: int) -> list[Case]:
+    """Read questions made from facts, each with its answer as `target`, and pick at most `num_max`.
+
+    A choice needs choices, so questions without are left out; for a regular expression the answer has to stand
+    somewhere in what the model says, as words of its own.
+    Raises: InvalidRequest naming the line, or that no question is left.
+    """
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    if grader is Grader.CHOICE:
+        lines = [line for line in lines if b'"choices"' in line]
+    cases = parse_cases(b"\n".join(lines), Grader.EXACT if grader is Grader.REGEX else grader)
+    if grader is Grader.REGEX:
+        cases = [replace(case, target=rf"(?i)(?<!\w){re.escape(case.target.strip())}(?!\w)") for case in cases]
+    return pick(cases, num_max=num_max)
 
 
 def pick(cases: Sequence[Case], *, num_max: int) -> list[Case]:
     """Pick at most `num_max` cases by the digest of their ids, one of every cluster before a second of any."""
     by_cluster: defaultdict[str, list[Case]] = defaultdict(list)
-    for case in sorted(cases, key=_shuffle_key):
+    for case in sorted(cases, key=lambda case: _digest(case.id)):
         by_cluster[case.cluster].append(case)
-    ranked = [(rank, _shuffle_key(case), case) for group in by_cluster.values() for rank, case in enumerate(group)]
+    ranked = [(rank, _digest(case.id), case) for group in by_cluster.values() for rank, case in enumerate(group)]
     chosen = sorted(ranked, key=lambda entry: entry[:2])[:num_max]
     return sorted((case for _, _, case in chosen), key=lambda case: case.id)
 
@@ -122,8 +140,12 @@ def _parse_case(line: bytes, number: int, grader: Grader) -> Case:
         ) from error
     if not isinstance(record, dict):
         raise _invalid(number, f"a case is a JSON object; got {type(record).__name__}")
-    identifier = _text(record, "id", number, length_max=200)
-    cluster = _text(record, "cluster", number, length_max=200) if record.get("cluster") is not None else identifier
+    identifier = _text(record, "id", number, length_max=ID_CHARACTERS_MAX)
+    cluster = (
+        _text(record, "cluster", number, length_max=ID_CHARACTERS_MAX)
+        if record.get("cluster") is not None
+        else identifier
+    )
     if grader is Grader.PERPLEXITY:
         return Case(id=identifier, cluster=cluster, text=_text(record, "text", number))
     prompt = _prompt(record, number)
@@ -215,8 +237,8 @@ def _cut(text: str, characters: int) -> Iterator[str]:
         start = end
 
 
-def _shuffle_key(case: Case) -> bytes:
-    return hashlib.sha256(case.id.encode()).digest()
+def _digest(identifier: str) -> bytes:
+    return hashlib.sha256(identifier.encode()).digest()
 
 
 def _invalid(number: int, message: str, *, field: str = "cases") -> InvalidRequest:

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 __all__ = [
@@ -154,6 +155,7 @@ def cases_needed(num_cases: int, *, standard_error: float, distance: float) -> i
     return min(CASES_NEEDED_MAX, max(num_cases + 1, math.ceil(needed)))
 
 
+@lru_cache(maxsize=1024)
 def student_t_quantile(probability: float, degrees: float) -> float:
     """Return the value below which Student's t lies with `probability`."""
     if probability < 0.5:

@@ -1,0 +1,99 @@
+"""The gRPC door: one line per method."""
+# ruff: noqa: ARG002, N802 - methods are named and shaped by the contract
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bessemer.api.eval.v1 import evaluation_pb2, evaluation_service_pb2_grpc
+from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
+from bessemer.jobs.job_rpcs import JobRpcs
+
+from eval_svc.app.gates import Gates
+from eval_svc.app.runs import Runs
+from eval_svc.app.suites import Suites
+
+__all__ = ["EvaluationApi"]
+
+
+class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
+    """Suites, runs and gates."""
+
+    def __init__(self, suites: Suites, runs: Runs, jobs: JobRpcs[evaluation_pb2.EvaluationRun], gates: Gates) -> None:
+        self._suites = suites
+        self._runs = runs
+        self._jobs = jobs
+        self._gates = gates
+
+    async def CreateEvaluationSuite(
+        self, request: pb.CreateEvaluationSuiteRequest, context: Any
+    ) -> evaluation_pb2.EvaluationSuite:
+        """See the contract."""
+        return await self._suites.create(request)
+
+    async def GetEvaluationSuite(
+        self, request: pb.GetEvaluationSuiteRequest, context: Any
+    ) -> evaluation_pb2.EvaluationSuite:
+        """See the contract."""
+        return await self._suites.get(request.name)
+
+    async def ListEvaluationSuites(
+        self, request: pb.ListEvaluationSuitesRequest, context: Any
+    ) -> pb.ListEvaluationSuitesResponse:
+        """See the contract."""
+        return await self._suites.page(request)
+
+    async def CreateEvaluationRun(
+        self, request: pb.CreateEvaluationRunRequest, context: Any
+    ) -> evaluation_pb2.EvaluationRun:
+        """See the contract."""
+        return await self._runs.create(request)
+
+    async def GetEvaluationRun(self, request: pb.GetEvaluationRunRequest, context: Any) -> evaluation_pb2.EvaluationRun:
+        """See the contract."""
+        return await self._jobs.get(request)
+
+    async def ListEvaluationRuns(
+        self, request: pb.ListEvaluationRunsRequest, context: Any
+    ) -> pb.ListEvaluationRunsResponse:
+        """See the contract."""
+        return await self._jobs.list(request, pb.ListEvaluationRunsResponse)
+
+    async def CancelEvaluationRun(
+        self, request: pb.CancelEvaluationRunRequest, context: Any
+    ) -> evaluation_pb2.EvaluationRun:
+        """See the contract."""
+        return await self._jobs.cancel(request)
+
+    async def WatchEvaluationRun(
+        self, request: pb.WatchEvaluationRunRequest, context: Any
+    ) -> AsyncIterator[pb.WatchEvaluationRunResponse]:
+        """See the contract."""
+        async for step in self._jobs.watch(request, pb.WatchEvaluationRunResponse):
+            yield step
+
+    async def TailEvaluationRunLogs(
+        self, request: pb.TailEvaluationRunLogsRequest, context: Any
+    ) -> AsyncIterator[pb.TailEvaluationRunLogsResponse]:
+        """See the contract."""
+        async for piece in self._jobs.tail(request, pb.TailEvaluationRunLogsResponse):
+            yield piece
+
+    async def CompareRuns(self, request: pb.CompareRunsRequest, context: Any) -> evaluation_pb2.Comparison:
+        """See the contract."""
+        return await self._gates.compare(request)
+
+    async def DecideGate(self, request: pb.DecideGateRequest, context: Any) -> evaluation_pb2.GateDecision:
+        """See the contract."""
+        return await self._gates.decide(request)
+
+    async def GetGateDecision(self, request: pb.GetGateDecisionRequest, context: Any) -> evaluation_pb2.GateDecision:
+        """See the contract."""
+        return await self._gates.get(request.name)
+
+    async def ListGateDecisions(
+        self, request: pb.ListGateDecisionsRequest, context: Any
+    ) -> pb.ListGateDecisionsResponse:
+        """See the contract."""
+        return await self._gates.page(request)

@@ -1,0 +1,61 @@
+"""Runs: suites against one model version, by a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
+from bessemer.api.eval.v1.evaluation_pb2 import EvaluationInputs, EvaluationResult, EvaluationRun, EvaluationSuite
+from bessemer.jobs.runtime import JobKind, JobRuntime
+from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.ids import new_id
+from bessemer.svckit.store import Store
+from bessemer.svckit.tx import Tx
+
+from eval_svc.config import SUITES_PER_RUN_MAX
+from eval_svc.ports import ModelCatalog
+
+__all__ = ["EVALUATION_RUNS", "Runs"]
+
+
+class Runs:
+    """Use cases of runs, but for those that all jobs share."""
+
+    def __init__(self, store: Store, runtime: JobRuntime, models: ModelCatalog) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._models = models
+
+    async def create(self, request: pb.CreateEvaluationRunRequest) -> EvaluationRun:
+        """Pin model and suites by digest and queue the run."""
+        given = request.evaluation_run
+        if not 1 <= len(given.suites) <= SUITES_PER_RUN_MAX or len(set(given.suites)) < len(given.suites):
+            raise InvalidRequest(
+                f"evaluation_run.suites must be 1 to {SUITES_PER_RUN_MAX} different suites; got {len(given.suites)}",
+                field="evaluation_run.suites",
+            )
+        suites = await self._store.read(lambda tx: [tx.get(name, EvaluationSuite) for name in given.suites])
+        version = await self._models.version(given.model_version)
+        run = EvaluationRun(
+            name=f"{request.parent}/evaluationRuns/{request.evaluation_run_id or new_id('run')}",
+            model_version=version.name,
+            suites=given.suites,
+            inputs=EvaluationInputs(model_manifest=version.manifest, suites=suites),
+        )
+        return await self._store.write(lambda tx: self._runtime.submit(tx, run))
+
+
+def _finish(tx: Tx, run: EvaluationRun, result: bytes, artifacts: Sequence[ArtifactRef]) -> EvaluationRun:
+    del tx, artifacts  # named again by the results
+    run.ClearField("results")
+    run.results.extend(EvaluationResult.FromString(result).results)
+    return run
+
+
+EVALUATION_RUNS = JobKind(
+    collection="evaluationRuns",
+    message=EvaluationRun,
+    entry="eval_svc.worker",
+    on_success=_finish,
+)

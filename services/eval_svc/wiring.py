@@ -1,0 +1,57 @@
+"""Puts the service together; the only place that chooses adapters."""
+
+from __future__ import annotations
+
+from bessemer.api.eval.v1 import evaluation_service_pb2_grpc
+from bessemer.api.worker.v1 import worker_service_pb2_grpc
+from bessemer.jobs import runtime as jobs
+from bessemer.jobs.job_rpcs import JobRpcs
+from bessemer.jobs.launcher_local import LocalLauncher, worker_env
+from bessemer.kernel.clock import SystemClock
+from bessemer.svckit.client import peer_channel
+from bessemer.svckit.config import ServiceConfig
+from bessemer.svckit.objects import ObjectsConfig, open_objects
+from bessemer.svckit.service import Service
+from bessemer.svckit.store import Store
+
+from eval_svc.adapters.data_catalog_grpc import GrpcDataCatalog
+from eval_svc.adapters.model_catalog_grpc import GrpcModelCatalog
+from eval_svc.api import EvaluationApi
+from eval_svc.app.gates import Gates
+from eval_svc.app.runs import EVALUATION_RUNS, Runs
+from eval_svc.app.suites import Suites
+
+__all__ = ["build"]
+
+
+def build(config: ServiceConfig) -> Service:
+    """Return the service, ready to be run."""
+    clock = SystemClock()
+    objects = open_objects(
+        ObjectsConfig(url=config.objects_url, access_key=config.s3_access_key, secret_key=config.s3_secret_key)
+    )
+    store = Store.open(config.database_url, service="eval", clock=clock, extra=jobs.TABLES)
+    launcher = LocalLauncher(config.home, "eval", worker_env(config))
+    runtime = jobs.JobRuntime(store, [EVALUATION_RUNS], launcher, objects, clock)
+    data, train = peer_channel(config, "data"), peer_channel(config, "train")
+    api = EvaluationApi(
+        Suites(store, objects, GrpcDataCatalog(data)),
+        Runs(store, runtime, GrpcModelCatalog(train)),
+        JobRpcs(runtime, EVALUATION_RUNS),
+        Gates(store, objects),
+    )
+
+    async def close() -> None:
+        await data.close()
+        await train.close()
+
+    return Service(
+        name="eval",
+        servicers=[
+            (evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server, api),
+            (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
+        ],
+        store=store,
+        background=[runtime.run],
+        on_close=close,
+    )

@@ -1,0 +1,159 @@
+"""Verdicts, and how often a gate is wrong at its limit."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from eval_svc.domain.cases import Grader
+from eval_svc.domain.compare import compare, flips, pair_up
+from eval_svc.domain.gate import Outcome, Rule, Verdict, decide, decide_rule
+from eval_svc.domain.results import CaseResult
+
+
+def answers(scores, clusters=None):
+    clusters = clusters or range(len(scores))
+    return [
+        CaseResult(id=f"c{i:04d}", cluster=str(c), score=float(s)) for i, (s, c) in enumerate(zip(scores, clusters))
+    ]
+
+
+def texts(nlls, tokens=100):
+    return [
+        CaseResult(id=f"c{i:04d}", cluster=str(i), score=1.0, nll=nll, tokens=tokens, bytes=4 * tokens)
+        for i, nll in enumerate(nlls)
+    ]
+
+
+def rule(limit, *, blocking=True):
+    return Rule(suite="projects/p/evaluationSuites/s", min_difference=limit, blocking=blocking)
+
+
+def correctness(baseline, candidate, clusters=None):
+    return compare(pair_up(answers(baseline, clusters), answers(candidate, clusters)), Grader.EXACT)
+
+
+def test_compare_of_right_or_wrong_counts_wins_and_losses():
+    paired = correctness([1, 1, 0, 0, 0, 0] * 10, [1, 0, 1, 1, 1, 0] * 10)
+    assert (paired.num_better, paired.num_worse, paired.num_pairs, paired.num_clusters) == (30, 10, 60, 60)
+    assert paired.difference == pytest.approx(20 / 60)
+    assert paired.p_value == pytest.approx(0.00222, abs=1e-5)
+    assert paired.low > 0.1
+
+
+def test_compare_of_unchanged_answers_still_leaves_doubt():
+    paired = correctness([1, 0] * 10, [1, 0] * 10)
+    assert paired.difference == 0
+    assert paired.low < -0.05
+    assert paired.p_value == 1
+
+
+def test_compare_of_perplexity_is_the_relative_change():
+    generator = random.Random(0)
+    before = [300 + generator.gauss(0, 30) for _ in range(50)]
+    after = [nll - 25 + generator.gauss(0, 3) for nll in before]
+    paired = compare(pair_up(texts(before), texts(after)), Grader.PERPLEXITY)
+    assert paired.difference == pytest.approx(paired.candidate / paired.baseline - 1)
+    assert paired.low < paired.difference < paired.high < -0.2
+    assert not paired.higher_is_better
+    assert paired.num_better == 50
+
+
+def test_compare_leaves_out_cases_that_one_model_has_no_score_for():
+    baseline, candidate = answers([1, 1, 1]), answers([0, 1, 1])
+    candidate[0] = CaseResult(id="c0000", cluster="0", score=None, unscored="too long")
+    assert compare(pair_up(baseline, candidate), Grader.EXACT).num_pairs == 2
+
+
+def test_flips_show_losses_first_and_no_more_than_asked():
+    pairs = pair_up(answers([1] * 8 + [0] * 8), answers([0] * 8 + [1] * 8))
+    chosen = flips(pairs, Grader.EXACT, num_max=10)
+    assert [pair.candidate.score for pair in chosen] == [0] * 5 + [1] * 5
+    few_losses = flips(pair_up(answers([1, *[0] * 20]), answers([0, *[1] * 20])), Grader.EXACT, num_max=10)
+    assert [pair.candidate.score for pair in few_losses] == [0] + [1] * 9
+
+
+def test_decide_rule_with_interval_above_limit_passes():
+    outcome = decide_rule(rule(0.1), correctness([0] * 60 + [1] * 40, [1] * 50 + [0] * 10 + [1] * 40))
+    assert outcome.verdict is Verdict.PASS
+    assert "50.0% better" in outcome.explanation
+
+
+def test_decide_rule_with_interval_below_limit_fails():
+    outcome = decide_rule(rule(-0.03), correctness([1] * 100, [0] * 30 + [1] * 70))
+    assert outcome.verdict is Verdict.FAIL
+    assert outcome.num_cases_needed == 0
+
+
+def test_decide_rule_with_limit_inside_interval_is_inconclusive_and_says_how_many_cases():
+    outcome = decide_rule(rule(-0.03), correctness([1, 0] * 100, [1, 0] * 95 + [0, 1] * 5))
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert 200 < outcome.num_cases_needed < 2000
+
+
+def test_decide_rule_for_perplexity_counts_less_as_better():
+    generator = random.Random(0)
+    before = [300 + generator.gauss(0, 30) for _ in range(50)]
+    after = [nll - 25 + generator.gauss(0, 3) for nll in before]
+    paired = compare(pair_up(texts(before), texts(after)), Grader.PERPLEXITY)
+    assert decide_rule(rule(0.2), paired).verdict is Verdict.PASS
+    assert decide_rule(rule(0.25), paired).verdict is Verdict.FAIL
+    reverse = compare(pair_up(texts(after), texts(before)), Grader.PERPLEXITY)
+    assert decide_rule(rule(-0.03), reverse).verdict is Verdict.FAIL
+
+
+def test_decide_rule_with_few_clusters_is_inconclusive_whatever_the_interval():
+    paired = correctness([0] * 90, [1] * 90, clusters=[i % 9 for i in range(90)])
+    outcome = decide_rule(rule(0.0), paired)
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert outcome.num_cases_needed == 100
+
+
+def test_decide_rule_without_evidence_is_missing():
+    assert decide_rule(rule(0.0), None, missing="No run.").verdict is Verdict.MISSING
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([(Verdict.PASS, True), (Verdict.PASS, True)], Verdict.PASS),
+        ([(Verdict.PASS, True), (Verdict.FAIL, False)], Verdict.PASS),
+        ([(Verdict.PASS, True), (Verdict.MISSING, True)], Verdict.INCONCLUSIVE),
+        ([(Verdict.PASS, True), (Verdict.INCONCLUSIVE, True)], Verdict.INCONCLUSIVE),
+        ([(Verdict.MISSING, True), (Verdict.FAIL, True)], Verdict.FAIL),
+    ],
+)
+def test_decide_over_rules_lets_through_only_when_all_blocking_ones_pass(verdicts, expected):
+    outcomes = [Outcome(rule=rule(0, blocking=b), verdict=v, explanation="") for v, b in verdicts]
+    assert decide(outcomes) is expected
+
+
+def test_gate_at_the_limit_passes_at_most_six_in_a_hundred():
+    """A model that is exactly 3 points worse, 500 cases, a fifth of the answers changed."""
+    generator = random.Random(4)
+    better, worse, passes = 0.085, 0.115, 0
+    for _ in range(1000):
+        draws = [generator.random() for _ in range(500)]
+        baseline = [float(d >= better) for d in draws]
+        candidate = [0.0 if better <= d < better + worse else 1.0 for d in draws]
+        passes += decide_rule(rule(-0.03), correctness(baseline, candidate)).verdict is Verdict.PASS
+    assert passes / 1000 <= 0.06
+    assert passes > 0
+
+
+def test_gate_on_perplexity_at_the_limit_passes_at_most_six_in_a_hundred():
+    """Perplexity exactly 3 % worse, 60 texts of unequal length, changes that depend on the text."""
+    generator = random.Random(5)
+    passes = 0
+    for _ in range(1000):
+        lengths = [generator.randint(20, 400) for _ in range(60)]
+        change = 0.0295588  # log 1.03 per token
+        before = [
+            CaseResult(id=str(i), cluster=str(i), score=1.0, nll=3.0 * n, tokens=n) for i, n in enumerate(lengths)
+        ]
+        after = [
+            CaseResult(id=str(i), cluster=str(i), score=1.0, nll=(3 + generator.gauss(change, 0.05)) * n, tokens=n)
+            for i, n in enumerate(lengths)
+        ]
+        passes += decide_rule(rule(-0.03), compare(pair_up(before, after), Grader.PERPLEXITY)).verdict is Verdict.PASS
+    assert passes / 1000 <= 0.06

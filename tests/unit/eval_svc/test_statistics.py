@@ -1,0 +1,132 @@
+"""Known values, and simulations of what an interval promises."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from eval_svc.domain.statistics import (
+    cases_needed,
+    detectable_difference,
+    mcnemar_exact,
+    proportion,
+    ratio,
+    student_t_cdf,
+    student_t_quantile,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "probability", "expected"),
+    # Tables of Student's t.
+    [
+        (1, 0.975, 12.7062),
+        (2, 0.975, 4.30265),
+        (9, 0.975, 2.26216),
+        (30, 0.95, 1.69726),
+        (120, 0.995, 2.61742),
+        (1e6, 0.975, 1.95997),
+    ],
+)
+def test_student_t_quantile_of_tables_matches(degrees, probability, expected):
+    assert student_t_quantile(probability, degrees) == pytest.approx(expected, rel=1e-5)
+    assert student_t_quantile(1 - probability, degrees) == pytest.approx(-expected, rel=1e-5)
+    assert student_t_cdf(expected, degrees) == pytest.approx(probability, abs=1e-6)
+
+
+def test_wilson_of_known_sample_matches_published_interval():
+    # Newcombe 1998, table I: 81 of 263, and 0 of 20.
+    assert wilson(81 / 263, 263, critical=1.959964) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0.0, 20, critical=1.959964) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "expected"),
+    [(0, 0, 1.0), (1, 1, 1.0), (5, 0, 0.0625), (10, 2, 0.03857422), (60, 40, 0.05688793)],
+)
+def test_mcnemar_exact_of_small_tables_is_the_binomial_tail(better, worse, expected):
+    assert mcnemar_exact(better, worse) == pytest.approx(expected, abs=1e-7)
+    assert mcnemar_exact(worse, better) == mcnemar_exact(better, worse)
+
+
+def test_mcnemar_exact_of_large_table_agrees_with_sum_of_binomials():
+    exact = 2 * sum(math.comb(2000, k) for k in range(951)) / 2**2000
+    assert mcnemar_exact(1050, 950) == pytest.approx(exact, rel=1e-9)
+
+
+def test_ratio_with_equal_weights_is_the_t_interval_of_the_mean():
+    values = [2.1, 3.4, 1.9, 5.0, 4.2, 2.2]
+    estimate = ratio(values, [1.0] * 6, range(6), confidence=0.95)
+    mean = sum(values) / 6
+    error = math.sqrt(sum((v - mean) ** 2 for v in values) / 5 / 6)
+    assert estimate.value == pytest.approx(mean)
+    assert estimate.standard_error == pytest.approx(error)
+    assert estimate.high - estimate.value == pytest.approx(2.570582 * error, rel=1e-6)
+
+
+def test_ratio_of_one_cluster_knows_nothing():
+    estimate = ratio([1.0, 2.0], [1.0, 1.0], ["a", "a"], confidence=0.95)
+    assert (estimate.low, estimate.high, estimate.p_value) == (-math.inf, math.inf, 1.0)
+
+
+def test_detectable_difference_of_planned_sizes_matches_plan():
+    assert detectable_difference(220, 220) == pytest.approx(0.10, abs=0.001)
+    assert detectable_difference(880, 880) == pytest.approx(0.05, abs=0.001)
+    assert detectable_difference(880, 110) > detectable_difference(880, 880)
+
+
+def test_cases_needed_grows_with_the_square_of_the_distance():
+    near, far = (cases_needed(100, standard_error=0.02, distance=d) for d in (0.01, 0.02))
+    assert near == pytest.approx(4 * far, rel=0.01)
+    assert cases_needed(100, standard_error=0.02, distance=0.0) == 10_000_000
+
+
+def coverage(truth, intervals):
+    return sum(low <= truth <= high for low, high in intervals) / len(intervals)
+
+
+@pytest.mark.parametrize(("count", "share"), [(20, 0.9), (50, 0.5), (100, 0.98)])
+def test_proportion_of_independent_cases_covers_as_promised(count, share):
+    generator = random.Random(1)
+    intervals = []
+    for _ in range(1500):
+        estimate = proportion([float(generator.random() < share) for _ in range(count)], range(count), confidence=0.95)
+        intervals.append((estimate.low, estimate.high))
+    assert 0.92 <= coverage(share, intervals) <= 0.985
+
+
+def clustered(generator, *, clusters, size, share=0.6, concentration=7 / 3):
+    """Right-or-wrong scores with an intra-cluster correlation of 1 / (1 + concentration) = 0.3."""
+    scores, groups = [], []
+    for cluster in range(clusters):
+        own = generator.betavariate(share * concentration, (1 - share) * concentration)
+        scores += [float(generator.random() < own) for _ in range(size)]
+        groups += [cluster] * size
+    return scores, groups
+
+
+def test_clustered_cases_are_covered_by_cluster_intervals_and_not_by_naive_ones():
+    generator = random.Random(2)
+    naive, wilsons, means = [], [], []
+    for _ in range(800):
+        scores, groups = clustered(generator, clusters=40, size=8)
+        wilsons.append(proportion(scores, groups, confidence=0.95))
+        means.append(ratio(scores, [1.0] * len(scores), groups, confidence=0.95))
+        naive.append(ratio(scores, [1.0] * len(scores), range(len(scores)), confidence=0.95))
+    covered = [coverage(0.6, [(e.low, e.high) for e in estimates]) for estimates in (naive, wilsons, means)]
+    assert covered[0] < 0.82
+    assert covered[1] > 0.925
+    assert covered[2] > 0.925
+
+
+def test_ratio_of_unequal_weights_covers_as_promised():
+    generator = random.Random(3)
+    intervals = []
+    for _ in range(800):
+        weights = [generator.randint(20, 600) for _ in range(40)]
+        values = [weight * generator.gauss(-0.05, 0.12) for weight in weights]
+        estimate = ratio(values, weights, range(40), confidence=0.95)
+        intervals.append((estimate.low, estimate.high))
+    assert 0.925 <= coverage(-0.05, intervals) <= 0.975
