@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 import pytest
 from bessemer.cli.demo.documents import gather
 from bessemer.local import stack
-from bessemer.local.plan import SERVICES, StackOptions
+from bessemer.local.servers import free_ports, start_postgres, start_seaweedfs
+from bessemer.local.plan import SERVICES, S3Keys, StackOptions
 from bessemer.sdk import Client
 
 
@@ -24,12 +24,6 @@ class Stack:
 
     def client(self) -> Client:
         return Client.connect(self.home)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -65,24 +59,33 @@ def embedded(tmp_path_factory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def clustered(tmp_path_factory) -> Iterator[Stack]:
     """PostgreSQL and S3, both real servers."""
-    from bessemer.local.servers import start_postgres, start_seaweedfs
-
     folder = tmp_path_factory.mktemp("clustered")
-    postgres = start_postgres(folder / "postgres")
-    s3 = start_seaweedfs(folder / "s3", free_port(), folder / "s3.log")
-    os.environ["BESSEMER_S3_ACCESS_KEY"], os.environ["BESSEMER_S3_SECRET_KEY"] = s3.access_key, s3.secret_key
+    server = start_postgres(folder / "postgres")
+    for service in SERVICES:
+        create_database(server, f"bessemer_{service}")
+    ports = free_ports(8)
+    keys = {"access_key": "tests", "secret_key": "tests-secret"}
+    weed = start_seaweedfs(folder / "s3", ports, log=folder / "s3.log", **keys)
+    database = str(make_url(server).set(database="bessemer_{service}").render_as_string(hide_password=False))
+    options = StackOptions(
+        s3_url=f"s3+http://127.0.0.1:{ports[0]}/bessemer", database_url=database.replace("%7Bservice%7D", "{service}")
+    )
     try:
-        for service in SERVICES:
-            postgres.create_database(f"bessemer_{service}")
-        options = StackOptions(s3_url=f"{s3.url}/bessemer", database_url=postgres.url_of("bessemer_{service}"))
-        yield from run_stack(folder / "home", options)
+        yield from run_stack(folder / "home", options, S3Keys(**keys))
     finally:
-        s3.stop()
-        postgres.stop()
+        weed.terminate()
+        weed.wait(20)
 
 
-def run_stack(home: Path, options: StackOptions) -> Iterator[Stack]:
-    stack.up(home, options)
+def create_database(server: str, name: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+
+
+def run_stack(home: Path, options: StackOptions, keys: S3Keys | None = None) -> Iterator[Stack]:
+    stack.up(home, options, keys)
     try:
         yield Stack(home, options)
     finally:

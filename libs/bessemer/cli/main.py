@@ -75,6 +75,8 @@ def main() -> None:
         errors_console.print(f"[red]error:[/red] {error.message}\n[dim]see: bessemer job logs {error.job.name}[/dim]")
         sys.exit(1)
     except BessemerError as error:
+        if error.code == "UNAVAILABLE" and "bessemer up" not in error.message:
+            error.message = f"{error.message}; see what runs with: bessemer status, and repair with: bessemer up"
         where = f" [dim]({error.fields['field']})[/dim]" if error.fields.get("field") else ""
         errors_console.print("[red]error:[/red]", error.message, end="")
         errors_console.print(where)

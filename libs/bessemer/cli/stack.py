@@ -14,7 +14,7 @@ from bessemer.cli.output import bytes_text, console, print_rows
 from bessemer.cli.settings import Output, Settings, settings_of
 from bessemer.kernel.errors import FailedPrecondition
 from bessemer.local import stack
-from bessemer.local.plan import SERVICES, StackOptions
+from bessemer.local.plan import SERVICES, S3Keys, StackOptions
 
 __all__ = ["demo", "down", "init", "serve_process", "status", "up"]
 
@@ -46,22 +46,20 @@ nll_weight = 1.0
 
 def up(
     context: typer.Context,
-    s3: Annotated[
-        str | None,
-        typer.Option(
-            help="Keep objects in S3: s3+http://HOST:PORT/BUCKET; keys in BESSEMER_S3_ACCESS_KEY and _SECRET_KEY."
-        ),
-    ] = None,
+    s3: Annotated[str | None, typer.Option(help="Keep objects in S3: s3+http://HOST:PORT/BUCKET.")] = None,
+    s3_access_key: Annotated[str | None, typer.Option(envvar="BESSEMER_S3_ACCESS_KEY", help="For --s3.")] = None,
+    s3_secret_key: Annotated[str | None, typer.Option(envvar="BESSEMER_S3_SECRET_KEY", help="For --s3.")] = None,
     database: Annotated[str | None, typer.Option(help="SQLAlchemy URL with {service} in it, for PostgreSQL.")] = None,
 ) -> None:
-    """Start the stack, or whatever of it is not running; safe to repeat.
+    """Start the stack, or whatever of it is not running; safe to repeat. Options count at the first start.
 
     Example: bessemer up
     """
     settings = settings_of(context)
     began = time.monotonic()
+    keys = S3Keys(access_key=s3_access_key, secret_key=s3_secret_key) if s3_access_key and s3_secret_key else None
     with console.status("starting the stack"):
-        states = stack.up(settings.home, StackOptions(s3_url=s3, database_url=database))
+        states = stack.up(settings.home, StackOptions(s3_url=s3, database_url=database), keys)
     _print(settings, states)
     if settings.output is Output.TABLE:
         console.print(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SERVICES", "Layout", "ProcessPlan", "StackOptions", "layout_facts", "plan_services"]
+__all__ = ["SERVICES", "Layout", "ProcessPlan", "S3Keys", "StackOptions", "layout_facts", "plan_services"]
 
 SERVICES = ("data", "train", "eval", "serve")
 HTTP_SERVICES = ("data", "serve")
@@ -23,12 +23,21 @@ class StackOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class S3Keys:
+    """Credentials of the S3 server; kept in `credentials/s3.json`, never in `stack.json`."""
+
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """Where everything of one stack lies and listens."""
 
     home: Path
-    ports: Mapping[str, int]  # nats, nats_monitor, data, train, eval, serve, data_http, serve_http
+    ports: Mapping[str, int]  # nats, data, train, eval, serve, data_http, serve_http
     options: StackOptions
+    s3_keys: S3Keys | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +90,9 @@ def _environment(layout: Layout, name: str) -> dict[str, str]:
         # Threads wait for each other on busy cores; a sleeping wait leaves the core to whoever has work.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
+    if layout.s3_keys is not None:
+        environment["BESSEMER_S3_ACCESS_KEY"] = layout.s3_keys.access_key
+        environment["BESSEMER_S3_SECRET_KEY"] = layout.s3_keys.secret_key
     if name in HTTP_SERVICES:
         environment["BESSEMER_HTTP_LISTEN"] = _address(layout, f"{name}_http")
     for peer in SERVICES:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import secrets
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import grpc
@@ -19,8 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bessemer.kernel.errors import FailedPrecondition, Unavailable
 from bessemer.local import processes
-from bessemer.local.plan import SERVICES, Layout, ProcessPlan, StackOptions, layout_facts, plan_services
-from bessemer.local.servers import start_nats
+from bessemer.local.plan import SERVICES, Layout, ProcessPlan, S3Keys, StackOptions, layout_facts, plan_services
+from bessemer.local.servers import free_ports, start_nats
 from bessemer.svckit.auth import issue
 
 __all__ = ["ProcessState", "down", "status", "up"]
@@ -42,17 +41,20 @@ class ProcessState:
     started: bool = False  # by this very call
 
 
-def up(home: Path, options: StackOptions | None = None) -> list[ProcessState]:
+def up(home: Path, options: StackOptions | None = None, s3_keys: S3Keys | None = None) -> list[ProcessState]:
     """Start whatever of the stack is not running, wait until all of it answers, and say what runs where.
+
+    `options` and `s3_keys` are needed at the first start only; later ones remember them.
 
     Raises: FailedPrecondition if `options` contradict those the home was made with; Unavailable naming the
     process that does not come up, with the end of its log.
     """
     home = home.resolve()
     with _lock(home):
-        layout = _layout(home, options)
         issue(home)
-        _door_key(home)
+        if s3_keys is not None:
+            _keep_keys(home, s3_keys)
+        layout = _layout(home, options)
         (home / "stack.json").write_text(json.dumps(layout_facts(layout), indent=2))
         fresh = {"nats"} if _start_broker(layout) else set()
         plans = plan_services(layout)
@@ -110,16 +112,24 @@ def status(home: Path, *, started: set[str] | None = None) -> list[ProcessState]
 
 
 def _layout(home: Path, options: StackOptions | None) -> Layout:
-    stack = home / "stack.json"
+    stack, keys = home / "stack.json", home / "credentials" / "s3.json"
+    s3_keys = S3Keys(**json.loads(keys.read_text())) if keys.exists() else None
     if not stack.exists():
-        return Layout(home=home, ports=_free_ports(), options=options or StackOptions())
+        ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
+        return Layout(home=home, ports=ports, options=options or StackOptions(), s3_keys=s3_keys)
     facts = json.loads(stack.read_text())
     kept = StackOptions(s3_url=facts["s3_url"], database_url=facts["database_url"])
     if options is not None and options not in (kept, StackOptions()):
         raise FailedPrecondition(
             f"{home} was made with {kept}; its data lies there. Use another --home for {options}", resource=home
         )
-    return Layout(home=home, ports=facts["ports"], options=kept)
+    return Layout(home=home, ports=facts["ports"], options=kept, s3_keys=s3_keys)
+
+
+def _keep_keys(home: Path, keys: S3Keys) -> None:
+    path = home / "credentials" / "s3.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(asdict(keys)))
 
 
 def _start_broker(layout: Layout) -> bool:
@@ -161,23 +171,6 @@ def _connects(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_ports() -> dict[str, int]:
-    sockets = [socket.socket() for _ in PORT_NAMES]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = {name: each.getsockname()[1] for name, each in zip(PORT_NAMES, sockets, strict=True)}
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def _door_key(home: Path) -> None:
-    path = home / "credentials" / "door.key"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
 
 
 @contextmanager
