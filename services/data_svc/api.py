@@ -19,6 +19,7 @@ from bessemer.api.data.v1 import (
     project_service_pb2,
     project_service_pb2_grpc,
 )
+from bessemer.jobs.job_rpcs import JobRpcs
 
 from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation
@@ -138,8 +139,9 @@ class DatasetApi(dataset_service_pb2_grpc.DatasetServiceServicer):
 class CurationApi(dataset_service_pb2_grpc.CurationServiceServicer):
     """Jobs that make dataset versions."""
 
-    def __init__(self, curation: Curation) -> None:
+    def __init__(self, curation: Curation, jobs: JobRpcs[dataset_pb2.CurationJob]) -> None:
         self._curation = curation
+        self._jobs = jobs
 
     async def CreateCurationJob(
         self, request: dataset_service_pb2.CreateCurationJobRequest, context: Any
@@ -151,34 +153,33 @@ class CurationApi(dataset_service_pb2_grpc.CurationServiceServicer):
         self, request: dataset_service_pb2.GetCurationJobRequest, context: Any
     ) -> dataset_pb2.CurationJob:
         """See the contract."""
-        return await self._curation.get(request.name)
+        return await self._jobs.get(request)
 
     async def ListCurationJobs(
         self, request: dataset_service_pb2.ListCurationJobsRequest, context: Any
     ) -> dataset_service_pb2.ListCurationJobsResponse:
         """See the contract."""
-        return await self._curation.list(request)
+        return await self._jobs.list(request, dataset_service_pb2.ListCurationJobsResponse)
 
     async def CancelCurationJob(
         self, request: dataset_service_pb2.CancelCurationJobRequest, context: Any
     ) -> dataset_pb2.CurationJob:
         """See the contract."""
-        return await self._curation.cancel(request.name)
+        return await self._jobs.cancel(request)
 
     async def WatchCurationJob(
         self, request: dataset_service_pb2.WatchCurationJobRequest, context: Any
     ) -> AsyncIterator[dataset_service_pb2.WatchCurationJobResponse]:
         """See the contract."""
-        async for event, job, token in self._curation.watch(request.name, request.resume_token):
-            yield dataset_service_pb2.WatchCurationJobResponse(event=event, curation_job=job, resume_token=token)
+        async for message in self._jobs.watch(request, dataset_service_pb2.WatchCurationJobResponse):
+            yield message
 
     async def TailCurationJobLogs(
         self, request: dataset_service_pb2.TailCurationJobLogsRequest, context: Any
     ) -> AsyncIterator[dataset_service_pb2.TailCurationJobLogsResponse]:
         """See the contract."""
-        lines = self._curation.tail(request.name, request.attempt, request.offset, follow=request.follow)
-        async for text, next_offset in lines:
-            yield dataset_service_pb2.TailCurationJobLogsResponse(text=text, next_offset=next_offset)
+        async for message in self._jobs.tail(request, dataset_service_pb2.TailCurationJobLogsResponse):
+            yield message
 
 
 class FeedbackApi(feedback_service_pb2_grpc.FeedbackServiceServicer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import (
@@ -21,6 +20,8 @@ from bessemer.api.serve.v1.deployment_pb2 import Deployment
 from bessemer.api.train.v1.model_pb2 import ModelJob, ModelVersion
 from bessemer.kernel.errors import InvalidRequest
 
+from data_svc.domain.recipes import recipe_of
+
 __all__ = [
     "curation_inputs",
     "curation_recipe",
@@ -35,30 +36,28 @@ __all__ = [
 
 
 def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe:
-    """Return a copy with every default filled in; ranges of single fields were checked by the contract's rules.
+    """Return a copy with every default filled in; fields of other kinds stay unset.
 
     Raises: InvalidRequest if the recipe makes another kind than the dataset holds.
     """
     if recipe.kind not in {DatasetKind.DATASET_KIND_UNSPECIFIED, kind}:
         wanted, found = DatasetKind.Name(kind), DatasetKind.Name(recipe.kind)
         raise InvalidRequest(f"the dataset holds {wanted}, the recipe makes {found}", field="curation_job.recipe.kind")
-    full = CurationRecipe()
-    full.CopyFrom(recipe)
-    full.kind = kind
-    defaults: dict[str, Any] = {
-        "heldout_fraction": 0.1,
-        "seed": 0,
-        "min_characters": 200,
-        "near_duplicate_threshold": 0.8,
-    }
-    if kind == DatasetKind.DATASET_KIND_TEXT:
-        defaults |= {"sequence_length": 512, "tokens_max": 0}
-    else:
-        defaults |= {"rows_max": 2000}
-    for field, value in defaults.items():
-        if not full.HasField(field):  # type: ignore[arg-type]
-            setattr(full, field, value)
-    return full
+    stated = CurationRecipe()
+    stated.CopyFrom(recipe)
+    stated.kind = kind
+    full = recipe_of(stated)
+    is_text = kind == DatasetKind.DATASET_KIND_TEXT
+    return CurationRecipe(
+        kind=kind,
+        sequence_length=full.sequence_length if is_text else None,
+        heldout_fraction=full.heldout_fraction,
+        seed=full.seed,
+        min_characters=full.min_characters,
+        near_duplicate_threshold=full.near_duplicate_threshold,
+        rows_max=None if is_text else full.rows_max,
+        tokens_max=full.tokens_max if is_text else None,
+    )
 
 
 def curation_inputs(uploads: Iterable[Upload], source: DatasetVersion | None) -> CurationInputs:

@@ -14,6 +14,7 @@ from bessemer.api.train.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
+from bessemer.jobs.job_rpcs import JobRpcs
 
 from train_svc.app.model_jobs import ModelJobs
 from train_svc.app.registry import Registry
@@ -25,8 +26,9 @@ __all__ = ["ModelApi", "TrainingApi"]
 class ModelApi(model_service_pb2_grpc.ModelServiceServicer):
     """Models, their versions, and the jobs that bring them in and out."""
 
-    def __init__(self, registry: Registry, jobs: ModelJobs) -> None:
+    def __init__(self, registry: Registry, model_jobs: ModelJobs, jobs: JobRpcs[model_pb2.ModelJob]) -> None:
         self._registry = registry
+        self._model_jobs = model_jobs
         self._jobs = jobs
 
     async def GetModel(self, request: model_service_pb2.GetModelRequest, context: Any) -> model_pb2.Model:
@@ -59,45 +61,45 @@ class ModelApi(model_service_pb2_grpc.ModelServiceServicer):
         self, request: model_service_pb2.CreateModelJobRequest, context: Any
     ) -> model_pb2.ModelJob:
         """See the contract."""
-        return await self._jobs.create(request)
+        return await self._model_jobs.create(request)
 
     async def GetModelJob(self, request: model_service_pb2.GetModelJobRequest, context: Any) -> model_pb2.ModelJob:
         """See the contract."""
-        return await self._jobs.get(request.name)
+        return await self._jobs.get(request)
 
     async def ListModelJobs(
         self, request: model_service_pb2.ListModelJobsRequest, context: Any
     ) -> model_service_pb2.ListModelJobsResponse:
         """See the contract."""
-        return await self._jobs.list(request)
+        return await self._jobs.list(request, model_service_pb2.ListModelJobsResponse)
 
     async def CancelModelJob(
         self, request: model_service_pb2.CancelModelJobRequest, context: Any
     ) -> model_pb2.ModelJob:
         """See the contract."""
-        return await self._jobs.cancel(request.name)
+        return await self._jobs.cancel(request)
 
     async def WatchModelJob(
         self, request: model_service_pb2.WatchModelJobRequest, context: Any
     ) -> AsyncIterator[model_service_pb2.WatchModelJobResponse]:
         """See the contract."""
-        async for event, job, token in self._jobs.watch(request.name, request.resume_token):
-            yield model_service_pb2.WatchModelJobResponse(event=event, model_job=job, resume_token=token)
+        async for message in self._jobs.watch(request, model_service_pb2.WatchModelJobResponse):
+            yield message
 
     async def TailModelJobLogs(
         self, request: model_service_pb2.TailModelJobLogsRequest, context: Any
     ) -> AsyncIterator[model_service_pb2.TailModelJobLogsResponse]:
         """See the contract."""
-        lines = self._jobs.tail(request.name, request.attempt, request.offset, follow=request.follow)
-        async for text, next_offset in lines:
-            yield model_service_pb2.TailModelJobLogsResponse(text=text, next_offset=next_offset)
+        async for message in self._jobs.tail(request, model_service_pb2.TailModelJobLogsResponse):
+            yield message
 
 
 class TrainingApi(training_service_pb2_grpc.TrainingServiceServicer):
     """Training jobs."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, jobs: JobRpcs[training_job_pb2.TrainingJob]) -> None:
         self._training = training
+        self._jobs = jobs
 
     async def CreateTrainingJob(
         self, request: training_service_pb2.CreateTrainingJobRequest, context: Any
@@ -109,46 +111,45 @@ class TrainingApi(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: training_service_pb2.GetTrainingJobRequest, context: Any
     ) -> training_job_pb2.TrainingJob:
         """See the contract."""
-        return await self._training.get(request.name)
+        return await self._jobs.get(request)
 
     async def ListTrainingJobs(
         self, request: training_service_pb2.ListTrainingJobsRequest, context: Any
     ) -> training_service_pb2.ListTrainingJobsResponse:
         """See the contract."""
-        return await self._training.list(request)
+        return await self._jobs.list(request, training_service_pb2.ListTrainingJobsResponse)
 
     async def CancelTrainingJob(
         self, request: training_service_pb2.CancelTrainingJobRequest, context: Any
     ) -> training_job_pb2.TrainingJob:
         """See the contract."""
-        return await self._training.cancel(request.name)
+        return await self._jobs.cancel(request)
 
     async def PauseTrainingJob(
         self, request: training_service_pb2.PauseTrainingJobRequest, context: Any
     ) -> training_job_pb2.TrainingJob:
         """See the contract."""
-        return await self._training.pause(request.name)
+        return await self._jobs.pause(request)
 
     async def ResumeTrainingJob(
         self, request: training_service_pb2.ResumeTrainingJobRequest, context: Any
     ) -> training_job_pb2.TrainingJob:
         """See the contract."""
-        return await self._training.resume(request.name)
+        return await self._jobs.resume(request)
 
     async def WatchTrainingJob(
         self, request: training_service_pb2.WatchTrainingJobRequest, context: Any
     ) -> AsyncIterator[training_service_pb2.WatchTrainingJobResponse]:
         """See the contract."""
-        async for event, job, token in self._training.watch(request.name, request.resume_token):
-            yield training_service_pb2.WatchTrainingJobResponse(event=event, training_job=job, resume_token=token)
+        async for message in self._jobs.watch(request, training_service_pb2.WatchTrainingJobResponse):
+            yield message
 
     async def TailTrainingJobLogs(
         self, request: training_service_pb2.TailTrainingJobLogsRequest, context: Any
     ) -> AsyncIterator[training_service_pb2.TailTrainingJobLogsResponse]:
         """See the contract."""
-        lines = self._training.tail(request.name, request.attempt, request.offset, follow=request.follow)
-        async for text, next_offset in lines:
-            yield training_service_pb2.TailTrainingJobLogsResponse(text=text, next_offset=next_offset)
+        async for message in self._jobs.tail(request, training_service_pb2.TailTrainingJobLogsResponse):
+            yield message
 
     async def ListCheckpoints(
         self, request: training_service_pb2.ListCheckpointsRequest, context: Any
@@ -160,11 +161,11 @@ class TrainingApi(training_service_pb2_grpc.TrainingServiceServicer):
         self, request: training_service_pb2.QueryMetricsRequest, context: Any
     ) -> training_service_pb2.QueryMetricsResponse:
         """See the contract."""
-        return await self._training.query_metrics(request)
+        return await self._jobs.query_metrics(request, training_service_pb2.QueryMetricsResponse)
 
     async def StreamMetrics(
         self, request: training_service_pb2.StreamMetricsRequest, context: Any
     ) -> AsyncIterator[training_service_pb2.StreamMetricsResponse]:
         """See the contract."""
-        async for points in self._training.stream_metrics(request):
-            yield training_service_pb2.StreamMetricsResponse(points=points)
+        async for message in self._jobs.stream_metrics(request, training_service_pb2.StreamMetricsResponse):
+            yield message

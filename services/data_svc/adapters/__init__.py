@@ -1,1 +1,1 @@
-"""What the ports say, done for real; and the HTTP door."""
+"""What the ports say, done for real; and the HTTP door for files."""

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-from bessemer.api.common.v1.watch_pb2 import WatchEvent
 from bessemer.api.data.v1 import dataset_service_pb2 as pb
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind, DatasetVersion
-from bessemer.jobs.runtime import JobKind, JobRuntime, tail
-from bessemer.jobs.states import is_terminal
+from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import id_of, new_id, parent_of
 from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
-from bessemer.svckit.watch import watch
 
 from data_svc import codec
 from data_svc.app.datasets import seal
@@ -61,29 +58,6 @@ class Curation:
             return self._runtime.submit(tx, job)
 
         return await self._store.write(commit)
-
-    async def get(self, name: str) -> CurationJob:
-        """Return a job."""
-        return await self._store.read(lambda tx: tx.get(name, CurationJob))
-
-    async def list(self, request: pb.ListCurationJobsRequest) -> pb.ListCurationJobsResponse:
-        """Return a page of a project's jobs."""
-        found, token = await self._store.read(
-            lambda tx: tx.list(CurationJob, request.parent, page_size=request.page_size, page_token=request.page_token)
-        )
-        return pb.ListCurationJobsResponse(curation_jobs=found, next_page_token=token)
-
-    async def cancel(self, name: str) -> CurationJob:
-        """Stop a job."""
-        return await self._store.write(lambda tx: self._runtime.cancel(tx, name, CurationJob))
-
-    def watch(self, name: str, resume_token: str) -> AsyncIterator[tuple[WatchEvent, CurationJob | None, str]]:
-        """Follow a job to its end."""
-        return watch(self._store, name, CurationJob, resume_token, terminal=lambda job: is_terminal(job.status.state))
-
-    def tail(self, name: str, attempt: int, offset: int, *, follow: bool) -> AsyncIterator[tuple[str, int]]:
-        """Yield pieces of an attempt's log and the byte after each."""
-        return tail(self._runtime, name, attempt, offset, follow)
 
     def _check_tokenizer(self, artifact: ArtifactRef, project: str) -> None:
         check_artifact(artifact, project, "curation_job.tokenizer")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-from bessemer.api.common.v1.watch_pb2 import WatchEvent
 from bessemer.api.train.v1 import model_service_pb2 as pb
 from bessemer.api.train.v1.model_pb2 import (
     ExportTask,
@@ -16,13 +15,11 @@ from bessemer.api.train.v1.model_pb2 import (
     ModelSource,
     ModelVersion,
 )
-from bessemer.jobs.runtime import JobKind, JobRuntime, tail
-from bessemer.jobs.states import is_terminal
+from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import new_id, parent_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
-from bessemer.svckit.watch import watch
 
 from train_svc.app.registry import find_version, register
 from train_svc.ports import DatasetCatalog
@@ -49,29 +46,6 @@ class ModelJobs:
             case _:
                 raise InvalidRequest("model_job must hold import or export", field="model_job.task")
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
-
-    async def get(self, name: str) -> ModelJob:
-        """Return a job."""
-        return await self._store.read(lambda tx: tx.get(name, ModelJob))
-
-    async def list(self, request: pb.ListModelJobsRequest) -> pb.ListModelJobsResponse:
-        """Return a page of a project's jobs."""
-        found, token = await self._store.read(
-            lambda tx: tx.list(ModelJob, request.parent, page_size=request.page_size, page_token=request.page_token)
-        )
-        return pb.ListModelJobsResponse(model_jobs=found, next_page_token=token)
-
-    async def cancel(self, name: str) -> ModelJob:
-        """Stop a job."""
-        return await self._store.write(lambda tx: self._runtime.cancel(tx, name, ModelJob))
-
-    def watch(self, name: str, resume_token: str) -> AsyncIterator[tuple[WatchEvent, ModelJob | None, str]]:
-        """Follow a job to its end."""
-        return watch(self._store, name, ModelJob, resume_token, terminal=lambda job: is_terminal(job.status.state))
-
-    def tail(self, name: str, attempt: int, offset: int, *, follow: bool) -> AsyncIterator[tuple[str, int]]:
-        """Yield pieces of an attempt's log and the byte after each."""
-        return tail(self._runtime, name, attempt, offset, follow)
 
     async def _plan_import(self, job: ModelJob, task: ImportTask) -> None:
         if parent_of(task.model) != parent_of(job.name):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-from bessemer.api.common.v1.watch_pb2 import WatchEvent
 from bessemer.api.train.v1 import training_service_pb2 as pb
 from bessemer.api.train.v1.model_pb2 import ModelSource, ModelVersion
 from bessemer.api.train.v1.training_job_pb2 import Checkpoint, TrainingJob, TrainingResult, TrainingState
-from bessemer.jobs.runtime import JobKind, JobRuntime, tail
-from bessemer.jobs.states import is_terminal
+from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import new_id, parent_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
-from bessemer.svckit.watch import watch
 
 from train_svc.app.registry import find_version, register
 from train_svc.domain import inputs, recipe
@@ -60,37 +57,6 @@ class Training:
             inputs=inputs.pin(base, versions),
         )
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
-
-    async def get(self, name: str) -> TrainingJob:
-        """Return a job."""
-        return await self._store.read(lambda tx: tx.get(name, TrainingJob))
-
-    async def list(self, request: pb.ListTrainingJobsRequest) -> pb.ListTrainingJobsResponse:
-        """Return a page of a project's jobs."""
-        found, token = await self._store.read(
-            lambda tx: tx.list(TrainingJob, request.parent, page_size=request.page_size, page_token=request.page_token)
-        )
-        return pb.ListTrainingJobsResponse(training_jobs=found, next_page_token=token)
-
-    async def cancel(self, name: str) -> TrainingJob:
-        """Stop a job."""
-        return await self._store.write(lambda tx: self._runtime.cancel(tx, name, TrainingJob))
-
-    async def pause(self, name: str) -> TrainingJob:
-        """Ask a running job to save its state and free its worker."""
-        return await self._store.write(lambda tx: self._runtime.pause(tx, name, TrainingJob))
-
-    async def resume(self, name: str) -> TrainingJob:
-        """Put a paused job back into the queue."""
-        return await self._store.write(lambda tx: self._runtime.resume(tx, name, TrainingJob))
-
-    def watch(self, name: str, resume_token: str) -> AsyncIterator[tuple[WatchEvent, TrainingJob | None, str]]:
-        """Follow a job to its end."""
-        return watch(self._store, name, TrainingJob, resume_token, terminal=lambda job: is_terminal(job.status.state))
-
-    def tail(self, name: str, attempt: int, offset: int, *, follow: bool) -> AsyncIterator[tuple[str, int]]:
-        """Yield pieces of an attempt's log and the byte after each."""
-        return tail(self._runtime, name, attempt, offset, follow)
 
     async def list_checkpoints(self, request: pb.ListCheckpointsRequest) -> pb.ListCheckpointsResponse:
         """Return a page of a job's committed checkpoints, newest last."""

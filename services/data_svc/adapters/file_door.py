@@ -1,4 +1,4 @@
-"""The HTTP door: files of the object store by signed URL, for stores that have no door of their own."""
+"""The HTTP door: objects by signed URL, for object stores that have no door of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-__all__ = ["HttpDoor"]
+__all__ = ["FileDoor"]
 
 BLOCK_BYTES = 1 << 20
 SILENCE_S = 60.0  # a client that sends nothing for so long has gone
@@ -35,7 +35,7 @@ STATUS = {
 HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment", "Cache-Control": "private"}
 
 
-class HttpDoor:
+class FileDoor:
     """PUT and GET of `/objects/<key>`; each request carries its own permission."""
 
     def __init__(self, objects: FileObjects, door_key: bytes, clock: Clock, *, scratch: Path) -> None:

@@ -1,0 +1,117 @@
+"""Puts the service together; the only place that chooses adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from bessemer.api.data.v1 import (
+    artifact_service_pb2_grpc,
+    dataset_service_pb2_grpc,
+    feedback_service_pb2_grpc,
+    lineage_service_pb2_grpc,
+    project_service_pb2_grpc,
+)
+from bessemer.api.worker.v1 import worker_service_pb2_grpc
+from bessemer.jobs import runtime as jobs
+from bessemer.jobs.decide import Policy
+from bessemer.jobs.job_rpcs import JobRpcs
+from bessemer.jobs.launcher_local import LocalLauncher, worker_env
+from bessemer.kernel.clock import SystemClock
+from bessemer.svckit.bus import Bus
+from bessemer.svckit.bus_nats import NatsBus
+from bessemer.svckit.client import peer_channel
+from bessemer.svckit.config import ServiceConfig
+from bessemer.svckit.consumer import EventConsumer
+from bessemer.svckit.objects import ObjectsConfig, ObjectStore, open_objects
+from bessemer.svckit.objects_files import FileObjects
+from bessemer.svckit.service import Service
+from bessemer.svckit.store import Store
+from starlette.applications import Starlette
+
+from data_svc import api, events
+from data_svc.adapters.file_door import FileDoor
+from data_svc.adapters.lineage_sql import TABLES, LineageTables
+from data_svc.adapters.peer_events_grpc import PeerEvents
+from data_svc.app.contents import Contents
+from data_svc.app.curation import Curation, curation_kind
+from data_svc.app.datasets import Datasets
+from data_svc.app.feedback import Feedback
+from data_svc.app.lineage import Ancestry
+from data_svc.app.projects import Projects
+from data_svc.app.uploads import Uploads
+from data_svc.config import DataConfig
+from data_svc.ports import LineageGraph
+
+__all__ = ["build"]
+
+
+def build(config: ServiceConfig) -> Service:
+    """Return the service, ready to be run."""
+    settings, clock = DataConfig(), SystemClock()
+    scratch = config.home / "data" / "scratch"
+    objects = open_objects(_objects_config(config))
+    store = Store.open(config.database_url, service="data", clock=clock, extra=(*jobs.TABLES, *TABLES))
+    graph = LineageTables()
+    bus = NatsBus(config.nats_url, service="data") if config.nats_url else None
+    kind = curation_kind(graph)
+    launcher = LocalLauncher(config.home, "data", worker_env(config))
+    runtime = jobs.JobRuntime(store, [kind], launcher, objects, clock, policy=Policy(parallelism=settings.parallelism))
+    uploads = Uploads(store, objects, clock, scratch=scratch, url_lifetime_s=settings.url_lifetime_s)
+    contents = Contents(store, objects, scratch=scratch)
+    curation = api.CurationApi(Curation(store, runtime, objects), JobRpcs(runtime, kind))
+    return Service(
+        name="data",
+        servicers=[
+            (project_service_pb2_grpc.add_ProjectServiceServicer_to_server, api.ProjectApi(Projects(store))),
+            (artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server, api.ArtifactApi(uploads)),
+            (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, api.DatasetApi(Datasets(store), contents)),
+            (dataset_service_pb2_grpc.add_CurationServiceServicer_to_server, curation),
+            (feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server, api.FeedbackApi(Feedback(store))),
+            (lineage_service_pb2_grpc.add_LineageServiceServicer_to_server, api.LineageApi(Ancestry(store, graph))),
+            (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
+        ],
+        store=store,
+        background=[runtime.run, *_consumers(config, store, graph, bus)],
+        http=_door(config, objects, clock),
+        bus=bus,
+    )
+
+
+def _consumers(
+    config: ServiceConfig, store: Store, graph: LineageGraph, bus: Bus | None
+) -> list[Callable[[], Awaitable[None]]]:
+    """Return one consumer per peer that has an address."""
+    return [
+        EventConsumer(
+            store,
+            producer=peer,
+            consumer="lineage",
+            handler=events.lineage_handler(graph),
+            bus=bus,
+            read_events=PeerEvents(peer_channel(config, peer)).read,
+        ).run
+        for peer in events.PRODUCERS
+        if peer in config.peers
+    ]
+
+
+def _door(config: ServiceConfig, objects: ObjectStore, clock: SystemClock) -> Starlette | None:
+    """Return the HTTP door for files; S3 has its own."""
+    if not isinstance(objects, FileObjects) or config.door_key_file is None:
+        return None
+    return FileDoor(objects, _door_key(config), clock, scratch=config.home / "data" / "scratch").app()
+
+
+def _objects_config(config: ServiceConfig) -> ObjectsConfig:
+    return ObjectsConfig(
+        url=config.objects_url,
+        access_key=config.s3_access_key,
+        secret_key=config.s3_secret_key,
+        door_url=config.door_url,
+        door_key=_door_key(config) if config.door_key_file else None,
+    )
+
+
+def _door_key(config: ServiceConfig) -> bytes:
+    assert config.door_key_file is not None
+    return config.door_key_file.read_bytes().strip()

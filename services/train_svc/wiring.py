@@ -1,0 +1,65 @@
+"""Puts the service together; the only place that chooses adapters."""
+
+from __future__ import annotations
+
+from bessemer.api.train.v1 import model_service_pb2_grpc, training_service_pb2_grpc
+from bessemer.api.worker.v1 import worker_service_pb2_grpc
+from bessemer.jobs import runtime as jobs
+from bessemer.jobs.decide import Policy
+from bessemer.jobs.job_rpcs import JobRpcs
+from bessemer.jobs.launcher_local import LocalLauncher, worker_env
+from bessemer.kernel.clock import SystemClock
+from bessemer.svckit.client import peer_channel
+from bessemer.svckit.config import ServiceConfig
+from bessemer.svckit.objects import ObjectsConfig, open_objects
+from bessemer.svckit.service import Service
+from bessemer.svckit.store import Store
+
+from train_svc import api
+from train_svc.adapters.dataset_catalog_grpc import GrpcDatasetCatalog
+from train_svc.app.model_jobs import MODEL_JOBS, ModelJobs
+from train_svc.app.registry import Registry
+from train_svc.app.training import TRAINING_JOBS, Training
+from train_svc.config import TrainConfig
+
+__all__ = ["build"]
+
+
+def build(config: ServiceConfig) -> Service:
+    """Return the service, ready to be run."""
+    settings, clock = TrainConfig(), SystemClock()
+    objects = open_objects(
+        ObjectsConfig(url=config.objects_url, access_key=config.s3_access_key, secret_key=config.s3_secret_key)
+    )
+    store = Store.open(config.database_url, service="train", clock=clock, extra=jobs.TABLES)
+    launcher = LocalLauncher(config.home, "train", worker_env(config))
+    runtime = jobs.JobRuntime(
+        store,
+        [TRAINING_JOBS, MODEL_JOBS],
+        launcher,
+        objects,
+        clock,
+        policy=Policy(parallelism=settings.parallelism),
+    )
+    channel = peer_channel(config, "data")
+    catalog = GrpcDatasetCatalog(channel)
+    training = Training(store, runtime, catalog, threads=config.threads)
+    models = api.ModelApi(Registry(store), ModelJobs(store, runtime, catalog), JobRpcs(runtime, MODEL_JOBS))
+
+    async def close() -> None:
+        await channel.close()
+
+    return Service(
+        name="train",
+        servicers=[
+            (model_service_pb2_grpc.add_ModelServiceServicer_to_server, models),
+            (
+                training_service_pb2_grpc.add_TrainingServiceServicer_to_server,
+                api.TrainingApi(training, JobRpcs(runtime, TRAINING_JOBS)),
+            ),
+            (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
+        ],
+        store=store,
+        background=[runtime.run],
+        on_close=close,
+    )
