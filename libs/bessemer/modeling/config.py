@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,12 +89,17 @@ class ModelConfig:
         layer = attention + 3 * width * self.intermediate_size + 2 * width
         return self.num_layers * layer + width + self.vocab_size * width * (1 if self.tie_embeddings else 2)
 
-    def step_flops(self, lengths: list[int]) -> float:
-        """Floating-point operations of training on documents of these lengths: 6N plus causal attention."""
+    def step_flops(self, lengths: Sequence[int], *, trains_all: bool = True) -> float:
+        """Floating-point operations of training on documents of these lengths: 6N plus causal attention.
+
+        Frozen weights need no gradient of their own, which leaves 4N.
+        """
         tokens = sum(lengths)
         matmul = self.num_parameters - (0 if self.tie_embeddings else self.vocab_size * self.hidden_size)
         pairs = sum(n * n for n in lengths) / 2
-        return 6.0 * matmul * tokens + 12.0 * self.num_layers * self.num_heads * self.head_dim * pairs
+        return (
+            6.0 if trains_all else 4.0
+        ) * matmul * tokens + 12.0 * self.num_layers * self.num_heads * self.head_dim * pairs
 
 
 def ids_of(value: object) -> frozenset[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from bessemer.modeling.transformer import Transformer
 
@@ -18,9 +17,9 @@ def add_adapters(model: Transformer, *, rank: int, alpha: float, seed: int) -> N
         projection.add_adapter(rank, alpha / rank, generator)
 
 
-def merge_adapters(model: Transformer, base: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return fp32 weights with the adapters added to `base`, the fp32 weights they were trained on."""
-    merged = dict(base)
-    for name, projection in model.projections():
-        merged[f"{name}.weight"] = base[f"{name}.weight"] + projection.adapter_delta()
-    return merged
+@torch.no_grad()
+def merge_adapters(model: Transformer) -> None:
+    """Add what the adapters do to the weights, which should be fp32, and drop them."""
+    for _, projection in model.projections():
+        projection.weight.add_(projection.adapter_delta())
+        projection.lora_a = projection.lora_b = None

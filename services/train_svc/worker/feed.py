@@ -1,0 +1,224 @@
+"""Rows in a fixed order: a pure function of the datasets' digests, the seed and one integer, the position."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+from bessemer.artifacts.manifest import Manifest
+from bessemer.artifacts.shard import TokenSplit, open_split
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.modeling.chat import Message
+from bessemer.modeling.tokenizer import Tokenizer
+
+from train_svc.worker.rows import Document, Pair, Row, pack
+
+__all__ = ["ChatFeed", "Feed", "PreferenceFeed", "TextFeed", "open_feed"]
+
+
+class Feed(ABC):
+    """All rows of one pass, and their order in every pass."""
+
+    def __init__(self, digest: str, seed: int) -> None:
+        self.digest = digest
+        self._seed = seed
+        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows in a pass."""
+
+    @abstractmethod
+    def row(self, index: int) -> Row:
+        """Return a row by its number."""
+
+    @property
+    @abstractmethod
+    def num_tokens(self) -> int:
+        """Tokens of a pass."""
+
+    def rows_per_step(self, tokens_per_step: int) -> int:
+        """Return how many rows come closest to the wanted tokens; at least one, at most a whole pass."""
+        return min(len(self), max(1, round(tokens_per_step * len(self) / self.num_tokens)))
+
+    def take(self, position: int, count: int) -> list[Row]:
+        """Return the rows at `position` and after; every pass has an order of its own."""
+        return [self.row(self._index(p)) for p in range(position, position + count)]
+
+    def _index(self, position: int) -> int:
+        epoch, place = divmod(position, len(self))
+        if self._order[0] != epoch:
+            seed = hashlib.sha256(f"{self.digest}/{self._seed}/{epoch}".encode()).digest()
+            generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed[:16], "little")))
+            self._order = epoch, generator.permutation(len(self))
+        return int(self._order[1][place])
+
+
+class TextFeed(Feed):
+    """Packed token rows as the data service wrote them."""
+
+    def __init__(self, splits: Sequence[TokenSplit], *, digest: str, seed: int) -> None:
+        super().__init__(digest, seed)
+        self._rows = [(split, i) for split in splits for i in range(len(split)) if split.row_documents(i)]
+        self._num_tokens = sum(split.num_tokens for split in splits)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row(self, index: int) -> Row:
+        """Return the pieces of a row; padding is left out."""
+        split, number = self._rows[index]
+        tokens = split.rows[number].astype(np.int64)
+        pieces = [tokens[offset : offset + length] for offset, length, _ in split.row_documents(number)]
+        return Row(tuple(Document(piece, _all_but_first(len(piece))) for piece in pieces))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a pass."""
+        return self._num_tokens
+
+
+class _PackedFeed(Feed):
+    def __init__(self, sizes: Sequence[int], capacity: int, *, digest: str, seed: int) -> None:
+        super().__init__(digest, seed)
+        self._bins = pack(sizes, capacity)
+        self._num_tokens = sum(sizes)
+
+    def __len__(self) -> int:
+        return len(self._bins)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a pass."""
+        return self._num_tokens
+
+
+class ChatFeed(_PackedFeed):
+    """Conversations, packed; only the assistant's tokens count."""
+
+    def __init__(self, documents: Sequence[Document], *, sequence_length: int, digest: str, seed: int) -> None:
+        super().__init__([len(d.ids) for d in documents], sequence_length, digest=digest, seed=seed)
+        self._documents = documents
+
+    def row(self, index: int) -> Row:
+        """Return the conversations of a row."""
+        return Row(tuple(self._documents[i] for i in self._bins[index]))
+
+
+class PreferenceFeed(_PackedFeed):
+    """Pairs, packed so that both answers of a pair share a row; `reference` has to be set before the first row."""
+
+    def __init__(
+        self, pairs: Sequence[tuple[Document, Document]], *, sequence_length: int, digest: str, seed: int
+    ) -> None:
+        super().__init__([len(c.ids) + len(r.ids) for c, r in pairs], 2 * sequence_length, digest=digest, seed=seed)
+        self.pairs = pairs
+        # Log-probabilities of (chosen, rejected) answers under the reference model, [pairs, 2].
+        self.reference: npt.NDArray[np.float32] | None = None
+
+    def row(self, index: int) -> Row:
+        """Return the pairs of a row, chosen before rejected; only chosen answers carry weight."""
+        assert self.reference is not None
+        documents: list[Document] = []
+        pairs = []
+        for i in self._bins[index]:
+            chosen, rejected = (float(x) for x in self.reference[i])
+            pairs.append(Pair(len(documents), len(documents) + 1, chosen, rejected))
+            documents += self.pairs[i]
+        return Row(tuple(documents), tuple(pairs))
+
+
+def open_feed(
+    method: str,
+    folders: Sequence[tuple[Path, Manifest]],
+    tokenizer: Tokenizer,
+    *,
+    sequence_length: int,
+    digest: str,
+    seed: int,
+) -> Feed:
+    """Open the training split of all datasets as one feed.
+
+    Raises: InvalidRequest for rows of the wrong form, FailedPrecondition DATASET_EMPTY.
+    """
+    feed: Feed
+    if method == "cpt":
+        feed = TextFeed([open_split(folder, m, "train") for folder, m in folders], digest=digest, seed=seed)
+    else:
+        rows = [row for folder, _ in folders for row in _read_rows(folder / "train" / "rows.jsonl")]
+        if method == "sft":
+            documents = [d for n, row in enumerate(rows) if (d := _conversation(row, n, tokenizer, sequence_length))]
+            feed = ChatFeed(documents, sequence_length=sequence_length, digest=digest, seed=seed)
+        else:
+            pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
+            feed = PreferenceFeed(pairs, sequence_length=sequence_length, digest=digest, seed=seed)
+    if not len(feed):
+        raise FailedPrecondition(
+            f"no row of the datasets can be learned from within {sequence_length} tokens; "
+            "curate more documents or raise recipe.sequence_length",
+            reason="DATASET_EMPTY",
+        )
+    return feed
+
+
+def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                raise InvalidRequest(f"{path.name} line {number} is not a JSON object", reason="SOURCE_INVALID")
+            yield row
+
+
+def _conversation(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) -> Document | None:
+    """Return a conversation cut to the limit; None if nothing of it is left to learn."""
+    messages = row.get("messages")
+    if not _are_messages(messages):
+        raise InvalidRequest(
+            f"row {number} lacks the list `messages`", reason="SOURCE_INVALID", field=f"rows[{number}]"
+        )
+    ids, mask = tokenizer.render_chat_with_mask(messages)
+    weights = np.array(mask[:limit], np.float32)
+    weights[:1] = 0  # nothing comes before the first token
+    return Document(np.array(ids[:limit], np.int64), weights) if weights.any() else None
+
+
+def _pair(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) -> tuple[Document, Document] | None:
+    """Return both conversations; None if one is too long, since a cut answer is not the one that was judged."""
+    prompt, answers = row.get("prompt"), (row.get("chosen"), row.get("rejected"))
+    if not _are_messages(prompt) or not all(isinstance(a, str) for a in answers):
+        raise InvalidRequest(
+            f"row {number} must hold the list `prompt` and the texts `chosen` and `rejected`",
+            reason="SOURCE_INVALID",
+            field=f"rows[{number}]",
+        )
+    opening = len(tokenizer.render_chat(prompt, add_generation_prompt=True))
+    documents = []
+    for answer in answers:
+        ids, mask = tokenizer.render_chat_with_mask([*prompt, {"role": "assistant", "content": answer}])
+        weights = np.array(mask, np.float32)
+        weights[:opening] = 0  # earlier turns of the assistant are part of the prompt
+        documents.append(Document(np.array(ids, np.int64), weights))
+    fits = all(len(d.ids) <= limit and d.weights.any() for d in documents)
+    return (documents[0], documents[1]) if fits else None
+
+
+def _are_messages(value: object) -> TypeGuard[list[Message]]:
+    return isinstance(value, list) and all(isinstance(message, dict) and "role" in message for message in value)
+
+
+def _all_but_first(length: int) -> npt.NDArray[np.float32]:
+    weights = np.ones(length, np.float32)
+    weights[0] = 0
+    return weights

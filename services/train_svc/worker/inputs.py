@@ -1,0 +1,59 @@
+"""What a training job reads, fetched and opened."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.modeling.tokenizer import Tokenizer
+
+from train_svc.domain.recipe import resolve
+from train_svc.worker.feed import Feed, open_feed
+
+__all__ = ["Inputs", "open_inputs"]
+
+_SEQUENCE_LENGTH = 512
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The recipe with all defaults, the folder of the base model, and the rows.
+
+    `identity` is a digest over everything that decides the result.
+    """
+
+    recipe: TrainingRecipe
+    base: Path
+    feed: Feed
+    identity: str
+
+
+def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
+    """Fetch what the job names into `folder`, every byte verified.
+
+    Raises: NotFound, DataLoss; InvalidRequest for rows of the wrong form; FailedPrecondition DATASET_EMPTY.
+    """
+    recipe = resolve(job.recipe, threads=torch.get_num_threads())
+    base = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), folder / "base")
+    datasets = []
+    for number, ref in enumerate(job.inputs.dataset_manifests):
+        manifest = read_manifest(blobs, ref)
+        paths = [entry.path for entry in manifest.below("train/")]
+        datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
+    everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
+    everything.update(recipe.SerializeToString(deterministic=True))
+    feed = open_feed(
+        str(recipe.WhichOneof("method")),
+        datasets,
+        Tokenizer.from_folder(base),
+        sequence_length=recipe.sequence_length or _SEQUENCE_LENGTH,
+        digest=data.hexdigest(),
+        seed=recipe.seed,
+    )
+    return Inputs(recipe, base, feed, everything.hexdigest())

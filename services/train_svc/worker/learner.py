@@ -1,0 +1,105 @@
+"""The model that learns, its optimiser, and the model that comes out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
+from bessemer.kernel.errors import Internal
+from bessemer.modeling.load import load_model
+from bessemer.modeling.lora import add_adapters, merge_adapters
+from bessemer.modeling.score import pack_positions
+from bessemer.modeling.transformer import Transformer
+from torch import Tensor
+
+from train_svc.worker.optim import Optimizer
+from train_svc.worker.rows import Row
+from train_svc.worker.step import Losses, StepResult, backward
+
+__all__ = ["Learner"]
+
+_MERGE_TOLERANCE = 1e-3
+
+
+class Learner:
+    """Weights in `dtype`, fp32 masters of what is trained: everything, or adapters only."""
+
+    def __init__(self, folder: Path, recipe: TrainingRecipe, dtype: torch.dtype) -> None:
+        self._folder = folder
+        self._recipe = recipe
+        self.model = self._load(dtype)
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        clip = recipe.gradient_clip_norm
+        self.optimizer = Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
+        dpo = recipe.WhichOneof("method") == "dpo"
+        self._losses = Losses(recipe.dpo.nll_weight, recipe.dpo.beta) if dpo else Losses()
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether all weights learn, not only adapters."""
+        return not self._recipe.HasField("lora")
+
+    def backward(self, rows: Sequence[Row]) -> tuple[StepResult, float]:
+        """Gather the gradients of rows; return what the step saw and the gradient norm."""
+        self.optimizer.clear()
+        result = backward(self.model, rows, self._losses)
+        return result, self.optimizer.gradient_norm()
+
+    def flops(self, lengths: Sequence[int]) -> float:
+        """Return the floating-point operations of a step on documents of these lengths."""
+        return self.model.config.step_flops(lengths, trains_all=self.trains_all)
+
+    def reset(self) -> None:
+        """Go back to the base weights and a new optimiser."""
+        fresh = dict(self._load(torch.float32).named_parameters())
+        self.optimizer.load(fresh, {})
+
+    def is_finite(self) -> bool:
+        """Whether every trained weight is a finite number."""
+        return all(bool(torch.isfinite(master).all()) for master in self.optimizer.masters.values())
+
+    def state_sha256(self, position: int) -> str:
+        """Return a digest over trained weights, optimiser and position."""
+        digest = hashlib.sha256(f"{position}\n".encode())
+        tensors: dict[str, Tensor] = {**self.optimizer.masters, **self.optimizer.state()}
+        for name in sorted(tensors):
+            digest.update(name.encode())
+            digest.update(tensors[name].detach().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def finished_model(self) -> Transformer:
+        """Return the model in fp32 with adapters merged; the learner must not learn on after this.
+
+        Raises: Internal if merging changes what the model says.
+        """
+        model = self.model
+        if model.dtype != torch.float32:
+            model = self._load(torch.float32)
+            with torch.no_grad():
+                parameters = dict(model.named_parameters())
+                for name, master in self.optimizer.masters.items():
+                    parameters[name].copy_(master)
+        if not self.trains_all:
+            before = _probe(model)
+            merge_adapters(model)
+            error = float((_probe(model) - before).abs().max() / before.abs().max().clamp(min=1.0))
+            if not error <= _MERGE_TOLERANCE:
+                raise Internal(f"merging the adapters changed logits by {error:.2e} of their range")
+        return model
+
+    def _load(self, dtype: torch.dtype) -> Transformer:
+        model = load_model(self._folder, dtype=dtype)
+        if self._recipe.HasField("lora"):
+            lora = self._recipe.lora
+            add_adapters(model, rank=lora.rank, alpha=lora.alpha, seed=self._recipe.seed)
+        return model
+
+
+@torch.inference_mode()
+def _probe(model: Transformer) -> Tensor:
+    length = min(64, model.config.vocab_size, model.config.context_length)
+    ids = torch.arange(length) * (model.config.vocab_size // length)
+    return model.logits(model(ids, pack_positions([length]), [length]))

