@@ -46,7 +46,7 @@ def worker_env(config: ServiceConfig, *, address: str = "") -> dict[str, str]:
     """Return the environment of a service's workers: where the service listens, where objects lie, who they are."""
     credentials = config.home / "credentials" / "worker.token"
     token_file = credentials if credentials.is_file() else config.auth.token_file
-    env = {key: value for key in _INHERITED if (value := os.environ.get(key))}
+    env = {key: value for key, value in os.environ.items() if key in _INHERITED}
     env |= {
         "BESSEMER_HOME": str(config.home.resolve()),
         "BESSEMER_WORKER_ADDRESS": address or config.listen,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -133,3 +134,7 @@ def table() -> str:
         sources = ", ".join(state_name(source) for source in rule.sources)
         lines.append(f"| {rule.event} | {sources} | {state_name(rule.target)} | {rule.meaning} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())

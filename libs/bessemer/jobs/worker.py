@@ -116,6 +116,7 @@ class TaskContext:
         self.epoch: int = task.epoch
         self.job: bytes = task.job
         self.saved_state: bytes = task.saved_state
+        self.heartbeat_s = min(HEARTBEAT_S, task.lease_seconds / 4)
         self.objects = objects
         self.workdir = workdir
         self._link = link
@@ -224,7 +225,7 @@ def main(handlers: Mapping[str, Handler]) -> NoReturn:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     code = EXIT_NO_TASK
     if sys.stdin.buffer.readline() == GO:
-        code = _work(handlers, os.environ)
+        code = _work(handlers, dict(os.environ))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a thread that some library left behind must not keep a finished worker
@@ -327,13 +328,13 @@ def _beat_until(context: TaskContext, stopped: threading.Event, finished: thread
     """Send heartbeats until the report is in; end the process if its work goes on long after the lease was lost."""
     lost_at: float | None = None
     while not finished.is_set():
-        delay_s = HEARTBEAT_S
+        delay_s = context.heartbeat_s
         try:
             context.beat()
         except BessemerError as error:
             if not stopped.is_set():
                 _log.warning("heartbeat: %s", error.message)
-            delay_s = _RETRY_S
+            delay_s = min(_RETRY_S, context.heartbeat_s)
         lost_at = (lost_at or time.monotonic()) if context.is_lost() else None
         if lost_at is not None and time.monotonic() - lost_at > SILENCE_S and not stopped.is_set():
             _log.error("the lease is lost and the work does not stop; ending the process")
