@@ -29,7 +29,7 @@ from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_do
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/worker/v1/worker_service.proto\x12\x16\x62\x65ssemer.api.worker.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a#bessemer/api/common/v1/metric.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x17google/rpc/status.proto\"S\n\x12\x41\x63quireTaskRequest\x12\x19\n\x06worker\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01@\x80\x02\x12\"\n\x04task\x18\x02 \x01(\tB\x14\x92\xb5\x18\x10*\x0eprojects/*/*/*\"A\n\x13\x41\x63quireTaskResponse\x12*\n\x04task\x18\x01 \x01(\x0b\x32\x1c.bessemer.api.worker.v1.Task\"j\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x0b\n\x03job\x18\x04 \x01(\x0c\x12\x15\n\rlease_seconds\x18\x05 \x01(\x01\x12\x13\n\x0bsaved_state\x18\x06 \x01(\x0c\"\xba\x02\n\x10HeartbeatRequest\x12$\n\x04name\x18\x01 \x01(\tB\x16\x92\xb5\x18\x12\x08\x01*\x0eprojects/*/*/*\x12\x1c\n\x05\x65poch\x18\x02 \x01(\x05\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\xf0?\x12\x16\n\x05stage\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x08\x12(\n\x08progress\x18\x04 \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\xf0?\x12(\n\x11remaining_seconds\x18\x05 \x01(\x01\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12\"\n\x0b\x63pu_seconds\x18\x06 \x01(\x01\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12=\n\x07metrics\x18\x07 \x03(\x0b\x32#.bessemer.api.common.v1.MetricPointB\x07\x92\xb5\x18\x03H\xe8\x07\x12\x13\n\x0bsaved_state\x18\x08 \x01(\x0c\"2\n\x11HeartbeatResponse\x12\x0e\n\x06\x63\x61ncel\x18\x01 \x01(\x08\x12\r\n\x05pause\x18\x02 \x01(\x08\"\xfa\x02\n\x14ReportAttemptRequest\x12$\n\x04name\x18\x01 \x01(\tB\x16\x92\xb5\x18\x12\x08\x01*\x0eprojects/*/*/*\x12\x1c\n\x05\x65poch\x18\x02 \x01(\x05\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\xf0?\x12\x10\n\x06result\x18\x03 \x01(\x0cH\x00\x12\x39\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32&.bessemer.api.worker.v1.AttemptFailureH\x00\x12\x16\n\x0cpaused_state\x18\x05 \x01(\x0cH\x00\x12\x13\n\tcancelled\x18\x06 \x01(\x08H\x00\x12\x36\n\tartifacts\x18\x07 \x03(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\"\n\x0b\x63pu_seconds\x18\x08 \x01(\x01\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12=\n\x07metrics\x18\t \x03(\x0b\x32#.bessemer.api.common.v1.MetricPointB\x07\x92\xb5\x18\x03H\xe8\x07\x42\t\n\x07outcome\"f\n\x0e\x41ttemptFailure\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32#.bessemer.api.common.v1.FailureKind\"\x17\n\x15ReportAttemptResponse2\xa5\x03\n\rWorkerService\x12\x84\x01\n\x0b\x41\x63quireTask\x12*.bessemer.api.worker.v1.AcquireTaskRequest\x1a+.bessemer.api.worker.v1.AcquireTaskResponse\"\x1c\x8a\xb5\x18\x18\n\x14worker.tasks.acquire\x10\x05\x12\x80\x01\n\tHeartbeat\x12(.bessemer.api.worker.v1.HeartbeatRequest\x1a).bessemer.api.worker.v1.HeartbeatResponse\"\x1e\x8a\xb5\x18\x1a\n\x16worker.tasks.heartbeat\x10\x05\x12\x89\x01\n\rReportAttempt\x12,.bessemer.api.worker.v1.ReportAttemptRequest\x1a-.bessemer.api.worker.v1.ReportAttemptResponse\"\x1b\x8a\xb5\x18\x17\n\x13worker.tasks.report\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/worker/v1/worker_service.proto\x12\x16\x62\x65ssemer.api.worker.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a#bessemer/api/common/v1/metric.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x17google/rpc/status.proto\"R\n\x12\x41\x63quireTaskRequest\x12\x19\n\x06worker\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01@\x80\x02\x12!\n\x04task\x18\x02 \x01(\tB\x13\x92\xb5\x18\x0f*\rprojects/*/**\"A\n\x13\x41\x63quireTaskResponse\x12*\n\x04task\x18\x01 \x01(\x0b\x32\x1c.bessemer.api.worker.v1.Task\"j\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x05\x12\x0b\n\x03job\x18\x04 \x01(\x0c\x12\x15\n\rlease_seconds\x18\x05 \x01(\x01\x12\x13\n\x0bsaved_state\x18\x06 \x01(\x0c\"\xb9\x02\n\x10HeartbeatRequest\x12#\n\x04name\x18\x01 \x01(\tB\x15\x92\xb5\x18\x11\x08\x01*\rprojects/*/**\x12\x1c\n\x05\x65poch\x18\x02 \x01(\x05\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\xf0?\x12\x16\n\x05stage\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x08\x12(\n\x08progress\x18\x04 \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\xf0?\x12(\n\x11remaining_seconds\x18\x05 \x01(\x01\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12\"\n\x0b\x63pu_seconds\x18\x06 \x01(\x01\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12=\n\x07metrics\x18\x07 \x03(\x0b\x32#.bessemer.api.common.v1.MetricPointB\x07\x92\xb5\x18\x03H\xe8\x07\x12\x13\n\x0bsaved_state\x18\x08 \x01(\x0c\"2\n\x11HeartbeatResponse\x12\x0e\n\x06\x63\x61ncel\x18\x01 \x01(\x08\x12\r\n\x05pause\x18\x02 \x01(\x08\"\xf9\x02\n\x14ReportAttemptRequest\x12#\n\x04name\x18\x01 \x01(\tB\x15\x92\xb5\x18\x11\x08\x01*\rprojects/*/**\x12\x1c\n\x05\x65poch\x18\x02 \x01(\x05\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\xf0?\x12\x10\n\x06result\x18\x03 \x01(\x0cH\x00\x12\x39\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32&.bessemer.api.worker.v1.AttemptFailureH\x00\x12\x16\n\x0cpaused_state\x18\x05 \x01(\x0cH\x00\x12\x13\n\tcancelled\x18\x06 \x01(\x08H\x00\x12\x36\n\tartifacts\x18\x07 \x03(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\"\n\x0b\x63pu_seconds\x18\x08 \x01(\x01\x42\r\x92\xb5\x18\t\x11\x00\x00\x00\x00\x00\x00\x00\x00\x12=\n\x07metrics\x18\t \x03(\x0b\x32#.bessemer.api.common.v1.MetricPointB\x07\x92\xb5\x18\x03H\xe8\x07\x42\t\n\x07outcome\"f\n\x0e\x41ttemptFailure\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32#.bessemer.api.common.v1.FailureKind\"\x17\n\x15ReportAttemptResponse2\xa5\x03\n\rWorkerService\x12\x84\x01\n\x0b\x41\x63quireTask\x12*.bessemer.api.worker.v1.AcquireTaskRequest\x1a+.bessemer.api.worker.v1.AcquireTaskResponse\"\x1c\x8a\xb5\x18\x18\n\x14worker.tasks.acquire\x10\x05\x12\x80\x01\n\tHeartbeat\x12(.bessemer.api.worker.v1.HeartbeatRequest\x1a).bessemer.api.worker.v1.HeartbeatResponse\"\x1e\x8a\xb5\x18\x1a\n\x16worker.tasks.heartbeat\x10\x05\x12\x89\x01\n\rReportAttempt\x12,.bessemer.api.worker.v1.ReportAttemptRequest\x1a-.bessemer.api.worker.v1.ReportAttemptResponse\"\x1b\x8a\xb5\x18\x17\n\x13worker.tasks.report\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +39,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACQUIRETASKREQUEST'].fields_by_name['worker']._loaded_options = None
   _globals['_ACQUIRETASKREQUEST'].fields_by_name['worker']._serialized_options = b'\222\265\030\005\010\001@\200\002'
   _globals['_ACQUIRETASKREQUEST'].fields_by_name['task']._loaded_options = None
-  _globals['_ACQUIRETASKREQUEST'].fields_by_name['task']._serialized_options = b'\222\265\030\020*\016projects/*/*/*'
+  _globals['_ACQUIRETASKREQUEST'].fields_by_name['task']._serialized_options = b'\222\265\030\017*\rprojects/*/**'
   _globals['_HEARTBEATREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_HEARTBEATREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\022\010\001*\016projects/*/*/*'
+  _globals['_HEARTBEATREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\021\010\001*\rprojects/*/**'
   _globals['_HEARTBEATREQUEST'].fields_by_name['epoch']._loaded_options = None
   _globals['_HEARTBEATREQUEST'].fields_by_name['epoch']._serialized_options = b'\222\265\030\t\021\000\000\000\000\000\000\360?'
   _globals['_HEARTBEATREQUEST'].fields_by_name['stage']._loaded_options = None
@@ -55,7 +55,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEATREQUEST'].fields_by_name['metrics']._loaded_options = None
   _globals['_HEARTBEATREQUEST'].fields_by_name['metrics']._serialized_options = b'\222\265\030\003H\350\007'
   _globals['_REPORTATTEMPTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_REPORTATTEMPTREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\022\010\001*\016projects/*/*/*'
+  _globals['_REPORTATTEMPTREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\021\010\001*\rprojects/*/**'
   _globals['_REPORTATTEMPTREQUEST'].fields_by_name['epoch']._loaded_options = None
   _globals['_REPORTATTEMPTREQUEST'].fields_by_name['epoch']._serialized_options = b'\222\265\030\t\021\000\000\000\000\000\000\360?'
   _globals['_REPORTATTEMPTREQUEST'].fields_by_name['cpu_seconds']._loaded_options = None
@@ -69,21 +69,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKERSERVICE'].methods_by_name['ReportAttempt']._loaded_options = None
   _globals['_WORKERSERVICE'].methods_by_name['ReportAttempt']._serialized_options = b'\212\265\030\027\n\023worker.tasks.report\020\005'
   _globals['_ACQUIRETASKREQUEST']._serialized_start=244
-  _globals['_ACQUIRETASKREQUEST']._serialized_end=327
-  _globals['_ACQUIRETASKRESPONSE']._serialized_start=329
-  _globals['_ACQUIRETASKRESPONSE']._serialized_end=394
-  _globals['_TASK']._serialized_start=396
-  _globals['_TASK']._serialized_end=502
-  _globals['_HEARTBEATREQUEST']._serialized_start=505
-  _globals['_HEARTBEATREQUEST']._serialized_end=819
-  _globals['_HEARTBEATRESPONSE']._serialized_start=821
-  _globals['_HEARTBEATRESPONSE']._serialized_end=871
-  _globals['_REPORTATTEMPTREQUEST']._serialized_start=874
-  _globals['_REPORTATTEMPTREQUEST']._serialized_end=1252
-  _globals['_ATTEMPTFAILURE']._serialized_start=1254
-  _globals['_ATTEMPTFAILURE']._serialized_end=1356
-  _globals['_REPORTATTEMPTRESPONSE']._serialized_start=1358
-  _globals['_REPORTATTEMPTRESPONSE']._serialized_end=1381
-  _globals['_WORKERSERVICE']._serialized_start=1384
-  _globals['_WORKERSERVICE']._serialized_end=1805
+  _globals['_ACQUIRETASKREQUEST']._serialized_end=326
+  _globals['_ACQUIRETASKRESPONSE']._serialized_start=328
+  _globals['_ACQUIRETASKRESPONSE']._serialized_end=393
+  _globals['_TASK']._serialized_start=395
+  _globals['_TASK']._serialized_end=501
+  _globals['_HEARTBEATREQUEST']._serialized_start=504
+  _globals['_HEARTBEATREQUEST']._serialized_end=817
+  _globals['_HEARTBEATRESPONSE']._serialized_start=819
+  _globals['_HEARTBEATRESPONSE']._serialized_end=869
+  _globals['_REPORTATTEMPTREQUEST']._serialized_start=872
+  _globals['_REPORTATTEMPTREQUEST']._serialized_end=1249
+  _globals['_ATTEMPTFAILURE']._serialized_start=1251
+  _globals['_ATTEMPTFAILURE']._serialized_end=1353
+  _globals['_REPORTATTEMPTRESPONSE']._serialized_start=1355
+  _globals['_REPORTATTEMPTRESPONSE']._serialized_end=1378
+  _globals['_WORKERSERVICE']._serialized_start=1381
+  _globals['_WORKERSERVICE']._serialized_end=1802
 # @@protoc_insertion_point(module_scope)
