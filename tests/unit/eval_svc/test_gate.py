@@ -14,7 +14,8 @@ from eval_svc.domain.results import CaseResult
 def answers(scores, clusters=None):
     clusters = clusters or range(len(scores))
     return [
-        CaseResult(id=f"c{i:04d}", cluster=str(c), score=float(s)) for i, (s, c) in enumerate(zip(scores, clusters))
+        CaseResult(id=f"c{i:04d}", cluster=str(cluster), score=float(score))
+        for i, (score, cluster) in enumerate(zip(scores, clusters, strict=True))
     ]
 
 
@@ -132,12 +133,12 @@ def test_gate_at_the_limit_passes_at_most_six_in_a_hundred():
     """A model that is exactly 3 points worse, 500 cases, a fifth of the answers changed."""
     generator = random.Random(4)
     better, worse, passes = 0.085, 0.115, 0
-    for _ in range(1000):
+    for _ in range(600):
         draws = [generator.random() for _ in range(500)]
         baseline = [float(d >= better) for d in draws]
         candidate = [0.0 if better <= d < better + worse else 1.0 for d in draws]
         passes += decide_rule(rule(-0.03), correctness(baseline, candidate)).verdict is Verdict.PASS
-    assert passes / 1000 <= 0.06
+    assert passes / 600 <= 0.06
     assert passes > 0
 
 
