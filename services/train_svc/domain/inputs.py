@@ -26,7 +26,7 @@ def check_fit(recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[Dat
     """
     method = str(recipe.WhichOneof("method"))
     for index, version in enumerate(versions):
-        field = f"dataset_versions[{index}]"
+        field = f"training_job.dataset_versions[{index}]"
         if version.kind != KINDS[method]:
             wanted, found = (
                 DatasetKind.Name(kind).removeprefix("DATASET_KIND_") for kind in (KINDS[method], version.kind)
@@ -64,12 +64,12 @@ def sequence_length(recipe: TrainingRecipe, base: ModelVersion, versions: Sequen
     if length > base.context_length:
         raise InvalidRequest(
             f"rows of {length} tokens exceed the context of {base.name}, {base.context_length}; use shorter rows",
-            field="recipe.sequence_length",
+            field="training_job.recipe.sequence_length",
         )
     if length < packed:
         raise InvalidRequest(
-            f"recipe.sequence_length must be at least {packed}, the packed rows of the data; got {length}",
-            field="recipe.sequence_length",
+            f"training_job.recipe.sequence_length must be at least {packed}, the packed rows of the data; got {length}",
+            field="training_job.recipe.sequence_length",
         )
     return length
 

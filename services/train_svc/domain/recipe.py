@@ -33,7 +33,9 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
     """
     method = recipe.WhichOneof("method")
     if method is None:
-        raise InvalidRequest("recipe must hold exactly one of cpt, sft, dpo", field="recipe.method")
+        raise InvalidRequest(
+            "training_job.recipe must hold exactly one of cpt, sft, dpo", field="training_job.recipe.method"
+        )
     full = TrainingRecipe()
     full.CopyFrom(recipe)
     if method == "dpo":
