@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from bessemer.cli.demo.documents import gather
 from bessemer.local import stack
-from bessemer.local.servers import free_ports, start_postgres, start_seaweedfs
 from bessemer.local.plan import SERVICES, S3Keys, StackOptions
+from bessemer.local.servers import free_ports, start_postgres, start_seaweedfs
 from bessemer.sdk import Client
+from sqlalchemy import create_engine, make_url, text
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The demo: documents -> curated data -> base model -> three trainings -> evaluation -> gate -> deployment -> report."""
+"""The demo: documents, curation, base model, three trainings, evaluation, gate, deployment, report."""
 
 from __future__ import annotations
 
@@ -187,10 +187,8 @@ def _train(demo: Demo, method: str, base: str, data: str, steps: int) -> Any:
         base_model_version=base, dataset_versions=[data], model=demo.settings.name("models", ENDPOINT), recipe=recipe
     )
     done = demo.job("trainingJobs", method, job)
-    usage = done.usage
-    console.print(
-        f"   {short(done.model_version)}: {usage.tokens:,} tokens, {usage.tokens / max(usage.seconds, 1e-6):.0f} per second"
-    )
+    rate = done.usage.tokens / max(done.usage.seconds, 1e-6)
+    console.print(f"   {short(done.model_version)}: {done.usage.tokens:,} tokens, {rate:.0f} per second")
     return done
 
 
