@@ -158,17 +158,19 @@ class ExportTask(_message.Message):
     def __init__(self, model_version: _Optional[str] = ..., format: _Optional[str] = ...) -> None: ...
 
 class ModelJobResult(_message.Message):
-    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "archive")
+    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "archive", "license")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
     ARCHIVE_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     tokenizer: _artifact_pb2.ArtifactRef
     architecture: str
     parameters: int
     context_length: int
     archive: _artifact_pb2.ArtifactRef
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    license: str
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., license: _Optional[str] = ...) -> None: ...
