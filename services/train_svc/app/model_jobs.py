@@ -97,7 +97,7 @@ def _finish(tx: Tx, job: ModelJob, result: bytes, artifacts: Sequence[ArtifactRe
         architecture=outcome.architecture,
         parameters=outcome.parameters,
         context_length=outcome.context_length,
-        license=task.license,
+        license=task.license or outcome.license,
     )
     job.model_version = register(tx, task.model, version).name
     return job
