@@ -1,3 +1,4 @@
+# ruff: noqa: N802, ARG002
 """A service with one real method over a real store, and methods that misbehave in every way a handler can."""
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from bessemer.kernel.clock import SystemClock
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.svckit.context import current_principal, current_request_id, deadline_remaining_s
 from bessemer.svckit.store import Store
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 SECRET = "hunter2-do-not-leak"
 JOB = "projects/p/curationJobs/j"
@@ -73,6 +77,7 @@ def build(config):
             (dataset_service_pb2_grpc.add_CurationServiceServicer_to_server, CurationApi()),
         ],
         store=store,
+        http=Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))]),
         background=[breaks] if os.environ.get("TINY_BREAKS") else [],
     )
 
@@ -83,4 +88,4 @@ async def breaks():
 
 
 if __name__ == "__main__":
-    sys.exit(svckit.run("data", os.environ, build))
+    sys.exit(svckit.run("data", build))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from bessemer.svckit.service import run
@@ -10,4 +9,4 @@ from bessemer.svckit.service import run
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m bessemer.svckit NAME")
-    sys.exit(run(sys.argv[1], os.environ))
+    sys.exit(run(sys.argv[1]))

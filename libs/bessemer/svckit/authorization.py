@@ -24,7 +24,7 @@ class Authorizer:
     def __init__(self, policies: str | None = None) -> None:
         text = policies or (resources.files("bessemer.svckit") / "policies.cedar").read_text()
         self._policies = cedarpy.PolicySet.from_str(text)
-        self._known: dict[tuple[Principal, str, str], tuple[bool, float]] = {}
+        self._known: dict[tuple[Principal, str, str, str], tuple[bool, float]] = {}
 
     def check(self, principal: Principal, *, action: str, permission: str, projects: Iterable[str]) -> None:
         """Let the caller pass or not; a call that names no project is about the whole system.
@@ -41,7 +41,7 @@ class Authorizer:
                 )
 
     def _allows(self, principal: Principal, action: str, permission: str, project: str) -> bool:
-        key, now = (principal, permission, project), time.monotonic()
+        key, now = (principal, action, permission, project), time.monotonic()
         known = self._known.get(key)
         if known is not None and now < known[1]:
             return known[0]

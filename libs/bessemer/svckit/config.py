@@ -78,12 +78,13 @@ class ServiceConfig:
         )
 
 
-def load(name: str, environ: Mapping[str, str]) -> ServiceConfig:
-    """Return the settings of service `name`.
+def load(name: str, environ: Mapping[str, str] | None = None) -> ServiceConfig:
+    """Return the settings of service `name` from the process's environment, or from the one given.
 
     Raises: InvalidRequest for an unknown variable, a bad value, or an open listener without TLS and tokens.
     """
-    values = {key.removeprefix(_PREFIX): value for key, value in environ.items() if key.startswith(_PREFIX)}
+    given = os.environ if environ is None else environ
+    values = {key.removeprefix(_PREFIX): value for key, value in given.items() if key.startswith(_PREFIX)}
     _refuse_unknown(values)
     home = Path(values.get("HOME") or ".bessemer").resolve()
     config = ServiceConfig(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
@@ -36,6 +37,7 @@ from bessemer.svckit.system import SystemApi
 __all__ = ["Process", "State"]
 
 _RELAY_S = 2.0
+_ECHO_S = 0.5  # a signal to the process and its group arrives twice; that is no second wish
 _LAST_S = 10.0  # after the grace, for the relay and the store; then the process ends hard
 
 
@@ -60,6 +62,7 @@ class Process:
         self._config = config
         self._admission = Admission()
         self._stopping = asyncio.Event()
+        self._signalled = 0.0
         self._tasks: dict[asyncio.Task[None], str] = {}
         servicers = (
             *service.servicers,
@@ -187,9 +190,12 @@ class Process:
         self._tasks[asyncio.create_task(body(), name=name)] = name
 
     def _on_signal(self) -> None:
-        if self._stopping.is_set():
+        now = time.monotonic()
+        if not self._stopping.is_set():
+            self._signalled = now
+            self._stopping.set()
+        elif now - self._signalled > _ECHO_S:
             _end_hard("second signal")
-        self._stopping.set()
 
     def _enter(self, state: State, **fields: object) -> None:
         log.info("state", state=state.value, before=self.state.value, **fields)

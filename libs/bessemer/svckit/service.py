@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from os import EX_CONFIG
@@ -46,13 +46,13 @@ class Service:
         await self.on_close()
 
 
-def run(name: str, environ: Mapping[str, str], build: Build | None = None) -> int:
+def run(name: str, build: Build | None = None) -> int:
     """Run the service called `name` until it is told to stop; return the exit status of the process."""
     from bessemer.svckit.lifecycle import Process
 
     log.setup(name)
     try:
-        config = load(name, environ)
+        config = load(name)
         build = build or _installed(name)
         stop_telemetry = telemetry.setup(name, config.otlp_endpoint, version=metadata.version("bessemer"))
     except BessemerError as error:
@@ -64,7 +64,6 @@ def run(name: str, environ: Mapping[str, str], build: Build | None = None) -> in
         await Process(build(config), config).run()
 
     try:
-        telemetry.attach(environ.get(telemetry.ENVIRON, ""))
         asyncio.run(serve())
     except Exception as error:  # noqa: BLE001 (the last frame of the process: log it and say so to the parent)
         log.error("failed", exc=error)
