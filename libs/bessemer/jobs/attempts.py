@@ -5,7 +5,6 @@ Whoever calls holds a transaction, so what is checked here (state, attempt numbe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -26,7 +25,6 @@ from bessemer.api.common.v1.job_pb2 import (
     JOB_STATE_QUEUED,
     JOB_STATE_RUNNING,
 )
-from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.worker.v1 import worker_service_pb2 as pb
 from bessemer.jobs import tasks
 from bessemer.jobs.decide import Failure, Instant, Policy, Task, judge
@@ -34,7 +32,7 @@ from bessemer.jobs.launcher import LaunchSpec
 from bessemer.jobs.process_identity import boot_id
 from bessemer.jobs.states import LEASED, Event, is_terminal, move, state_name
 from bessemer.kernel.clock import Clock
-from bessemer.kernel.errors import Conflict, Internal, InvalidRequest, Unavailable
+from bessemer.kernel.errors import Conflict, Internal, Unavailable
 from bessemer.kernel.ids import check_name
 from bessemer.svckit.context import current_traceparent
 from bessemer.svckit.status import to_status
@@ -44,7 +42,6 @@ __all__ = ["Attempts", "JobKind", "instant"]
 
 M = TypeVar("M", bound=Message)
 _ATTEMPTS_KEPT = 20
-_KEY_MAX = 200
 _PUBLISH_EVERY_S = 1.0
 _REFRESH_EVERY_S = 15.0  # when nothing but CPU seconds changed
 
@@ -172,14 +169,13 @@ class Attempts:
         Raises: Conflict STALE_LEASE.
         """
         task, now = self._leased(tx, request.name, request.epoch), instant(self._clock)
-        tasks.save_metrics(tx.connection, task.name, _checked(request.metrics))
+        tasks.save_metrics(tx.connection, task.name, request.metrics)
         saves = bool(request.saved_state) and request.saved_state != task.saved_state
-        progress = min(1.0, max(0.0, request.progress))
         task = replace(
             task,
             lease_until_s=now.boot_s + self._policy.lease_s,
             saved_state=request.saved_state or task.saved_state,
-            progress=progress,
+            progress=request.progress,
         )
         age_s = now.boot_s - task.published_s
         if saves or age_s >= _PUBLISH_EVERY_S:
@@ -188,10 +184,10 @@ class Attempts:
             if saves and on_progress:
                 job = on_progress(tx, job, request.saved_state)
             status = job.status
-            news = (status.stage, status.progress) != (request.stage, progress)
+            news = (status.stage, status.progress) != (request.stage, request.progress)
             if saves or news or age_s >= _REFRESH_EVERY_S:
-                status.stage, status.progress = request.stage[:200], progress
-                status.remaining_seconds = max(0.0, request.remaining_seconds)
+                status.stage, status.progress = request.stage, request.progress
+                status.remaining_seconds = request.remaining_seconds
                 status.cpu_seconds = task.cpu_done_s + request.cpu_seconds
                 tx.put(job, verb="progressed", previous_state=state_name(task.state))
                 task = replace(task, published_s=now.boot_s)
@@ -283,7 +279,7 @@ class Attempts:
 
     def _end_attempt(self, tx: Tx, request: pb.ReportAttemptRequest) -> tuple[Task, Any]:
         task = self._leased(tx, request.name, request.epoch)
-        tasks.save_metrics(tx.connection, task.name, _checked(request.metrics))
+        tasks.save_metrics(tx.connection, task.name, request.metrics)
         task = replace(task, reported_epoch=task.epoch, cpu_done_s=task.cpu_done_s + request.cpu_seconds)
         job = self._job(tx, task)
         job.status.cpu_seconds = task.cpu_done_s
@@ -360,14 +356,3 @@ def _close(status: job_pb2.JobStatus, clock: Clock) -> None:
     if status.attempts and not status.attempts[-1].HasField("end_time"):
         status.attempts[-1].end_time.FromDatetime(clock.now())
     status.remaining_seconds = 0.0
-
-
-def _checked(points: Sequence[MetricPoint]) -> Sequence[MetricPoint]:
-    for point in points:
-        if not math.isfinite(point.value) or not point.key or len(point.key) > _KEY_MAX:
-            raise InvalidRequest(
-                f"metric {point.key[:80]!r} is {point.value} at step {point.step}; "
-                f"values must be finite and keys have 1 to {_KEY_MAX} characters",
-                field="metrics",
-            )
-    return points

@@ -22,8 +22,6 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
 
     async def AcquireTask(self, request: pb.AcquireTaskRequest, _: Any) -> pb.AcquireTaskResponse:  # noqa: N802
         """Claim a task."""
-        if not request.worker:
-            raise InvalidRequest("worker must be set", field="worker")
         return await self._runtime.claim(request)
 
     async def Heartbeat(self, request: pb.HeartbeatRequest, _: Any) -> pb.HeartbeatResponse:  # noqa: N802

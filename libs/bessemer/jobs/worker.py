@@ -146,7 +146,8 @@ class TaskContext:
             if not math.isfinite(point.value):
                 raise NotFinite(f"{point.key} is {point.value} at step {point.step}", step=point.step)
         with self._lock:
-            self._news.stage, self._news.progress, self._news.remaining_seconds = stage, fraction, remaining_s
+            self._news.stage, self._news.progress = stage[:200], min(1.0, max(0.0, fraction))
+            self._news.remaining_seconds = max(0.0, remaining_s)
             self._metrics += metrics
         if saved_state:
             self._save(saved_state)
@@ -349,7 +350,9 @@ def _acquire(link: Link, task: str, attempt: str) -> pb.Task | None:
         try:
             response = link.acquire(request)
         except BessemerError as error:
-            _log.warning("claiming the task: %s; trying again", error.message)
+            _log.warning("claiming the task: %s", error.message)
+            if is_refused(error):
+                return None
             time.sleep(_RETRY_S)
         else:
             return response.task if response.HasField("task") else None
