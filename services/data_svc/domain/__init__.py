@@ -1,0 +1,1 @@
+"""Decisions about data: pure functions of text, numbers and recipes."""

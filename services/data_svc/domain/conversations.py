@@ -1,0 +1,105 @@
+"""Rows of JSON Lines uploads: texts, conversations and pairs, checked one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Message", "Row", "RowInvalid", "read_row", "render"]
+
+Message = Mapping[str, str]
+_ROLES = ("system", "user", "assistant")
+
+
+class RowInvalid(Exception):
+    """The row does not fit any documented form; the message says how."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One checked row; `kind` is `TEXT`, `CHAT` or `PREFERENCE` and says which fields are filled."""
+
+    kind: str
+    text: str = ""
+    messages: Sequence[Message] = ()
+    chosen: str = ""
+    rejected: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the row as dataset files hold it."""
+        if self.kind == "CHAT":
+            return {"messages": list(self.messages)}
+        if self.kind == "PREFERENCE":
+            return {"prompt": list(self.messages), "chosen": self.chosen, "rejected": self.rejected}
+        return {"text": self.text}
+
+    def canonical(self) -> str:
+        """Return the row as one line of JSON, the same for rows that mean the same."""
+        return json.dumps(self.fields(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def read_row(line: str) -> Row:
+    """Return the row a line holds.
+
+    Raises: RowInvalid.
+    """
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RowInvalid(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RowInvalid(f"a row must be an object; got {type(value).__name__}")
+    if "chosen" in value or "rejected" in value:
+        return _pair(value)
+    if "messages" in value:
+        messages = _messages(value["messages"], "messages")
+        if messages[-1]["role"] != "assistant":
+            raise RowInvalid("messages must end with an answer of the role assistant")
+        return Row("CHAT", messages=messages)
+    if isinstance(value.get("text"), str):
+        if not value["text"].strip():
+            raise RowInvalid("text is empty")
+        return Row("TEXT", text=value["text"])
+    raise RowInvalid(
+        "a row must hold text, messages, or prompt, chosen and rejected; got "
+        + (", ".join(sorted(map(str, value))[:10]) or "nothing")
+    )
+
+
+def render(row: Row) -> str:
+    """Return a conversation as a document."""
+    turns = [*row.messages, *([{"role": "assistant", "content": row.chosen}] if row.chosen else [])]
+    return "\n\n".join(f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns)
+
+
+def _pair(value: Mapping[str, Any]) -> Row:
+    prompt = value.get("prompt")
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    messages = _messages(prompt, "prompt")
+    if messages[-1]["role"] != "user":
+        raise RowInvalid("prompt must end with a message of the role user")
+    for name in ("chosen", "rejected"):
+        if not isinstance(value.get(name), str) or not value[name].strip():
+            raise RowInvalid(f"{name} must be text that is not empty")
+    if value["chosen"].strip() == value["rejected"].strip():
+        raise RowInvalid("chosen and rejected are the same")
+    return Row("PREFERENCE", messages=messages, chosen=value["chosen"].strip(), rejected=value["rejected"].strip())
+
+
+def _messages(value: object, name: str) -> list[Message]:
+    if not isinstance(value, list) or not value:
+        raise RowInvalid(f"{name} must be a list of messages that is not empty")
+    messages: list[Message] = []
+    for number, item in enumerate(value):
+        role, content = (item.get("role"), item.get("content")) if isinstance(item, dict) else (None, None)
+        if role not in _ROLES:
+            raise RowInvalid(f"{name}[{number}].role must be one of {', '.join(_ROLES)}; got {str(role)[:40]!r}")
+        if not isinstance(content, str) or not content.strip():
+            raise RowInvalid(f"{name}[{number}].content must be text that is not empty")
+        if role == "system" and number:
+            raise RowInvalid(f"{name}[{number}] is a system message; only the first may be")
+        messages.append({"role": role, "content": content.strip()})
+    return messages

@@ -1,0 +1,136 @@
+"""What a file is: magic bytes first, then its ending, then its first lines."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+__all__ = ["HEAD_BYTES", "Format", "sniff"]
+
+HEAD_BYTES = 8192
+
+
+class Format(StrEnum):
+    """A way to read a file."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    RST = "rst"
+    METADATA = "metadata"
+    PDF = "pdf"
+    DOCX = "docx"
+    JSON = "json"
+    JSONL = "jsonl"
+    TAR = "tar"
+    GZIP = "gzip"
+    ZIP = "zip"
+    BINARY = "binary"
+    UNSUPPORTED = "unsupported"
+
+
+_MAGIC: tuple[tuple[bytes, Format, str], ...] = (
+    (b"\x89PNG", Format.BINARY, "PNG image"),
+    (b"\xff\xd8\xff", Format.BINARY, "JPEG image"),
+    (b"GIF8", Format.BINARY, "GIF image"),
+    (b"BM", Format.BINARY, "BMP image"),
+    (b"II*\x00", Format.BINARY, "TIFF image"),
+    (b"RIFF", Format.BINARY, "RIFF media"),
+    (b"OggS", Format.BINARY, "Ogg media"),
+    (b"ID3", Format.BINARY, "MP3 audio"),
+    (b"\x7fELF", Format.BINARY, "ELF program"),
+    (b"MZ", Format.BINARY, "Windows program"),
+    (b"\xca\xfe\xba\xbe", Format.BINARY, "Java class"),
+    (b"SQLite format 3\x00", Format.BINARY, "SQLite database"),
+    (b"PAR1", Format.BINARY, "Parquet table"),
+    (b"\xd0\xcf\x11\xe0", Format.UNSUPPORTED, "Microsoft Office before 2007"),
+    (b"{\\rtf", Format.UNSUPPORTED, "rich text"),
+    (b"7z\xbc\xaf\x27\x1c", Format.UNSUPPORTED, "7z archive"),
+    (b"Rar!", Format.UNSUPPORTED, "RAR archive"),
+    (b"\xfd7zXZ", Format.UNSUPPORTED, "xz archive"),
+    (b"\x28\xb5\x2f\xfd", Format.UNSUPPORTED, "zstd archive"),
+)
+_TEXTUAL_MAGIC = {b"BM", b"MZ", b"ID3", b"RIFF"}  # also ordinary letters: believed only if the rest is not text
+_ENDINGS = {
+    ".md": Format.MARKDOWN,
+    ".markdown": Format.MARKDOWN,
+    ".html": Format.HTML,
+    ".htm": Format.HTML,
+    ".xhtml": Format.HTML,
+    ".rst": Format.RST,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".json": Format.JSON,
+    ".eml": Format.METADATA,
+}
+_OFFICE = {".xlsx": "spreadsheet", ".pptx": "slides", ".odt": "OpenDocument", ".ods": "OpenDocument", ".epub": "e-book"}
+_HEADER = re.compile(rb"\A(?:[A-Za-z][A-Za-z0-9-]{1,40}: ?[^\n]*\n(?:[ \t][^\n]*\n)*){4,}")
+
+
+def sniff(head: bytes, name: str) -> tuple[Format, str]:
+    """Return the format of a file and, for files that cannot be read, what they are.
+
+    `head` is the first `HEAD_BYTES` of the file.
+    """
+    ending = PurePosixPath(name).suffix.lower()
+    textual = _looks_like_text(head)
+    if b"%PDF-" in head[:1024]:
+        return Format.PDF, ""
+    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+        if ending in _OFFICE:
+            return Format.UNSUPPORTED, _OFFICE[ending]
+        return (Format.DOCX if ending == ".docx" else Format.ZIP), ""
+    if head.startswith(b"\x1f\x8b"):
+        return Format.GZIP, ""
+    if head[257:262] == b"ustar":
+        return Format.TAR, ""
+    for magic, found, what in _MAGIC:
+        if head.startswith(magic) and not (magic in _TEXTUAL_MAGIC and textual):
+            return found, what
+    if not textual:
+        return (Format.PDF, "") if ending == ".pdf" else (Format.BINARY, "bytes that are not text")
+    return _text_format(head, name, ending), ""
+
+
+def _text_format(head: bytes, name: str, ending: str) -> Format:
+    if ending in _ENDINGS:
+        return _ENDINGS[ending]
+    if PurePosixPath(name).name in {"METADATA", "PKG-INFO"} or _HEADER.match(head.replace(b"\r\n", b"\n")):
+        return Format.METADATA
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return Format.HTML
+    if start.startswith(b'{"') and head.rstrip().endswith(b"}") and head.count(b"\n{") > 0:
+        return Format.JSONL
+    return Format.MARKDOWN if start.startswith((b"# ", b"---\n")) else Format.TEXT
+
+
+def _looks_like_text(head: bytes) -> bool:
+    """Say whether at least 70 % of the bytes are printable, counting UTF-16 as the text it is."""
+    if not head or head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    nul_even, nul_odd = head[::2].count(0), head[1::2].count(0)
+    half = max(len(head) // 2, 1)
+    if min(nul_even, nul_odd) < half * 0.05 and max(nul_even, nul_odd) > half * 0.4:
+        return True  # UTF-16 without a mark
+    control = sum(head.count(bytes([code])) for code in range(32) if code not in {9, 10, 12, 13, 27})
+    if control > len(head) * 0.1:
+        return False
+    high = sum(1 for byte in head if byte >= 0x80)  # noqa: PLR2004
+    if high > len(head) * 0.3 and not _is_utf8(head):
+        return _is_single_byte_text(head)
+    return True
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Say whether the head decodes as UTF-8, give or take one damaged place in fifty characters."""
+    damaged = head.decode(errors="replace").count("�")
+    return damaged * 50 <= len(head)
+
+
+def _is_single_byte_text(head: bytes) -> bool:
+    """Say whether bytes could be Cyrillic, Greek or the like in one byte per letter: spaces, and few control codes."""
+    spaces = head.count(b" ") + head.count(b"\n")
+    c1 = sum(1 for byte in head if 0x80 <= byte < 0xA0)  # noqa: PLR2004
+    return spaces > len(head) * 0.05 and c1 < len(head) * 0.2

@@ -1,0 +1,71 @@
+"""Why a document did not become part of a version; every delivered document has exactly one fate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["EXPLANATIONS", "KEPT", "Reason", "Rejection"]
+
+KEPT = "kept"
+
+
+class Reason(StrEnum):
+    """A fate other than being kept."""
+
+    EMPTY = "EMPTY"
+    TOO_SHORT = "TOO_SHORT"
+    BINARY = "BINARY"
+    UNSUPPORTED_FORMAT = "UNSUPPORTED_FORMAT"
+    ENCODING_DAMAGED = "ENCODING_DAMAGED"
+    REPETITIVE = "REPETITIVE"
+    PARSE_FAILED = "PARSE_FAILED"
+    PARSE_TIMEOUT = "PARSE_TIMEOUT"
+    LINE_TOO_LONG = "LINE_TOO_LONG"
+    ROW_INVALID = "ROW_INVALID"
+    EXACT_DUPLICATE = "EXACT_DUPLICATE"
+    NEAR_DUPLICATE = "NEAR_DUPLICATE"
+    OVER_BUDGET = "OVER_BUDGET"
+    NO_FACTS = "NO_FACTS"
+    ARCHIVE_DAMAGED = "ARCHIVE_DAMAGED"
+    ARCHIVE_TOO_LARGE = "ARCHIVE_TOO_LARGE"
+    ARCHIVE_TOO_MANY_ENTRIES = "ARCHIVE_TOO_MANY_ENTRIES"
+    ARCHIVE_NESTED = "ARCHIVE_NESTED"
+    ARCHIVE_UNSAFE_PATH = "ARCHIVE_UNSAFE_PATH"
+    ARCHIVE_LINK = "ARCHIVE_LINK"
+
+
+EXPLANATIONS: dict[str, str] = {
+    KEPT: "used",
+    Reason.EMPTY: "holds no text; a scanned PDF needs text recognition first",
+    Reason.TOO_SHORT: "shorter than the recipe's min_characters",
+    Reason.BINARY: "is not text",
+    Reason.UNSUPPORTED_FORMAT: "a known format that is not read; convert it to PDF, HTML, Markdown or text",
+    Reason.ENCODING_DAMAGED: "too many characters cannot be decoded",
+    Reason.REPETITIVE: "almost all of it repeats itself",
+    Reason.PARSE_FAILED: "the parser refused it or broke on it",
+    Reason.PARSE_TIMEOUT: "the parser did not finish in time",
+    Reason.LINE_TOO_LONG: "a line over 64 MB; the next line was read on",
+    Reason.ROW_INVALID: "a row of JSON Lines that does not fit the documented form",
+    Reason.EXACT_DUPLICATE: "the same text was kept from another place",
+    Reason.NEAR_DUPLICATE: "a longer, nearly equal document was kept",
+    Reason.OVER_BUDGET: "good, but beyond the recipe's tokens_max or rows_max",
+    Reason.NO_FACTS: "states nothing that a short question could ask for",
+    Reason.ARCHIVE_DAMAGED: "the archive cannot be read on from here",
+    Reason.ARCHIVE_TOO_LARGE: "the archive expands beyond its limits",
+    Reason.ARCHIVE_TOO_MANY_ENTRIES: "the archive has more entries than allowed",
+    Reason.ARCHIVE_NESTED: "an archive inside an archive; upload it by itself",
+    Reason.ARCHIVE_UNSAFE_PATH: "the entry's path leaves the archive",
+    Reason.ARCHIVE_LINK: "links and devices are not followed",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Rejection:
+    """One document, or file, or archive, that was not used."""
+
+    source: str
+    reason: Reason
+    detail: str = ""
+    size_bytes: int = 0
+    duplicate_of: str = ""

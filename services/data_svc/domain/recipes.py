@@ -1,0 +1,49 @@
+"""Recipes with their defaults filled in and their ranges checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bessemer.api.data.v1.dataset_pb2 import CurationRecipe, DatasetKind
+from bessemer.kernel.errors import InvalidRequest
+
+__all__ = ["Recipe", "recipe_of"]
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "sequence_length": (16, 131_072),
+    "heldout_fraction": (0, 0.5),
+    "seed": (0, 2**63 - 1),
+    "min_characters": (0, 1_000_000),
+    "near_duplicate_threshold": (0.5, 1),
+    "rows_max": (1, 10_000_000),
+    "tokens_max": (0, 2**63 - 1),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How documents become a version; the defaults are the product's."""
+
+    kind: str = "TEXT"
+    sequence_length: int = 512
+    heldout_fraction: float = 0.1
+    seed: int = 0
+    min_characters: int = 200
+    near_duplicate_threshold: float = 0.8
+    rows_max: int = 2000
+    tokens_max: int = 0
+
+
+def recipe_of(message: CurationRecipe, field: str = "curation_job.recipe") -> Recipe:
+    """Return the recipe a message describes.
+
+    Raises: InvalidRequest naming the first field outside its range.
+    """
+    if message.kind == DatasetKind.DATASET_KIND_UNSPECIFIED or message.kind not in DatasetKind.values():
+        raise InvalidRequest(f"{field}.kind must be text, chat or preference; it is not stated", field=f"{field}.kind")
+    given = {name: getattr(message, name) for name in _RANGES if message.HasField(name)}
+    for name, value in given.items():
+        low, high = _RANGES[name]
+        if not low <= value <= high:
+            raise InvalidRequest(f"{field}.{name} must be {low:g} to {high:g}; got {value!r}", field=f"{field}.{name}")
+    return Recipe(kind=DatasetKind.Name(message.kind).removeprefix("DATASET_KIND_"), **given)

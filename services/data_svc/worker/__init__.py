@@ -1,0 +1,1 @@
+"""Turns uploads into dataset versions, in a process of its own."""

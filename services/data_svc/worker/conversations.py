@@ -1,0 +1,226 @@
+"""Conversation and preference versions: checked rows from uploads, and questions about facts of documents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import JSON, canonical_json
+from data_svc.domain.conversations import Row
+from data_svc.domain.facts import Fact, facts_of
+from data_svc.domain.questions import (
+    TARGET_CHARACTERS_MAX,
+    Source,
+    ask,
+    conversation,
+    evaluation_case,
+    excerpt,
+    pair,
+    phrasings,
+)
+from data_svc.domain.reasons import Reason, Rejection
+from data_svc.domain.recipes import Recipe
+from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of
+from data_svc.worker.corpus import Corpus
+from data_svc.worker.ingest import Delivered, Upload, ingest
+from data_svc.worker.profile import histogram, page
+from data_svc.worker.texts import curate_documents
+from data_svc.worker.version import Draft, count_reasons, nothing_kept
+
+__all__ = ["make_row_version"]
+
+_PHRASINGS_MAX = 3
+_LENGTHS = [0.0, 10, 20, 50, 100, 200, 300, 400, 500, 600, 800, 1000, 2000, 5000, 10_000]
+Tick = Callable[[str, float], None]
+
+
+@dataclass
+class _Rows:
+    """Everything collected for a version, per split."""
+
+    given: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {TRAIN: [], HELDOUT: []})
+    facts: dict[str, list[tuple[Source, Fact, str]]] = field(default_factory=lambda: {TRAIN: [], HELDOUT: []})
+    documents: list[dict[str, JSON]] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    num_bytes: int = 0
+
+
+def make_row_version(
+    uploads: Sequence[Upload], texts: Path | None, recipe: Recipe, *, blobs: Blobs, scratch: Path, tick: Tick
+) -> CurationResult:
+    """Make a conversation or preference version of uploads, of a text version's documents, or of both.
+
+    Raises: FailedPrecondition DATASET_EMPTY if there is no row.
+    """
+    draft = Draft(scratch / "version")
+    draft.folder.mkdir(parents=True)
+    rows = _Rows()
+    with Corpus(scratch / "corpus.bin") as corpus:
+        delivered = ingest(uploads, corpus, recipe, scratch=scratch, tick=tick) if uploads else Delivered()
+        rows.rejections += delivered.rejections
+        _take_given(rows, delivered.rows, recipe)
+        for document in curate_documents(corpus, recipe, rows.rejections, tick) if uploads else []:
+            _take_facts(rows, document.split, Source(document.id, document.source), corpus.text(document), recipe)
+        for split, record in _read_texts(texts) if texts else []:
+            _take_facts(rows, split, Source(record["id"], record["source"]), record["text"], recipe)
+    tick("asking questions", 0.8)
+    _drop_leaks(rows)
+    reasons = count_reasons(len(rows.documents), rows.num_bytes, rows.rejections)
+    if not rows.documents:
+        raise nothing_kept("conversation" if recipe.kind == "CHAT" else "pair", reasons)
+    written = {split: _write_split(draft, split, rows, recipe) for split in (TRAIN, HELDOUT)}
+    draft.write_lines("documents.jsonl", ({"number": n, **record} for n, record in enumerate(rows.documents)))
+    draft.write_rejections(rows.rejections)
+    profile = _profile(written)
+    draft.write_json("profile.json", profile)
+    splits = list(draft.splits.values())
+    report = page(
+        "Conversations" if recipe.kind == "CHAT" else "Preference pairs",
+        reasons,
+        splits,
+        profile=profile,
+        rejections=rows.rejections,
+    )
+    (draft.folder / "report.html").write_text(report)
+    facts: dict[str, JSON] = {"sequence_length": 0, "token_bytes": 0, "tokenizer_sha256": ""}
+    return draft.seal(blobs, recipe, reasons, facts)
+
+
+def _read_texts(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    for split in (TRAIN, HELDOUT):
+        path = folder / split / "texts.jsonl"
+        if path.exists():
+            with path.open("rb") as file:
+                yield from ((split, json.loads(line)) for line in file)
+
+
+def _take_given(rows: _Rows, given: Sequence[tuple[str, Row]], recipe: Recipe) -> None:
+    """Take checked rows of uploads; rows with the same first question stay in one split."""
+    seen: dict[str, str] = {}
+    fitting: list[tuple[str, str, dict[str, Any]]] = []
+    for source, row in sorted(given, key=lambda item: item[0]):
+        if recipe.kind == "PREFERENCE" and row.kind != "PREFERENCE":
+            detail = "a preference version needs prompt, chosen and rejected"
+            rows.rejections.append(Rejection(source, Reason.ROW_INVALID, detail, len(row.canonical())))
+            continue
+        fields = row.fields()
+        if recipe.kind == "CHAT" and row.kind == "PREFERENCE":
+            fields = {"messages": [*row.messages, {"role": "assistant", "content": row.chosen}]}
+        text = canonical_json(fields)
+        key = hashlib.sha256(text).hexdigest()[:32]
+        if key in seen:
+            detail = f"the same row as {seen[key]}"
+            rows.rejections.append(Rejection(source, Reason.EXACT_DUPLICATE, detail, len(text), key))
+            continue
+        seen[key] = source
+        question = next((m["content"] for m in row.messages if m["role"] == "user"), "")
+        fitting.append((source, question, {"id": key, **fields, "source": source, "form": "given"}))
+        rows.num_bytes += len(text)
+    splits = splits_of((question for _, question, _ in fitting), recipe.seed, recipe.heldout_fraction)
+    for source, question, fields in fitting:
+        split = splits[question]
+        rows.given[split].append(fields)
+        rows.documents.append({"id": fields["id"], "source": source, "sha256": "", "split": split})
+
+
+def _take_facts(rows: _Rows, split: str, source: Source, text: str, recipe: Recipe) -> None:
+    """Take a document's facts, each with the piece of text that states it."""
+    found = [(source, fact, excerpt(text, fact, recipe.seed)) for fact in facts_of(text, source.path)]
+    found = [item for item in found if item[1].value in item[2]]
+    size = len(text.encode())
+    if not found:
+        rows.rejections.append(Rejection(source.path, Reason.NO_FACTS, "", size))
+        return
+    rows.facts[split] += found
+    rows.num_bytes += size
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    rows.documents.append({"id": source.id, "source": source.path, "sha256": sha256, "split": split})
+
+
+def _drop_leaks(rows: _Rows) -> None:
+    """Remove held-out facts that a training document states as well."""
+    known = {(fact.subject.lower(), fact.attribute) for _, fact, _ in rows.facts[TRAIN]}
+    rows.facts[HELDOUT] = [
+        item for item in rows.facts[HELDOUT] if (item[1].subject.lower(), item[1].attribute) not in known
+    ]
+
+
+def _write_split(draft: Draft, split: str, rows: _Rows, recipe: Recipe) -> list[dict[str, Any]]:
+    facts = rows.facts[split]
+    values: dict[str, list[str]] = defaultdict(list)
+    for _, fact, _ in facts:
+        values[fact.attribute].append(fact.value)
+    derived: list[dict[str, Any]] = []
+    for form in ("open-book", "closed-book"):
+        if form == "open-book" or split == TRAIN:
+            made = [row for row in _derive(form, facts, values, recipe=recipe) if _identify(row)]
+            derived += sorted(made, key=lambda row: share(recipe.seed, "rows", row["id"]))[: recipe.rows_max]
+    written = sorted([*rows.given[split], *derived], key=lambda row: share(recipe.seed, "order", row["id"]))
+    draft.write_lines(f"{split}/rows.jsonl", written)
+    if split == HELDOUT and recipe.kind == "CHAT":
+        draft.write_lines(f"{split}/questions.jsonl", _cases(facts, values, recipe))
+    draft.splits[split] = SplitCounts(
+        split=split,
+        documents=sum(record["split"] == split for record in rows.documents),
+        rows=len(written),
+        bytes=sum(len(canonical_json(row)) for row in written),
+    )
+    return written
+
+
+def _derive(
+    form: str, facts: Sequence[tuple[Source, Fact, str]], values: dict[str, list[str]], *, recipe: Recipe
+) -> Iterator[dict[str, Any]]:
+    """Yield rows of one form, at most three phrasings per fact."""
+    for source, fact, text in facts:
+        first = int(share(recipe.seed, "phrasing", f"{source.id}{fact.attribute}") * 100)
+        for phrasing in range(first, first + min(_PHRASINGS_MAX, len(phrasings(fact)))):
+            prompt = ask(fact, phrasing, text if form == "open-book" else "")
+            if recipe.kind == "CHAT":
+                fields = conversation(fact, prompt)
+            else:
+                fields = pair(fact, prompt, values[fact.attribute], recipe.seed)
+            yield {**fields, "source": source.path, "document": source.id, "attribute": fact.attribute, "form": form}
+
+
+def _identify(row: dict[str, Any]) -> dict[str, Any]:
+    row["id"] = hashlib.sha256(canonical_json(row)).hexdigest()[:32]
+    return row
+
+
+def _cases(
+    facts: Sequence[tuple[Source, Fact, str]], values: dict[str, list[str]], recipe: Recipe
+) -> list[dict[str, Any]]:
+    """Return one evaluation case per held-out fact with a short value."""
+    cases = []
+    for source, fact, text in facts:
+        if len(fact.value) <= TARGET_CHARACTERS_MAX:
+            prompt = ask(fact, int(share(recipe.seed, "case", f"{source.id}{fact.attribute}") * 100), text)
+            case = evaluation_case(fact, prompt, values[fact.attribute], source=source, seed=recipe.seed)
+            cases.append(_identify(case))
+    return sorted(cases, key=lambda case: share(recipe.seed, "cases", case["id"]))[: recipe.rows_max]
+
+
+def _profile(written: dict[str, list[dict[str, Any]]]) -> dict[str, JSON]:
+    categories: Counter[str] = Counter()
+    prompts, answers = [], []
+    for split, rows in written.items():
+        for row in rows:
+            messages = row.get("messages") or [*row["prompt"], {"content": row["chosen"]}]
+            prompts.append(sum(len(message["content"]) for message in messages[:-1]))
+            answers.append(len(messages[-1]["content"]))
+            categories[f"split/{split}"] += 1
+            categories[f"form/{row['form']}"] += 1
+            categories[f"attribute/{row.get('attribute', 'given')}"] += 1
+    histograms: list[JSON] = [
+        histogram("prompt_characters", _LENGTHS, prompts),
+        histogram("answer_characters", _LENGTHS, answers),
+    ]
+    return {"histograms": histograms, "categories": dict(sorted(categories.items()))}

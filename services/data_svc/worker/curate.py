@@ -1,0 +1,104 @@
+"""The curation job: from a job's pinned inputs, or from local files, to a sealed version."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.jobs.worker import Done, TaskContext
+from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.ids import project_of
+from data_svc.domain.recipes import Recipe, recipe_of
+from data_svc.worker.conversations import make_row_version
+from data_svc.worker.ingest import Upload
+from data_svc.worker.texts import make_text_version
+
+__all__ = ["curate", "run"]
+
+Tick = Callable[[str, float], None]
+
+
+def run(context: TaskContext) -> Done:
+    """Carry out a curation job; started over after a crash it makes the same version."""
+    job = CurationJob.FromString(context.job)
+    recipe = recipe_of(job.recipe)
+    blobs = Blobs(context.objects, project_of(job.name))
+    inputs = context.workdir / "inputs"
+    shutil.rmtree(inputs, ignore_errors=True)
+
+    def tick(stage: str, fraction: float) -> None:
+        context.check()
+        context.report(stage=stage, fraction=fraction)
+
+    tick("fetching", 0.0)
+    uploads = []
+    for number, source in enumerate(job.inputs.uploads):
+        name = source.file_name or f"upload-{number}"
+        uploads.append(Upload(name, blobs.get_file(source.artifact, inputs / str(number))))
+    texts = None
+    if job.inputs.HasField("source_manifest"):
+        manifest = read_manifest(blobs, job.inputs.source_manifest)
+        wanted = [entry.path for entry in manifest.files if entry.path.endswith("/texts.jsonl")]
+        texts = fetch(blobs, manifest, inputs / "source", wanted)
+    tokenizer = blobs.get_file(job.tokenizer, inputs / "tokenizer.json") if job.HasField("tokenizer") else None
+    result = _make(uploads, recipe, tokenizer, blobs=blobs, workdir=context.workdir, texts=texts, tick=tick)
+    return Done(result, [result.manifest, result.report])
+
+
+def curate(
+    source_paths: Sequence[Path],
+    recipe: Recipe,
+    tokenizer_path: Path | None,
+    blobs: Blobs,
+    report: Callable[[str, float], None] = lambda _stage, _fraction: None,
+    *,
+    texts: Path | None = None,
+) -> CurationResult:
+    """Make a version of local files and folders, without any server.
+
+    `texts` is a folder with the `train/texts.jsonl` and `heldout/texts.jsonl` of a text version.
+    Raises: FailedPrecondition DATASET_EMPTY; InvalidRequest.
+    """
+    uploads = [upload for path in source_paths for upload in _local(path)]
+    with tempfile.TemporaryDirectory(prefix="bessemer-curation-") as folder:
+        return _make(uploads, recipe, tokenizer_path, blobs=blobs, workdir=Path(folder), texts=texts, tick=report)
+
+
+def _make(
+    uploads: Sequence[Upload],
+    recipe: Recipe,
+    tokenizer: Path | None,
+    *,
+    blobs: Blobs,
+    workdir: Path,
+    texts: Path | None,
+    tick: Tick,
+) -> CurationResult:
+    scratch = workdir / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        if recipe.kind != "TEXT":
+            return make_row_version(uploads, texts, recipe, blobs=blobs, scratch=scratch, tick=tick)
+        if texts is not None:
+            raise InvalidRequest(
+                "a text version is made of uploads; leave source_version empty", field="curation_job.source_version"
+            )
+        return make_text_version(uploads, recipe, tokenizer, blobs=blobs, scratch=scratch, tick=tick)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _local(path: Path) -> Iterator[Upload]:
+    """Yield a file, or the files below a folder by their relative names; links are not followed."""
+    if not path.is_dir():
+        yield Upload(path.name, path)
+        return
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and not file.is_symlink():
+            yield Upload(file.relative_to(path).as_posix(), file)

@@ -1,0 +1,96 @@
+"""Uploads to gated documents: read, parse, measure, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import eldc
+import numpy as np
+
+from data_svc.domain.conversations import Row, read_row
+from data_svc.domain.gates import Measures, gate
+from data_svc.domain.reasons import Reason, Rejection
+from data_svc.domain.recipes import Recipe
+from data_svc.worker.archives import read_source
+from data_svc.worker.corpus import Corpus
+from data_svc.worker.kernels import repetition
+from data_svc.worker.sandbox import ParsedDocument, Sandbox
+
+__all__ = ["Delivered", "Upload", "ingest"]
+
+_SAMPLE = 400  # characters from the beginning, the middle and the end tell the language
+_TICK_FILES = 20
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file that was handed in, and the name it had."""
+
+    name: str
+    file: Path
+
+
+@dataclass
+class Delivered:
+    """What came out of the uploads besides the documents in the corpus."""
+
+    rejections: list[Rejection] = field(default_factory=list)
+    rows: list[tuple[str, Row]] = field(default_factory=list)
+    num_files: int = 0
+
+
+def ingest(
+    uploads: Iterable[Upload], corpus: Corpus, recipe: Recipe, *, scratch: Path, tick: Callable[[str, float], None]
+) -> Delivered:
+    """Fill the corpus with the documents that pass the gates and return the rest.
+
+    Rows of conversations and pairs become documents for a text version and stay rows for the others.
+    """
+    eldc.init()
+    delivered = Delivered()
+    uploads = list(uploads)
+    with Sandbox(scratch, rows=recipe.kind != "TEXT") as sandbox:
+        for number, upload in enumerate(uploads):
+            for item in _parsed(upload, sandbox, scratch, delivered):
+                if isinstance(item, Rejection):
+                    delivered.rejections.append(item)
+                elif item.format in {"CHAT", "PREFERENCE"}:
+                    delivered.rows.append((item.source, read_row(item.text.decode())))
+                elif rejection := _admit(item, corpus, recipe):
+                    delivered.rejections.append(rejection)
+                if (len(corpus.documents) + len(delivered.rejections)) % _TICK_FILES == 0:
+                    tick(f"reading {upload.name}: {len(corpus.documents)} documents", number / len(uploads))
+    return delivered
+
+
+def _parsed(
+    upload: Upload, sandbox: Sandbox, scratch: Path, delivered: Delivered
+) -> Iterator[ParsedDocument | Rejection]:
+    for found in read_source(upload.name, upload.file, scratch):
+        delivered.num_files += 1
+        if isinstance(found, Rejection):
+            yield found
+        else:
+            yield from sandbox.parse(found)
+
+
+def _admit(document: ParsedDocument, corpus: Corpus, recipe: Recipe) -> Rejection | None:
+    """Put a document into the corpus, or say why not."""
+    words, lines, ngrams, letters = repetition(np.frombuffer(document.text, np.uint8))
+    measures = Measures(document.characters, document.replaced, words, lines, ngrams, letters)
+    verdict = gate(measures, recipe.min_characters)
+    if verdict:
+        reason, detail = verdict
+        return Rejection(document.source, Reason(reason), detail, len(document.text))
+    language = eldc.detect(_sample(document.text.decode()))
+    corpus.add(document.text, document.source, document.format, measures=measures, language=language)
+    return None
+
+
+def _sample(text: str) -> str:
+    if len(text) <= 3 * _SAMPLE:
+        return text
+    middle = len(text) // 2
+    return " ".join((text[:_SAMPLE], text[middle : middle + _SAMPLE], text[-_SAMPLE:]))

@@ -1,0 +1,228 @@
+"""Compiled loops over UTF-8 bytes and numbers: repetition, shingles, MinHash, set overlap, best-fit packing."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["BANDS", "NUM_HASHES", "band_keys", "best_fit", "overlap", "repetition", "shingles", "signature"]
+
+BANDS, BAND_ROWS = 20, 6
+NUM_HASHES = BANDS * BAND_ROWS
+_SHINGLE_WORDS = 3
+_NGRAM_WORDS = 8
+
+Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint64]
+
+_WORD = np.zeros(256, np.bool_)  # letters, digits, underscore, and every byte of a character beyond ASCII
+_WORD[[*b"_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]] = True
+_WORD[128:] = True
+_LETTER = _WORD.copy()
+_LETTER[[*b"_0123456789"]] = False
+_random = np.random.Generator(np.random.Philox(20_6_3))  # fixed for ever: signatures of versions must be comparable
+_MULTIPLIERS = _random.integers(0, 1 << 63, NUM_HASHES, np.uint64) * np.uint64(2) + np.uint64(1)
+_ADDENDS = _random.integers(0, 1 << 63, NUM_HASHES, np.uint64)
+
+_FNV_START = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME = np.uint64(0x100000001B3)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_S29, _S32 = np.uint64(29), np.uint64(32)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mix(value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    value ^= value >> _S32
+    value *= _MIX
+    return value ^ (value >> _S29)
+
+
+@njit(cache=True, nogil=True)
+def _words(data: Bytes) -> Hashes:
+    """Return one hash per word."""
+    hashes = np.empty(data.size // 2 + 1, np.uint64)
+    count = 0
+    at = 0
+    while at < data.size:
+        if not _WORD[data[at]]:
+            at += 1
+            continue
+        value = _FNV_START
+        while at < data.size and _WORD[data[at]]:
+            value = (value ^ np.uint64(data[at])) * _FNV_PRIME
+            at += 1
+        hashes[count] = value
+        count += 1
+    return hashes[:count]
+
+
+@njit(cache=True, nogil=True)
+def _seen(table: Hashes, key: np.uint64) -> bool:
+    """Add a key to an open-addressing table, whose empty slots are 0, and say whether it was there."""
+    key = key | np.uint64(1)
+    mask = np.uint64(table.size - 1)
+    slot = _mix(key) & mask
+    while table[slot] != np.uint64(0):
+        if table[slot] == key:
+            return True
+        slot = (slot + np.uint64(1)) & mask
+    table[slot] = key
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _table(entries: int) -> Hashes:
+    size = 16
+    while size < entries * 2:
+        size *= 2
+    return np.zeros(size, np.uint64)
+
+
+@njit(cache=True, nogil=True)
+def _repeated_lines(data: Bytes) -> tuple[int, int]:
+    """Return bytes in lines, without outer blanks, and bytes in lines that stood before."""
+    table = _table(np.sum(data == 10) + 1)
+    total = repeated = start = 0
+    while start < data.size:
+        end = start
+        while end < data.size and data[end] != 10:
+            end += 1
+        first, last = start, end
+        while first < last and data[first] <= 32:
+            first += 1
+        while last > first and data[last - 1] <= 32:
+            last -= 1
+        if last > first:
+            value = _FNV_START
+            for at in range(first, last):
+                value = (value ^ np.uint64(data[at])) * _FNV_PRIME
+            total += last - first
+            if _seen(table, _mix(value)):
+                repeated += last - first
+        start = end + 1
+    return total, repeated
+
+
+@njit(cache=True, nogil=True)
+def repetition(data: Bytes) -> tuple[int, float, float, float]:
+    """Return words, share of bytes in repeated lines, share of words in repeated runs of eight, share of letters."""
+    words = _words(data)
+    total, repeated = _repeated_lines(data)
+    letters = 0
+    for byte in data:
+        letters += _LETTER[byte]
+    table = _table(words.size + 1)
+    covered = at = 0
+    while at + _NGRAM_WORDS <= words.size:
+        value = _GOLDEN
+        for word in words[at : at + _NGRAM_WORDS]:
+            value = _mix((value ^ word) * _GOLDEN)
+        if _seen(table, value):
+            covered += _NGRAM_WORDS
+            at += _NGRAM_WORDS
+        else:
+            at += 1
+    return words.size, repeated / max(total, 1), covered / max(words.size, 1), letters / max(data.size, 1)
+
+
+@njit(cache=True, nogil=True)
+def shingles(data: Bytes) -> Hashes:
+    """Return the sorted set of hashes of runs of three words; a shorter text is one shingle."""
+    words = _words(data)
+    count = max(words.size - _SHINGLE_WORDS + 1, 1)
+    hashes = np.empty(count, np.uint64)
+    for at in range(count):
+        value = _GOLDEN
+        for word in words[at : at + _SHINGLE_WORDS]:
+            value = _mix((value ^ word) * _GOLDEN)
+        hashes[at] = value
+    return np.unique(hashes)
+
+
+@njit(cache=True, nogil=True)
+def signature(hashes: Hashes) -> npt.NDArray[np.uint32]:
+    """Return the MinHash signature: per hash function (multiply, add, high half) the least value of the set."""
+    least = np.full(NUM_HASHES, 0xFFFFFFFF, np.uint32)
+    for value in hashes:
+        for function in range(NUM_HASHES):
+            hashed = np.uint32((value * _MULTIPLIERS[function] + _ADDENDS[function]) >> _S32)
+            if hashed < least[function]:
+                least[function] = hashed
+    return least
+
+
+@njit(cache=True, nogil=True)
+def band_keys(signatures: npt.NDArray[np.uint32]) -> Hashes:
+    """Return one key per document and band, shape [documents, BANDS]."""
+    keys = np.empty((signatures.shape[0], BANDS), np.uint64)
+    for document in range(signatures.shape[0]):
+        for band in range(BANDS):
+            value = np.uint64(band) * _GOLDEN
+            for row in range(BAND_ROWS):
+                value = _mix((value ^ np.uint64(signatures[document, band * BAND_ROWS + row])) * _GOLDEN)
+            keys[document, band] = value
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def overlap(first: Hashes, second: Hashes) -> int:
+    """Return how many values two sorted sets share."""
+    left = right = shared = 0
+    while left < first.size and right < second.size:
+        if first[left] == second[right]:
+            shared += 1
+            left += 1
+            right += 1
+        elif first[left] < second[right]:
+            left += 1
+        else:
+            right += 1
+    return shared
+
+
+@njit(cache=True, nogil=True)
+def best_fit(lengths: npt.NDArray[np.int64], capacity: int) -> npt.NDArray[np.int64]:
+    """Return the row of each piece: the fullest open row that has space, else a new one.
+
+    `lengths` is in descending order and none is above `capacity`. A segment tree over free space finds the row.
+    """
+    size = 1
+    while size < capacity + 1:
+        size *= 2
+    tree = np.zeros(2 * size, np.int64)  # open rows per amount of free space
+    newest = np.full(capacity + 1, -1, np.int64)  # stack of the open rows with that much space
+    below = np.full(lengths.size, -1, np.int64)
+    rows = np.empty(lengths.size, np.int64)
+    num_rows = 0
+    for piece in range(lengths.size):
+        length = lengths[piece]
+        node = size + length
+        if tree[node] == 0:
+            while node > 1 and (node % 2 == 1 or tree[node + 1] == 0):
+                node //= 2
+            if node > 1:
+                node += 1
+                while node < size:
+                    node = 2 * node if tree[2 * node] > 0 else 2 * node + 1
+        if node > 1:
+            free = node - size
+            row = newest[free]
+            newest[free] = below[row]
+            while node >= 1:
+                tree[node] -= 1
+                node //= 2
+        else:
+            free, row = capacity, num_rows
+            num_rows += 1
+        rows[piece] = row
+        left = free - length
+        if left > 0:
+            below[row] = newest[left]
+            newest[left] = row
+            node = size + left
+            while node >= 1:
+                tree[node] += 1
+                node //= 2
+    return rows

@@ -1,0 +1,70 @@
+"""Documents' tokens into rows: best fit, so that only documents longer than a row are cut, in a seeded order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bessemer.artifacts.shard import BOUND, rows_per_shard, write_shard
+from data_svc.worker.corpus import Document
+from data_svc.worker.kernels import best_fit
+
+__all__ = ["pack", "write_rows"]
+
+Tokens = npt.NDArray[np.unsignedinteger]
+
+
+def pack(lengths: npt.NDArray[np.int64], sequence_length: int, seed: int) -> npt.NDArray[np.void]:
+    """Return the bounds of all pieces, by row and offset; `document` is the place in `lengths`, rows are shuffled."""
+    num_full = lengths // sequence_length
+    documents = np.repeat(np.arange(len(lengths)), num_full + (lengths % sequence_length > 0))
+    first = np.cumsum(np.r_[0, num_full + (lengths % sequence_length > 0)])[:-1]
+    starts = (np.arange(len(documents)) - np.repeat(first, np.diff(np.r_[first, len(documents)]))) * sequence_length
+    sizes = np.minimum(lengths[documents] - starts, sequence_length)
+    order = np.lexsort((starts, documents, -sizes))
+    documents, starts, sizes = documents[order], starts[order], sizes[order]
+    rows = best_fit(sizes, sequence_length)
+    num_rows = int(rows.max(initial=-1)) + 1
+    shuffled = np.random.Generator(np.random.Philox(seed)).permutation(num_rows)[rows] if num_rows else rows
+    order = np.argsort(shuffled, kind="stable")
+    bounds = np.zeros(len(order), BOUND)
+    bounds["row"], bounds["length"] = shuffled[order], sizes[order]
+    bounds["document"], bounds["start"] = documents[order], starts[order]
+    ends = np.cumsum(sizes[order])
+    row_starts = np.searchsorted(bounds["row"], np.arange(num_rows))
+    before = np.r_[0, ends][row_starts]
+    bounds["offset"] = ends - sizes[order] - before[bounds["row"]]
+    return bounds
+
+
+def write_rows(
+    folder: Path,
+    split: str,
+    documents: Sequence[tuple[int, Document]],
+    tokens: Tokens,
+    *,
+    sequence_length: int,
+    seed: int,
+) -> int:
+    """Write the shards of a split and return its number of rows.
+
+    `documents` are numbered as in `documents.jsonl`; their tokens lie in `tokens` at `token_start`.
+    """
+    bounds = pack(np.array([document.num_tokens for _, document in documents], np.int64), sequence_length, seed)
+    num_rows = int(bounds["row"][-1]) + 1 if len(bounds) else 0
+    step = rows_per_shard(sequence_length, tokens.dtype.itemsize)
+    numbers = np.array([number for number, _ in documents], np.uint32)
+    for shard, start in enumerate(range(0, num_rows, step)):
+        first, last = np.searchsorted(bounds["row"], [start, start + step])
+        part = bounds[first:last].copy()
+        part["row"] -= start
+        rows = np.zeros((min(step, num_rows - start), sequence_length), tokens.dtype)
+        for row, offset, length, document, begin in part.tolist():
+            source = documents[document][1].token_start + begin
+            rows[row, offset : offset + length] = tokens[source : source + length]
+        part["document"] = numbers[part["document"]]
+        write_shard(folder, split, shard, rows, part)
+    return num_rows

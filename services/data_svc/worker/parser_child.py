@@ -1,0 +1,76 @@
+"""The sandboxed process that parses untrusted files; run as `python -m data_svc.worker.parser_child MEMORY_BYTES`.
+
+One request per line on standard input, `{"file", "format", "rows", "out", "cpu_s"}`. The documents go to `<out>.text`,
+one after the other, and one JSON line each to `<out>.parts`; the answer is one line, `{}` or `{"reason", "detail"}`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from data_svc.domain.formats import Format
+from data_svc.domain.reasons import Reason
+from data_svc.worker.parsers import Part, parse
+
+_PR_SET_PDEATHSIG = 1
+_FILE_BYTES_MAX = 4 << 30
+
+
+def _confine(memory_bytes: int) -> None:
+    """Give up memory, core dumps, further processes' files and life after the parent."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES_MAX, _FILE_BYTES_MAX))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _allow_cpu(seconds: int) -> None:
+    """Let the next file use this many more seconds; going over ends the process."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(usage.ru_utime + usage.ru_stime) + 1 + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _answer(request: dict[str, Any]) -> dict[str, str]:
+    out = Path(request["out"])
+    _allow_cpu(int(request["cpu_s"]))
+    try:
+        with out.with_suffix(".text").open("wb") as texts, out.with_suffix(".parts").open("w") as parts:
+            for part in parse(Path(request["file"]), Format(request["format"]), rows=request["rows"]):
+                data = part.text.encode("utf-8", errors="replace")  # lone surrogates out of JSON escapes
+                texts.write(data)
+                parts.write(json.dumps(_record(part, len(data))) + "\n")
+    except MemoryError:
+        return {"reason": Reason.PARSE_FAILED, "detail": "needs more memory than a parser gets"}
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises is the file's fate, not ours
+        return {"reason": Reason.PARSE_FAILED, "detail": f"{type(error).__name__}: {error}"[:500]}
+    return {}
+
+
+def _record(part: Part, size: int) -> dict[str, Any]:
+    record = {**vars(part), "size": size, "characters": len(part.text)}
+    del record["text"]
+    return record
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    _confine(int(sys.argv[1]))
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not look like an answer
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
