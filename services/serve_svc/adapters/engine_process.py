@@ -1,0 +1,232 @@
+"""Engines as child processes, one per deployment, spoken to over a socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+
+from bessemer.kernel.errors import BessemerError, Internal, Unavailable
+from bessemer.kernel.ids import id_of
+
+from serve_svc.config import EngineConfig
+from serve_svc.engine.protocol import (
+    LINE_BYTES_MAX,
+    Abort,
+    Count,
+    Counted,
+    Failed,
+    Generate,
+    Load,
+    Message,
+    Piece,
+    Ping,
+    Pong,
+    Prompt,
+    Ready,
+    Sampling,
+    decode,
+    encode,
+)
+
+__all__ = ["EngineProcess", "EngineProcesses"]
+
+
+class EngineProcesses:
+    """Starts engine processes."""
+
+    def __init__(self, config: EngineConfig, logs_folder: Path) -> None:
+        self._config = config
+        self._logs_folder = logs_folder
+
+    async def start(self, deployment: str, folder: Path) -> EngineProcess:
+        """Start a process and wait until it has loaded the model.
+
+        Raises: the engine's own error; Internal if it ends or takes too long.
+        """
+        self._logs_folder.mkdir(parents=True, exist_ok=True)
+        ours, theirs = socket.socketpair()
+        with theirs, (self._logs_folder / f"{id_of(deployment)}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "serve_svc.engine",
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": os.defpath, "LANG": "C.UTF-8"},  # engines need no settings and get no secrets
+                start_new_session=True,  # an interrupt at the terminal is for the server, which drains first
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
+        engine = EngineProcess(deployment, process, reader, writer)
+        try:
+            async with asyncio.timeout(self._config.load_timeout_s):
+                await engine.load(self._load(folder))
+        except TimeoutError:
+            await engine.close()
+            raise Internal(f"the engine did not load its model within {self._config.load_timeout_s:.0f} s") from None
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    def _load(self, folder: Path) -> Load:
+        config = self._config
+        return Load(
+            folder=str(folder),
+            threads=config.threads,
+            num_slots=config.num_slots,
+            num_waiting_max=config.num_waiting_max,
+            kv_bytes_max=config.kv_bytes_max,
+            prefill_tokens_max=config.prefill_tokens_max,
+        )
+
+
+class EngineProcess:
+    """One engine; replies find their request by its id."""
+
+    def __init__(
+        self,
+        deployment: str,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.context_length = 0
+        self._deployment = deployment
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._replies: dict[str, asyncio.Queue[Message | None]] = {}  # None: the engine has ended
+        self._numbers = itertools.count(1)
+        self._listener: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    async def load(self, load: Load) -> None:
+        """Send the first message and wait for the answer to it.
+
+        Raises: the engine's own error; Internal if it ends.
+        """
+        await self._send(load)
+        line = await self._reader.readline()
+        if not line:
+            code = await self._process.wait()
+            raise Internal(f"the engine ended while it loaded the model, {_ending(code)}; its log says more")
+        reply = decode(line)
+        if isinstance(reply, Failed):
+            raise reply.error()
+        assert isinstance(reply, Ready)
+        self.context_length = reply.context_length
+        self._listener = asyncio.create_task(self._listen())
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+        """Yield pieces of the answer; closing the generator early frees the slot."""
+        request_id, finished = self._next_id(), False
+        replies = self._replies[request_id] = asyncio.Queue()
+        try:
+            await self._send(Generate(request_id, prompt, sampling))
+            while not finished:
+                piece = self._checked(await replies.get())
+                assert isinstance(piece, Piece)
+                finished = bool(piece.finish)
+                yield piece
+        except BessemerError:
+            finished = True  # nothing is left to abort
+            raise
+        finally:
+            del self._replies[request_id]
+            if not finished and not self._writer.is_closing():
+                self._writer.write(encode(Abort(request_id)))
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """Return the number of tokens of a rendered prompt."""
+        request_id = self._next_id()
+        reply = await self._ask(request_id, Count(request_id, prompt))
+        assert isinstance(reply, Counted)
+        return reply.tokens
+
+    async def responds(self, timeout_s: float) -> bool:
+        """Say whether the engine's loop answers in time; an engine that has ended does not."""
+        request_id = self._next_id()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return isinstance(await self._ask(request_id, Ping(request_id)), Pong)
+        except (TimeoutError, Unavailable):
+            return False
+
+    async def ended(self, timeout_s: float) -> bool:
+        """Wait until the engine has ended, at most so long, and say whether it has."""
+        assert self._listener is not None
+        await asyncio.wait([self._listener], timeout=timeout_s)
+        return self._listener.done()
+
+    async def close(self) -> None:
+        """End the process by force: it has nothing to save."""
+        self._writer.close()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+        if self._listener is not None:
+            await self._listener
+
+    async def _listen(self) -> None:
+        with suppress(ConnectionError):
+            while line := await self._reader.readline():
+                message = decode(line)
+                assert isinstance(message, Piece | Counted | Pong | Failed)
+                if message.id in self._replies:
+                    self._replies[message.id].put_nowait(message)
+        self._writer.close()
+        for replies in self._replies.values():
+            replies.put_nowait(None)
+
+    async def _ask(self, request_id: str, message: Message) -> Message:
+        replies = self._replies[request_id] = asyncio.Queue()
+        try:
+            await self._send(message)
+            return self._checked(await replies.get())
+        finally:
+            del self._replies[request_id]
+
+    async def _send(self, message: Message) -> None:
+        if self._writer.is_closing():
+            raise self._gone()
+        self._writer.write(encode(message))
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            raise self._gone() from None
+
+    def _checked(self, message: Message | None) -> Message:
+        if message is None:
+            raise self._gone()
+        if isinstance(message, Failed):
+            raise message.error()
+        return message
+
+    def _gone(self) -> Unavailable:
+        text = f"the engine of {self._deployment} ended and is started again; repeat the request in some seconds"
+        return Unavailable(text, reason="MODEL_LOADING", resource=self._deployment, retry_after_s=2)
+
+    def _next_id(self) -> str:
+        return str(next(self._numbers))
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    name = signal.Signals(-code).name
+    return f"{name}, perhaps for want of memory" if -code == signal.SIGKILL else name

@@ -1,0 +1,48 @@
+"""Weights on the local disk, one folder per manifest digest, fetched once and verified at every start."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
+from bessemer.kernel.errors import DataLoss
+from bessemer.kernel.ids import project_of
+from bessemer.svckit.objects import ObjectStore
+
+__all__ = ["LocalModelFiles"]
+
+
+class LocalModelFiles:
+    """Model folders under one root."""
+
+    def __init__(self, objects: ObjectStore, root: Path) -> None:
+        self._objects = objects
+        self._root = root
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def fetch(self, manifest: ArtifactRef) -> Path:
+        """Return the folder that holds exactly the files of a manifest, verified."""
+        async with self._locks.setdefault(manifest.sha256, asyncio.Lock()):
+            return await asyncio.to_thread(self._fetch, manifest)
+
+    def _fetch(self, reference: ArtifactRef) -> Path:
+        blobs = Blobs(self._objects, project_of(reference.key))
+        manifest = read_manifest(blobs, reference)
+        if manifest.kind != "model":
+            raise DataLoss(f"{reference.key} is a {manifest.kind}, not a model", resource=reference.key)
+        folder = self._root / reference.sha256
+        if folder.exists() and _extra(folder, manifest):
+            # Whoever put something beside verified weights may have had a reason we would not like.
+            shutil.rmtree(folder)
+        return fetch(blobs, manifest, folder)
+
+
+def _extra(folder: Path, manifest: Manifest) -> list[Path]:
+    """Return what lies in a folder and does not belong there, links included."""
+    known = {entry.path for entry in manifest.files}
+    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return [path for path in found if path.is_symlink() or path.relative_to(folder).as_posix() not in known]

@@ -1,0 +1,84 @@
+"""Other services, asked with the identity of this one."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord, SubmitFeedbackRequest
+from bessemer.api.data.v1.feedback_service_pb2_grpc import FeedbackServiceStub
+from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
+from bessemer.api.eval.v1.evaluation_service_pb2 import GetGateDecisionRequest
+from bessemer.api.eval.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
+from bessemer.api.train.v1.model_pb2 import ModelVersion
+from bessemer.api.train.v1.model_service_pb2 import GetModelVersionRequest
+from bessemer.api.train.v1.model_service_pb2_grpc import ModelServiceStub
+from bessemer.kernel.errors import Unavailable
+from bessemer.kernel.ids import new_uid
+from bessemer.svckit.client import peer_channel
+from bessemer.svckit.config import ServiceConfig
+from bessemer.svckit.status import from_rpc_error
+
+__all__ = ["GrpcCatalog", "GrpcFeedbackSink", "Peers"]
+
+
+class Peers:
+    """Channels to other services, opened when first needed."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._config = config
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """Return the channel to a service.
+
+        Raises: Unavailable if nobody has said where it is.
+        """
+        if service not in self._config.peers:
+            raise Unavailable(f"{service}_svc has no address here; set BESSEMER_PEER_{service.upper()}")
+        if service not in self._channels:
+            self._channels[service] = peer_channel(self._config, service)
+        return self._channels[service]
+
+    async def close(self) -> None:
+        """Close all channels."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+class GrpcCatalog:
+    """Model versions of train_svc and gate decisions of eval_svc."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def get_model_version(self, name: str) -> ModelVersion:
+        """Ask train_svc."""
+        stub = ModelServiceStub(self._peers.channel("train"))
+        try:
+            return await stub.GetModelVersion(GetModelVersionRequest(name=name))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+    async def get_gate_decision(self, name: str) -> GateDecision:
+        """Ask eval_svc."""
+        stub = EvaluationServiceStub(self._peers.channel("eval"))
+        try:
+            return await stub.GetGateDecision(GetGateDecisionRequest(name=name))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+
+class GrpcFeedbackSink:
+    """FeedbackService of data_svc."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def submit(self, project: str, record: FeedbackRecord) -> FeedbackRecord:
+        """Hand a record to data_svc."""
+        stub = FeedbackServiceStub(self._peers.channel("data"))
+        request = SubmitFeedbackRequest(parent=f"projects/{project}", feedback=record, request_id=new_uid())
+        try:
+            return await stub.SubmitFeedback(request)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None

@@ -1,0 +1,63 @@
+"""Engines that answer right now, and how many answers each is giving."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bessemer.kernel.errors import Unavailable
+
+from serve_svc.ports import Engine
+
+__all__ = ["Fleet"]
+
+
+class Fleet:
+    """Engines by the name of their deployment."""
+
+    def __init__(self) -> None:
+        self._engines: dict[str, Engine] = {}
+        self._num_in_flight: dict[str, int] = {}
+        self._drained: dict[str, asyncio.Event] = {}
+
+    def add(self, deployment: str, engine: Engine) -> None:
+        """Let an engine take answers."""
+        self._engines[deployment] = engine
+
+    def remove(self, deployment: str) -> None:
+        """Send no more answers to an engine."""
+        self._engines.pop(deployment, None)
+
+    @contextmanager
+    def use(self, deployment: str) -> Iterator[Engine]:
+        """Hold an engine for one answer.
+
+        Raises: Unavailable MODEL_LOADING if there is none.
+        """
+        engine = self._engines.get(deployment)
+        if engine is None:
+            text = f"{deployment} is loading its model; try again in some seconds"
+            raise Unavailable(text, reason="MODEL_LOADING", resource=deployment, retry_after_s=2)
+        self._num_in_flight[deployment] = self._num_in_flight.get(deployment, 0) + 1
+        try:
+            yield engine
+        finally:
+            self._num_in_flight[deployment] -= 1
+            if not self._num_in_flight[deployment]:
+                del self._num_in_flight[deployment]
+                if deployment in self._drained:
+                    self._drained[deployment].set()
+
+    async def drain(self, deployment: str, timeout_s: float) -> None:
+        """Wait until an engine gives no answer, at most so long."""
+        if deployment not in self._num_in_flight:
+            return
+        event = self._drained[deployment] = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await event.wait()
+        except TimeoutError:
+            return
+        finally:
+            del self._drained[deployment]

@@ -1,0 +1,88 @@
+"""What serving needs from outside: an engine, the weights, and three answers of other services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Protocol
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord
+from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
+from bessemer.api.train.v1.model_pb2 import ModelVersion
+
+from serve_svc.engine.protocol import Piece, Prompt, Sampling
+
+__all__ = ["Catalog", "Engine", "Engines", "FeedbackSink", "ModelFiles"]
+
+
+class Engine(Protocol):
+    """A loaded model that answers."""
+
+    @property
+    def context_length(self) -> int:
+        """Longest prompt and answer together, in tokens."""
+
+    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+        """Yield pieces of the answer; closing the generator early frees the slot.
+
+        Raises: InvalidRequest; LimitReached when too many wait; Unavailable when the engine ends meanwhile.
+        """
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """Return the number of tokens of a rendered prompt."""
+
+    async def responds(self, timeout_s: float) -> bool:
+        """Say whether the engine's loop answers in time."""
+
+    async def ended(self, timeout_s: float) -> bool:
+        """Wait until the engine has ended, at most so long, and say whether it has."""
+
+    async def close(self) -> None:
+        """End the engine; answers in flight end with Unavailable."""
+
+
+class Engines(Protocol):
+    """Starts engines."""
+
+    async def start(self, deployment: str, folder: Path) -> Engine:
+        """Load the model of a folder for a deployment.
+
+        Raises: InvalidRequest or FailedPrecondition if the model cannot be served; Internal if the engine ends.
+        """
+
+
+class ModelFiles(Protocol):
+    """Weights on the local disk."""
+
+    async def fetch(self, manifest: ArtifactRef) -> Path:
+        """Return the folder that holds exactly the files of a manifest, verified.
+
+        Raises: NotFound, DataLoss, LimitReached, Unavailable.
+        """
+
+
+class Catalog(Protocol):
+    """What other services know about a model version."""
+
+    async def get_model_version(self, name: str) -> ModelVersion:
+        """Ask train_svc; `name` may end with an alias.
+
+        Raises: NotFound, Unavailable.
+        """
+
+    async def get_gate_decision(self, name: str) -> GateDecision:
+        """Ask eval_svc.
+
+        Raises: NotFound, Unavailable.
+        """
+
+
+class FeedbackSink(Protocol):
+    """Where feedback goes."""
+
+    async def submit(self, project: str, record: FeedbackRecord) -> FeedbackRecord:
+        """Hand a record to data_svc.
+
+        Raises: InvalidRequest, Unavailable.
+        """
