@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def stop(process, number=signal.SIGTERM):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    return start_postgres(tmp_path_factory.mktemp("postgres") / "data")
+def postgres():
+    return start_postgres(Path(tempfile.gettempdir()) / f"bessemer-postgres-{uuid.uuid4().hex}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -101,7 +102,7 @@ def seaweed(tmp_path_factory):
     ports = free_ports(8)
     process = start_seaweedfs(folder, ports, access_key=S3_ACCESS, secret_key=S3_SECRET, log=folder / "weed.log")
     yield f"s3+http://127.0.0.1:{ports[0]}"
-    stop(process)
+    stop(process, signal.SIGKILL)
 
 
 @pytest.fixture(params=["files", "s3"])

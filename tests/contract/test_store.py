@@ -391,7 +391,7 @@ async def test_sqlite_locked_by_another_program_is_unavailable(tmp_path, monkeyp
         store.close()
 
 
-async def test_sqlite_damaged_file_is_data_loss(tmp_path):
+def test_sqlite_damaged_file_is_data_loss(tmp_path):
     path = Path(tmp_path / "a.db")
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(DataLoss):

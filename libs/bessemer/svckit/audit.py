@@ -36,7 +36,7 @@ def digest(previous_sha256: str, record: Record) -> str:
 
 
 def verify(connection: sqlalchemy.Connection) -> str:
-    """Check the whole trail and return the digest of its last record, to be kept elsewhere: a cut tail shows only there.
+    """Check the whole trail; return the digest of its last record, to be kept elsewhere: a cut tail shows only there.
 
     Raises: DataLoss naming the first record that was changed or is missing.
     """

@@ -15,7 +15,7 @@ Handler = Callable[[EventRecord], Awaitable[None]]  # returning acknowledges; ra
 
 @dataclass(frozen=True)
 class Position:
-    """How far a stream is, and which stream it is: another `created`, or a smaller `last`, means that events are gone."""
+    """How far a stream is, and which one it is: another `created` or a smaller `last` means that events are gone."""
 
     created: str
     last: int

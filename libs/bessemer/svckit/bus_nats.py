@@ -238,7 +238,7 @@ async def _deliver(message: Msg, handler: Handler) -> None:
         return
     try:
         await handler(event)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a handler may fail in any way
         _log.info("bus: event %s comes again later (%r)", event.id, error)
         await message.nak(delay=RETRY_S)
     else:

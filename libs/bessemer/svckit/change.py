@@ -57,7 +57,7 @@ def event_payload(kind: Kind, resource: Message, previous_state: str) -> bytes:
     )
     if len(payload) > PAYLOAD_LIMIT_BYTES:
         raise InvalidRequest(
-            f"the resource takes {len(payload)} bytes; the limit is {PAYLOAD_LIMIT_BYTES}. Keep bulk in the object store"
+            f"the resource takes {len(payload)} bytes; the limit is {PAYLOAD_LIMIT_BYTES}; keep bulk as objects"
         )
     return payload
 

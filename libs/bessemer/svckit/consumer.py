@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
 from bessemer.api.common.v1.system_service_pb2 import EventRecord
 from bessemer.kernel.errors import LimitReached, Unavailable
@@ -95,11 +95,12 @@ class EventConsumer:
         while True:
             try:
                 await self._store.write(lambda tx: self._apply(tx, record))
-                return
             except (Unavailable, LimitReached):
                 raise  # not the event's fault
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a handler may fail in any way
                 reason = f"{type(error).__name__}: {error}"[:2000]
+            else:
+                return
             tries = await self._store.write(lambda tx: self._note_failure(tx, record, reason))  # noqa: B023
             _log.warning("consumer %s: try %d of event %s failed: %s", self._consumer, tries, record.id, reason)
             if tries >= TRIES_MAX:
@@ -132,7 +133,7 @@ class EventConsumer:
             tx.consume(self._consumer, self._producer, record.sequence)
         return tries
 
-    def _letter(self, record: EventRecord):  # type: ignore[no-untyped-def]
+    def _letter(self, record: EventRecord) -> ColumnElement[bool]:
         return and_(
             DEAD_LETTERS.c.consumer == self._consumer,
             DEAD_LETTERS.c.producer == self._producer,

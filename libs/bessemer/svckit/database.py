@@ -84,6 +84,7 @@ def _connect_sqlite(url: URL, num_readers: int) -> sqlalchemy.Engine:
         url.set(query={}),
         pool_size=num_readers + 1,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=10,
         connect_args={"check_same_thread": False},
     )
@@ -119,6 +120,7 @@ def _connect_postgres(url: URL, num_readers: int) -> sqlalchemy.Engine:
         url,
         pool_size=num_readers + 1,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=10,
         pool_pre_ping=True,
         connect_args={"connect_timeout": 5},

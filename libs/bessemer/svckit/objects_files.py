@@ -51,6 +51,7 @@ class FileObjects:
 
     def put_file(self, key: str, path: Path) -> None:
         """See `ObjectStore`."""
+        check_key(key)
         with path.open("rb") as source:
             self._put(key, lambda stream: shutil.copyfileobj(source, stream, CHUNK_BYTES))
 
@@ -130,8 +131,8 @@ class FileObjects:
                     write(stream)
                     stream.flush()
                     os.fsync(stream.fileno())
-                _make_folders(final.parent)
                 try:
+                    _make_folders(final.parent)
                     os.link(aside, final)
                 except FileExistsError:
                     _check_same(key, aside, final)
@@ -152,6 +153,8 @@ def _write_all(stream: BinaryIO, data: bytes) -> None:
 
 
 def _check_same(key: str, new: Path, stored: Path) -> None:
+    if not stored.is_file():
+        raise AlreadyExists(f"{key} is a folder of other objects, or one of its folders is an object", resource=key)
     with new.open("rb") as ours, stored.open("rb") as theirs:
         while True:
             mine, other = ours.read(CHUNK_BYTES), theirs.read(CHUNK_BYTES)

@@ -168,7 +168,7 @@ class S3Objects:
         client = self._client
         upload = client._create_multipart_upload(self._bucket, key, {_SHA256: digest})  # noqa: SLF001
         try:
-            etags = []
+            etags: list[str] = []
             with path.open("rb") as stream:
                 while part := stream.read(PART_BYTES):
                     etags.append(client._upload_part(self._bucket, key, part, None, upload, len(etags) + 1))  # noqa: SLF001

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from sqlalchemy import delete, insert, select, update
 
-from bessemer.kernel.errors import Unavailable
+from bessemer.kernel.errors import BessemerError, Unavailable
 from bessemer.svckit.bus import Bus, Position
 from bessemer.svckit.consumer import EventConsumer
 from bessemer.svckit.store import Store
@@ -59,7 +59,7 @@ async def upkeep(store: Store) -> NoReturn:
             due = now + UPKEEP_EVERY_S
             try:
                 await store.write(prune)
-            except Exception:
+            except BessemerError:
                 _log.exception("upkeep: old rows stay for now")
         await asyncio.sleep(1.0)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import sqlalchemy
 from google.protobuf.message import Message
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from bessemer.api.common.v1.system_service_pb2 import EventRecord
@@ -25,6 +25,25 @@ __all__ = ["Heads", "StoreFacts", "Tx", "etag_of", "recorded_key"]
 M = TypeVar("M", bound=Message)
 Events: TypeAlias = list[EventRecord]  # named, because inside Tx `list` is the method
 Page: TypeAlias = tuple[list[M], str]
+
+# Built once: putting a statement together costs more than running it.
+_HEAD = select(func.max(CHANGES.c.sequence))
+_TAIL = select(func.min(CHANGES.c.sequence))
+_AUDIT_END = select(AUDIT.c.sequence, AUDIT.c.sha256).order_by(AUDIT.c.sequence.desc()).limit(1)
+_FIND = select(RESOURCES.c.uid, RESOURCES.c.revision, RESOURCES.c.payload).where(
+    RESOURCES.c.name == bindparam("key"), RESOURCES.c.kind == bindparam("of")
+)
+_FIND_LOCKED = _FIND.with_for_update()
+_UPDATE = (
+    update(RESOURCES)
+    .where(RESOURCES.c.name == bindparam("key"))
+    .values(revision=bindparam("revision"), payload=bindparam("payload"))
+)
+_INSERT = insert(RESOURCES)
+_INSERT_CHANGE = insert(CHANGES)
+_INSERT_AUDIT = insert(AUDIT)
+_CHANGES = select(CHANGES).where(CHANGES.c.sequence > bindparam("after")).order_by(CHANGES.c.sequence)
+_CURSOR = select(CURSORS.c.sequence).where(CURSORS.c.name == bindparam("key"))
 
 # The key that an earlier transaction of the same call recorded: its own row must not look like a racing twin.
 recorded_key: ContextVar[IdempotencyKey | None] = ContextVar("recorded_key", default=None)
@@ -51,10 +70,8 @@ class Heads:
     @staticmethod
     def load(connection: sqlalchemy.Connection) -> Heads:
         """Read both ends."""
-        sequence = connection.execute(select(sqlalchemy.func.max(CHANGES.c.sequence))).scalar() or 0
-        last = connection.execute(
-            select(AUDIT.c.sequence, AUDIT.c.sha256).order_by(AUDIT.c.sequence.desc()).limit(1)
-        ).first()
+        sequence = connection.execute(_HEAD).scalar() or 0
+        last = connection.execute(_AUDIT_END).first()
         return Heads(sequence, *(last or (0, audit.START)))
 
     def copy(self) -> Heads:
@@ -107,7 +124,7 @@ class Tx:
         _fill(stored, type(resource).FromString(row.payload) if row else None, uid, revision, now)
         values = {"revision": revision, "payload": stored.SerializeToString(deterministic=True)}
         if row:
-            self.connection.execute(update(RESOURCES).where(RESOURCES.c.name == name).values(values))
+            self.connection.execute(_UPDATE, {"key": name, **values})
         else:
             place = {
                 "name": name,
@@ -148,21 +165,21 @@ class Tx:
 
     def changes(self, after: int, *, limit: int = 256, name: str | None = None) -> Events:
         """Return events past a sequence number, oldest first; only those of one resource if `name` is given."""
-        wanted = CHANGES.c.sequence > after
+        statement = _CHANGES.limit(limit)
         if name is not None:
-            wanted = and_(wanted, CHANGES.c.resource == name)
-        rows = self.connection.execute(select(CHANGES).where(wanted).order_by(CHANGES.c.sequence).limit(limit))
+            statement = statement.where(CHANGES.c.resource == name)
+        rows = self.connection.execute(statement, {"after": after})
         return [
             EventRecord(**{key: value for key, value in row.items() if key != "project"}) for row in rows.mappings()
         ]
 
     def head(self) -> int:
         """Return the sequence number of the newest event; 0 before the first."""
-        return self.connection.execute(select(sqlalchemy.func.max(CHANGES.c.sequence))).scalar() or 0
+        return self.connection.execute(_HEAD).scalar() or 0
 
     def tail(self) -> int:
         """Return the sequence number of the oldest event kept; 0 before the first."""
-        return self.connection.execute(select(sqlalchemy.func.min(CHANGES.c.sequence))).scalar() or 0
+        return self.connection.execute(_TAIL).scalar() or 0
 
     def replayed(self, key: IdempotencyKey) -> tuple[str, str] | None:
         """Return the request's digest and the resource that an earlier call with this key recorded."""
@@ -192,7 +209,7 @@ class Tx:
 
     def cursor(self, name: str) -> int:
         """Return a stored position; 0 if it was never set."""
-        return self.connection.execute(select(CURSORS.c.sequence).where(CURSORS.c.name == name)).scalar() or 0
+        return self.connection.execute(_CURSOR, {"key": name}).scalar() or 0
 
     def set_cursor(self, name: str, sequence: int) -> None:
         """Store a position."""
@@ -216,13 +233,12 @@ class Tx:
             self.connection.execute(delete(INBOX).where(mine, INBOX.c.sequence <= reached))
 
     def _row(self, name: str, kind: type[Message], *, lock: bool = False) -> Any:
-        wanted = and_(RESOURCES.c.name == name, RESOURCES.c.kind == kind.DESCRIPTOR.full_name)
-        statement = select(RESOURCES.c.uid, RESOURCES.c.revision, RESOURCES.c.payload).where(wanted)
-        return self.connection.execute(statement.with_for_update() if lock else statement).first()
+        statement = _FIND_LOCKED if lock else _FIND
+        return self.connection.execute(statement, {"key": name, "of": kind.DESCRIPTOR.full_name}).first()
 
     def _insert_resource(self, values: dict[str, Any]) -> None:
         try:
-            self.connection.execute(insert(RESOURCES).values(values))
+            self.connection.execute(_INSERT, values)
         except IntegrityError as error:  # a resource of another kind has the name
             raise AlreadyExists(f"{values['name']} exists already", resource=values["name"]) from error
 
@@ -261,19 +277,18 @@ class Tx:
         """Append the event and the audit record."""
         heads, name, time = self._writing(), _name_of(resource), _text(self.clock.now())
         heads.sequence += 1
-        self.connection.execute(
-            insert(CHANGES).values(
-                sequence=heads.sequence,
-                id=event_id(uid, revision),
-                type=change.event_type(self.facts.service, kind, verb),
-                resource=name,
-                project=project_of(name),
-                revision=revision,
-                time=time,
-                payload=change.event_payload(kind, resource, previous_state),
-                traceparent=current_traceparent(),
-            )
-        )
+        event = {
+            "sequence": heads.sequence,
+            "id": event_id(uid, revision),
+            "type": change.event_type(self.facts.service, kind, verb),
+            "resource": name,
+            "project": project_of(name),
+            "revision": revision,
+            "time": time,
+            "payload": change.event_payload(kind, resource, previous_state),
+            "traceparent": current_traceparent(),
+        }
+        self.connection.execute(_INSERT_CHANGE, event)
         key = idempotency.get()
         heads.audit_sequence += 1
         record = audit.Record(
@@ -285,7 +300,7 @@ class Tx:
             revision=revision,
         )
         heads.audit_sha256 = audit.digest(heads.audit_sha256, record)
-        self.connection.execute(insert(AUDIT).values(**vars(record), sha256=heads.audit_sha256))
+        self.connection.execute(_INSERT_AUDIT, vars(record) | {"sha256": heads.audit_sha256})
 
     def _writing(self) -> Heads:
         if self._heads is None:

@@ -37,7 +37,7 @@ async def watch(
     terminal: Callable[[M], bool],
     bookmark_s: float = 20,
 ) -> AsyncIterator[tuple[WatchEvent, M | None, str]]:
-    """Yield (event, resource, resume token): the snapshot first, or what followed the token; ends after a terminal state.
+    """Yield event, resource and resume token: a snapshot first, or what followed the token; end after a terminal state.
 
     Raises: NotFound if the resource is not there or goes away; Expired if the token is older than the log;
     Unavailable with reason DRAINING when the service stops.

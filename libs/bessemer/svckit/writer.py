@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy
 
-from bessemer.kernel.errors import DataLoss, Unavailable
+from bessemer.kernel.errors import DataLoss, LimitReached, Unavailable
 from bessemer.svckit.change_signal import ChangeSignal
 from bessemer.svckit.database import WRITE, is_fatal, lock_for_write, translate
 from bessemer.svckit.tx import Heads, StoreFacts, Tx
@@ -87,7 +87,7 @@ class Writer:
         return batch, False
 
     def _commit(self, calls: list[Call]) -> list[Call]:
-        """Run calls in one transaction and answer them; return those that must run again because nothing was committed."""
+        """Run calls in one transaction and answer them; return those that must run again as nothing was committed."""
         if self.failure is not None:
             _answer(calls, self.failure)
             return []
@@ -99,7 +99,12 @@ class Writer:
             return [call for call in calls if call is not broken.call]
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
             self._note(error)
-            _answer(calls, self.failure or translate(error))
+            ours = self.failure or translate(error)
+            if isinstance(ours, LimitReached) and len(calls) > 1:  # a full disk may yet hold some of them
+                for call in calls:
+                    self._commit([call])
+            else:
+                _answer(calls, ours)
             return []
         for call, failed in errors:
             call.future.set_exception(failed)

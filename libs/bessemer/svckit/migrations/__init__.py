@@ -34,7 +34,7 @@ def upgrade(connection: sqlalchemy.Connection) -> None:
         command.upgrade(config, HEAD)
     except CommandError as error:
         raise FailedPrecondition(
-            f"the database is at schema {_current(connection)!r}, this program knows up to {HEAD}; run the newer program"
+            f"the database has schema {_current(connection)!r}, this program knows {HEAD}; run the newer program"
         ) from error
 
 
