@@ -17,7 +17,7 @@ from bessemer.api.data.v1 import dataset_pb2, dataset_service_pb2, dataset_servi
 from bessemer.api.data.v1.project_service_pb2 import ListProjectsRequest
 from bessemer.kernel.errors import Internal, Unavailable
 from bessemer.kernel.ids import new_uid
-from bessemer.svckit import auth, client, lifecycle, log
+from bessemer.svckit import auth, client, context, lifecycle, log
 from bessemer.svckit.config import AuthConfig, ServiceConfig
 from bessemer.svckit.interceptors import Admission
 from bessemer.svckit.status import from_rpc_error
@@ -356,6 +356,29 @@ async def test_token_file_that_changes_is_read_again(config, tmp_path, monkeypat
         assert (await failure(stub.PreviewDatasetVersion(preview("v")))).code() is grpc.StatusCode.UNAUTHENTICATED
         path.write_text(token_for(config))
         assert (await stub.PreviewDatasetVersion(preview("v"))).rows[0].source == "someone"
+
+
+async def test_channel_outlives_a_restart_of_the_server(config):
+    async with serving(config) as first:
+        address = first.address
+        async with client.channel(address, token=config.auth.token_file) as channel:
+            stub = dataset_service_pb2_grpc.DatasetServiceStub(channel)
+            await stub.PreviewDatasetVersion(preview("v"))
+            await first.stop()
+            waiting = asyncio.ensure_future(stub.PreviewDatasetVersion(preview("v")))
+            await asyncio.sleep(0.1)
+            async with serving(dataclasses.replace(config, listen=address)):
+                assert (await waiting).rows
+
+
+async def test_budget_of_the_caller_bounds_calls_to_peers(config):
+    token = context.deadline.set(time.monotonic() + 2)
+    try:
+        async with serving(config) as process, calling(process) as stub:
+            answer = await stub.PreviewDatasetVersion(preview("v"))
+    finally:
+        context.deadline.reset(token)
+    assert 0 < float(answer.rows[0].text.split()[1]) < 2
 
 
 async def test_sync_channel_does_the_same(config):

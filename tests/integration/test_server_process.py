@@ -154,13 +154,17 @@ async def test_http_door_is_served_and_drained_with_the_process(home):
         listen = f"127.0.0.1:{free.getsockname()[1]}"
     async with running(home, BESSEMER_HTTP_LISTEN=listen) as process:
         await serving_at(home)
-        async with httpx.AsyncClient() as http, asyncio.timeout(5):
-            while True:
-                with contextlib.suppress(httpx.ConnectError):
-                    assert (await http.get(f"http://{listen}/")).text == "here"
-                    break
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"http://{listen}/")).text == "here"
         os.kill(process.pid, signal.SIGTERM)
         assert await ended(process) == 0
+
+
+async def test_http_port_that_is_taken_ends_the_process(home):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        async with running(home, BESSEMER_HTTP_LISTEN=f"127.0.0.1:{taken.getsockname()[1]}") as process:
+            assert await ended(process, START_LIMIT_S) == 1
+    assert "is another process using the port?" in lines(home)[-1]["traceback"]
 
 
 async def test_mutual_tls_lets_only_members_in(home):

@@ -27,12 +27,15 @@ Token: TypeAlias = str | Path  # the token itself, or a file that holds it and m
 
 _READ_S, _CHANGE_S, _INFER_S = 10.0, 30.0, 300.0
 _MARGIN_S = 0.05  # for the answer to travel back inside the caller's own deadline
+_BUDGET_LEAST_S = 0.01
 _TOKEN_AGE_S = 5.0
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.enable_retries", 1),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # the default of two minutes outlives any restart
 )
 
 
@@ -195,9 +198,9 @@ def _deadline_s(path: str, timeout: float | None) -> float | None:
     if timeout is None and method is not None and not method.streams:
         timeout = _default_s(method)
     remaining = context.deadline_remaining_s()
-    if remaining is None:
+    if not remaining:  # none, or over: then this is a task that outlived the call which started it
         return timeout
-    budget = max(0.001, remaining - _MARGIN_S)
+    budget = max(_BUDGET_LEAST_S, remaining - _MARGIN_S)
     return budget if timeout is None else min(timeout, budget)
 
 

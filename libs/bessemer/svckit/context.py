@@ -1,4 +1,8 @@
-"""What a handler may know about the call it serves, without passing it around."""
+"""What a handler may know about the call it serves, without passing it around.
+
+A task that a handler starts inherits all of it, the idempotency key too. Work that outlives the call therefore starts
+from a background coroutine that the handler wakes.
+"""
 
 from __future__ import annotations
 

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 
+from bessemer.kernel.errors import Unavailable
 from bessemer.svckit.config import TlsConfig
 
 __all__ = ["HttpDoor"]
 
 _GRACE_S = 5
+_WAITING_MAX = 512
 
 
 class HttpDoor(uvicorn.Server):
-    """Serves an ASGI application until told to stop; leaves signals alone."""
+    """Serves an ASGI application until told to stop; leaves signals alone.
+
+    Raises: Unavailable at once if the port is taken; uvicorn itself would end the process.
+    """
 
     def __init__(self, app: Any, listen: str, tls: TlsConfig | None) -> None:
         host, _, port = listen.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, int(port)), family=family, backlog=_WAITING_MAX)
+        except OSError as error:
+            raise Unavailable(
+                f"cannot listen on {listen}: {error.strerror}; is another process using the port?"
+            ) from None
         super().__init__(
             uvicorn.Config(
                 app,
-                host=host.strip("[]"),
-                port=int(port),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -34,6 +46,10 @@ class HttpDoor(uvicorn.Server):
                 ssl_ca_certs=str(tls.ca_file) if tls and tls.ca_file else None,
             )
         )
+
+    async def run_here(self) -> None:
+        """Serve until told to stop."""
+        await self.serve(sockets=[self._socket])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -101,7 +101,7 @@ class Process:
             self._spawn(getattr(background, "__qualname__", f"background-{number}"), background)
         if self.service.http is not None and self._config.http_listen is not None:
             self._door = HttpDoor(self.service.http, self._config.http_listen, self._config.tls)
-            self._spawn("http", self._door.serve)
+            self._spawn("http", self._door.run_here)
         await self._health.ready()
         self._enter(State.SERVING, address=self.address, http=self._config.http_listen or "")
 
