@@ -12,6 +12,7 @@ import pytest
 from bessemer.api.common.v1 import job_pb2
 from bessemer.api.train.v1 import training_service_pb2 as pb
 from bessemer.api.train.v1.training_job_pb2 import Checkpoint, TrainingJob
+from bessemer.jobs.logs import tail
 from bessemer.jobs.states import MOVES, is_terminal, state_name
 from bessemer.kernel.errors import FailedPrecondition, NotFound
 
@@ -231,3 +232,17 @@ async def test_rpcs_watch_tail_and_metrics_follow_a_job_to_its_end(service):
                 pb.TailTrainingJobLogsRequest(name=name, attempt=2), pb.TailTrainingJobLogsResponse
             )
         ]
+
+
+async def test_tail_of_bytes_that_are_no_text_is_text_in_small_pieces_with_true_offsets(service):
+    name = await service.submit(do="work", steps="1")
+    await service.until_state(name, "SUCCEEDED")
+    await service.until_gone()
+    path = service.runtime.log_path(name, 1)
+    path.write_bytes(b"\xff" * 100_000 + "é".encode() * 50_000 + b"\xc3")
+    pieces = [piece async for piece in tail(service.runtime, name, 0, 0, follow=True)]
+    assert all(len(text.encode()) <= 64 * 1024 for text, _ in pieces)
+    assert pieces[-1][1] == path.stat().st_size
+    assert "".join(text for text, _ in pieces) == path.read_bytes().decode(errors="replace")
+    rest = [piece async for piece in tail(service.runtime, name, 1, pieces[2][1], follow=False)]
+    assert rest == pieces[3:]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import signal
+import subprocess
+import sys
 
 import pytest
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingResult
 from bessemer.api.worker.v1 import worker_service_pb2 as pb
 from bessemer.jobs import tasks
+from bessemer.jobs.decide import Policy
 from bessemer.jobs.launcher import LaunchSpec, WorkerState
 from bessemer.jobs.launcher_local import LocalLauncher
 from bessemer.jobs.worker_link import Link, is_fenced
@@ -198,10 +203,6 @@ async def test_protocol_repeated_report_is_answered_as_the_first_time(make):
 
 
 def put(service, data):
-    import hashlib
-
-    from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-
     digest = hashlib.sha256(data).hexdigest()
     key = f"projects/p/blobs/sha256/{digest}"
     service.runtime._objects.put_bytes(key, data)
@@ -246,8 +247,7 @@ async def test_protocol_lost_worker_cannot_write_through_a_later_cancel(make):
     service = await make(launcher=IdleLauncher, lease_s=0.5, parallelism=1)
     name = await service.submit()
     await played(service, name)
-    blocker = service.policy
-    service.runtime.policy = blocker.__class__(lease_s=0.5, parallelism=0)  # keeps it QUEUED after the loss
+    service.runtime.policy = Policy(lease_s=0.5, parallelism=0)  # keeps it QUEUED after the loss
     await service.until_state(name, "QUEUED")
     await service.store.write(lambda tx: service.runtime.cancel(tx, name, TrainingJob))
     await refused(service, "report", pb.ReportAttemptRequest(name=name, epoch=1, result=b""))
@@ -283,10 +283,13 @@ def test_launcher_does_not_take_a_later_process_for_its_worker(tmp_path):
     launcher.forget(spec.id)
 
 
-def test_worker_that_was_never_noted_ends_by_itself(tmp_path):
-    import subprocess
-    import sys
+def test_launcher_state_file_cut_short_is_no_worker(tmp_path):
+    launcher = LocalLauncher(tmp_path, "train", {})
+    launcher._path("projects/p/trainingJobs/j@1").write_text('{"id": "proj')
+    assert launcher.list() == {}
 
+
+def test_worker_that_was_never_noted_ends_by_itself(tmp_path):
     code = "from bessemer.jobs.worker import main; main({})"
     done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, check=False, timeout=60)
     assert done.returncode == 3

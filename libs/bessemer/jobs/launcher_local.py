@@ -218,6 +218,9 @@ def _load(path: Path) -> _Record | None:
         return _Record(**json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError):  # cut short by a power cut, which ended the worker too
+        path.unlink(missing_ok=True)
+        return None
 
 
 def _is_alive(record: _Record) -> bool:

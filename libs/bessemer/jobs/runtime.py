@@ -146,7 +146,10 @@ class JobRuntime:
             )
             if effect is not None:
                 slots -= isinstance(effect, Launch | Submit)
-                await self._carry_out(task, effect)
+                try:
+                    await self._carry_out(task, effect)
+                except BessemerError as error:  # one job must not keep the others from running
+                    log.error("jobs.effect_failed", job=task.name, effect=effect, cause=error)
         await self._clean_up(workers, {LaunchSpec(t.name, t.epoch, "").id for t in live if _is_attempted(t)})
         return bool(workers) or any(task.not_before_s > self._clock.monotonic() for task in live)
 

@@ -21,13 +21,13 @@ from typing import NoReturn, Protocol
 from google.protobuf.message import Message
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-from bessemer.api.common.v1.job_pb2 import FAILURE_KIND_INFRA, FAILURE_KIND_NUMERIC
+from bessemer.api.common.v1.job_pb2 import FAILURE_KIND_NUMERIC
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.worker.v1 import worker_service_pb2 as pb
 from bessemer.jobs.failures import as_bessemer_error, failure_kind
 from bessemer.jobs.launcher import GO
 from bessemer.jobs.worker_link import Link, is_fenced, is_refused
-from bessemer.kernel.errors import BessemerError, Internal
+from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.svckit import telemetry
 from bessemer.svckit.config import TlsConfig
 from bessemer.svckit.objects import ObjectsConfig, ObjectStore, open_objects
@@ -70,8 +70,6 @@ class PauseRequested(Stopped):
 
 class Terminated(Stopped):
     """The host wants this process gone; the attempt is tried again."""
-
-    failure_kind = FAILURE_KIND_INFRA
 
 
 class LeaseLost(Stopped):
@@ -294,6 +292,8 @@ def _run(context: TaskContext, handlers: Mapping[str, Handler]) -> pb.ReportAtte
         return pb.ReportAttemptRequest(paused_state=context.saved_state)
     except BaseException as error:  # noqa: BLE001 - whatever ends an attempt is reported
         _log.error("failed: %s", error, exc_info=not isinstance(error, BessemerError | Stopped))
+        if isinstance(error, Terminated):
+            error = Unavailable(str(error), reason="WORKER_LOST")
         failure = pb.AttemptFailure(error=to_status(as_bessemer_error(error)), kind=failure_kind(error))
         return pb.ReportAttemptRequest(failure=failure)
     if isinstance(outcome, Paused):

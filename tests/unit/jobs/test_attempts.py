@@ -28,7 +28,8 @@ INFRA = pb.AttemptFailure(kind=job_pb2.FAILURE_KIND_INFRA)
 ACTIONS = st.sampled_from(
     [
         "reconcile", "reconcile", "reconcile", "claim", "claim", "beat", "save", "succeed", "fail", "fail by user",
-        "release", "cancel", "pause", "resume", "time passes", "lease passes", "worker dies", "late beat", "late success",
+        "release", "cancel", "pause", "resume", "time passes", "lease passes", "worker dies",
+        "late beat", "late success",
     ]
 )  # fmt: skip
 
