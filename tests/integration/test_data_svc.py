@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import math
@@ -176,6 +177,21 @@ async def test_door_refuses_what_the_url_does_not_allow(service, http, tmp_path)
 async def _chunks(*parts):
     for part in parts:
         yield part
+
+
+async def test_put_onto_a_full_disk_says_so_and_leaves_nothing(service, http, tmp_path, monkeypatch):
+    content = b"slag"
+    announced = await announce(service, content)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        answer = await http.put(announced.url, content=content)
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (507, "STORAGE_FULL")
+    assert not list((tmp_path / "data" / "scratch").iterdir())
+    assert (await http.put(announced.url, content=content)).status_code == 201
 
 
 async def test_download_of_another_projects_key_is_refused(service):
