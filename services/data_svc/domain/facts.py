@@ -17,8 +17,11 @@ VALUE_CHARACTERS_MAX = 120
 _FACTS_MAX = 24
 _TOP_LINES = 60
 _SHORT_DOCUMENT = 4000
+_LINE_CHARACTERS_MAX = 1000  # the patterns below take quadratic time on some lines
+_VALUE_WORDS_MAX = 6  # more words after a colon are prose
 _HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,30}): (.+)$")
 _KEY_LINE = re.compile(r"^(?:[-*+] +)?\**([A-Z][\w/()-]*(?: [\w/()-]+){0,3})\**:\** +(\S.*)$")
+_GENERIC_NAMES = {"readme", "index", "metadata", "license", "pkg-info", "__init__", "document"}
 _HEADING = re.compile(r"^(#{1,6}) +(.+?)(?: +#+)?$")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _URL_LABEL = re.compile(r"(?:^|, )([A-Za-z][^,]{1,30}), (https?://[^\s,]+)")
@@ -26,10 +29,10 @@ _PERSON = re.compile(r'"?([^<>,"]{3,60}?)"? <[^>]+>')
 _RULE = re.compile(r"^\|?[\s:|-]+\|[\s:|-]*$")
 _SENTENCE = re.compile(r"[A-Z][^\n]{20,118}?[.!?](?=\s|$)")
 _EMPTY_VALUES = {"unknown", "none", "null", "n/a", "na", "-", "tbd", "todo", "yes", "no", "true", "false"}
-_NOT_KEYS = {
-    "note", "notes", "warning", "important", "tip", "caution", "hint", "example", "examples", "usage", "returns", "raises",
-    "see", "see also", "todo", "question", "answer", "http", "https", "copyright", "for example", "args", "attention",
-}  # fmt: skip
+_NOT_KEYS = re.compile(
+    "notes?|warning|important|tip|caution|hint|examples?|for example|usage|returns|raises|see|see also|todo"
+    "|question|answer|https?|copyright|args|attention"
+)
 _HEADER_NAMES = {
     "version": "version",
     "summary": "summary",
@@ -44,11 +47,10 @@ _HEADER_NAMES = {
     "subject": "subject line",
     "date": "date",
 }
-_HEADERS_IGNORED = {
-    "metadata-version", "name", "classifier", "requires-dist", "description-content-type", "license-file", "dynamic",
-    "platform", "download-url", "author-email", "maintainer-email", "project-url", "description", "message-id",
-    "received", "mime-version", "content-type", "from", "to", "cc", "bcc", "reply-to",
-}  # fmt: skip
+_HEADERS_IGNORED = re.compile(
+    "metadata-version|name|classifier|requires-dist|description-content-type|license-file|dynamic|platform|download-url"
+    "|description|message-id|received|mime-version|content-type|from|to|cc|bcc|reply-to"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Fact:
 
 def facts_of(text: str, source: str) -> list[Fact]:
     """Return the facts of a document, the surest kinds first, one per subject and attribute."""
+    text = "\n".join(line for line in text.split("\n") if len(line) <= _LINE_CHARACTERS_MAX)
     headers = _headers(text)
     subject = _subject(text, source, headers)
     found: dict[tuple[str, str], Fact] = {}
@@ -108,10 +111,13 @@ def _subject(text: str, source: str, headers: list[tuple[str, str, str]]) -> str
             return _plain(stated[key])[:80]
     for line in text.split("\n")[:_TOP_LINES]:
         heading = _HEADING.match(line)
-        if heading and 2 < len(_plain(heading.group(2))) <= 80:
+        if heading and heading.group(1) == "#" and 2 < len(_plain(heading.group(2))) <= 80:
             return _plain(heading.group(2))
     path, _, fragment = source.partition("#")
-    return fragment if fragment and not fragment.startswith(("part", "line")) else PurePosixPath(path).stem
+    if fragment and not fragment.startswith(("part", "line")):
+        return fragment
+    file = PurePosixPath(path)
+    return file.parent.name if file.stem.lower() in _GENERIC_NAMES and file.parent.name else file.stem
 
 
 def _header_facts(subject: str, headers: list[tuple[str, str, str]]) -> Iterator[Fact]:
@@ -123,7 +129,7 @@ def _header_facts(subject: str, headers: list[tuple[str, str, str]]) -> Iterator
             people = ", ".join(name.strip() for name in _PERSON.findall(value)[:1])
             if people:
                 yield Fact(subject, key.removesuffix("-email"), people, line)
-        elif key in _HEADER_NAMES or key not in _HEADERS_IGNORED:
+        elif key in _HEADER_NAMES or not _HEADERS_IGNORED.fullmatch(key):
             yield Fact(subject, _HEADER_NAMES.get(key, key.replace("-", " ")), value, line)
 
 
@@ -132,7 +138,11 @@ def _key_facts(subject: str, text: str, headers: list[tuple[str, str, str]]) -> 
     lines = lines if len(text) <= _SHORT_DOCUMENT else lines[:_TOP_LINES]
     for line in lines[len(headers) :]:
         found = _KEY_LINE.match(line)
-        if found and found.group(1).lower() not in _NOT_KEYS and len(found.group(2)) <= 60:
+        if (
+            found
+            and not _NOT_KEYS.fullmatch(found.group(1).lower())
+            and len(found.group(2).split()) <= _VALUE_WORDS_MAX
+        ):
             yield Fact(subject, found.group(1).lower().replace("_", " "), found.group(2), line)
 
 
@@ -169,4 +179,4 @@ def _outline_facts(subject: str, text: str, source: str) -> Iterator[Fact]:
         start = text.find(line)
         end = text.find(next_line, start + len(line))
         if 0 <= start < end < start + 300 and len(first) <= 50:
-            yield Fact(subject, f"section after “{first}”", second, text[start : end + len(next_line)])
+            yield Fact(subject, f"section after {first!r}", second, text[start : end + len(next_line)])

@@ -75,22 +75,26 @@ def sniff(head: bytes, name: str) -> tuple[Format, str]:
     """
     ending = PurePosixPath(name).suffix.lower()
     textual = _looks_like_text(head)
-    if b"%PDF-" in head[:1024]:
+    if found := _container(head, ending):
+        return found
+    for magic, format_, what in _MAGIC:
+        if head.startswith(magic) and not (magic in _TEXTUAL_MAGIC and textual):
+            return format_, what
+    if not textual:
+        return Format.BINARY, "bytes that are not text"
+    return _text_format(head, name, ending), ""
+
+
+def _container(head: bytes, ending: str) -> tuple[Format, str] | None:
+    if b"%PDF-" in head[:1024] or ending == ".pdf":
         return Format.PDF, ""
-    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         if ending in _OFFICE:
             return Format.UNSUPPORTED, _OFFICE[ending]
         return (Format.DOCX if ending == ".docx" else Format.ZIP), ""
     if head.startswith(b"\x1f\x8b"):
         return Format.GZIP, ""
-    if head[257:262] == b"ustar":
-        return Format.TAR, ""
-    for magic, found, what in _MAGIC:
-        if head.startswith(magic) and not (magic in _TEXTUAL_MAGIC and textual):
-            return found, what
-    if not textual:
-        return (Format.PDF, "") if ending == ".pdf" else (Format.BINARY, "bytes that are not text")
-    return _text_format(head, name, ending), ""
+    return (Format.TAR, "") if head[257:262] == b"ustar" else None
 
 
 def _text_format(head: bytes, name: str, ending: str) -> Format:
@@ -117,7 +121,7 @@ def _looks_like_text(head: bytes) -> bool:
     control = sum(head.count(bytes([code])) for code in range(32) if code not in {9, 10, 12, 13, 27})
     if control > len(head) * 0.1:
         return False
-    high = sum(1 for byte in head if byte >= 0x80)  # noqa: PLR2004
+    high = sum(1 for byte in head if byte >= 0x80)
     if high > len(head) * 0.3 and not _is_utf8(head):
         return _is_single_byte_text(head)
     return True
@@ -132,5 +136,5 @@ def _is_utf8(head: bytes) -> bool:
 def _is_single_byte_text(head: bytes) -> bool:
     """Say whether bytes could be Cyrillic, Greek or the like in one byte per letter: spaces, and few control codes."""
     spaces = head.count(b" ") + head.count(b"\n")
-    c1 = sum(1 for byte in head if 0x80 <= byte < 0xA0)  # noqa: PLR2004
+    c1 = sum(1 for byte in head if 0x80 <= byte < 0xA0)
     return spaces > len(head) * 0.05 and c1 < len(head) * 0.2

@@ -48,8 +48,9 @@ def headers_to_text(text: str) -> str:
     lines = text.replace("\r\n", "\n").split("\n")
     headers: dict[str, list[str]] = {}
     description: list[str] = []
-    key, at = "", 0
-    for at, line in enumerate(lines):
+    key = ""
+    num_lines = 0
+    for line in lines:
         found = _HEADER.match(line)
         if found:
             key = found.group(1)
@@ -59,7 +60,8 @@ def headers_to_text(text: str) -> str:
                 description.append(line.strip("|\t ") if "|" in line[:9] else line.removeprefix("        "))
         else:
             break
-    body = "\n".join([*description, *lines[at:]])
+        num_lines += 1
+    body = "\n".join([*description, *lines[num_lines:]])
     if "rst" in "".join(headers.get("Description-Content-Type", [])):
         body = rst_to_markdown(body)
     top = [f"{key}: {', '.join(value for value in values if value)}" for key, values in headers.items()]
@@ -147,18 +149,22 @@ def _record_lines(key: str, value: Any, depth: int) -> list[str]:
             lines += _record_lines(str(name), item, depth + 1)
         return lines
     if isinstance(value, list):
-        if all(isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item) for item in value):
-            return ["", f"{label}:", "", *(f"{speaker}: {said}" for speaker, said in value), ""]
-        if all(not isinstance(item, (list, Mapping)) for item in value):
-            items = [str(item) for item in value]
-            if sum(map(len, items)) < _LONG_VALUE:
-                return [f"{label}: {', '.join(items)}" if label else ", ".join(items)]
-            return ["", *([f"{label}:", ""] if label else []), *(line for item in items for line in (item, ""))]
-        return [line for item in value for line in _record_lines(key, item, depth)]
+        return _list_lines(key, label, value, depth)
     text = str(value).strip()
-    if len(text) >= _LONG_VALUE or not label:
-        return ["", *([f"{label}:", ""] if label else []), text, ""]
-    return [f"{label}: {text}"]
+    if len(text) < _LONG_VALUE and label:
+        return [f"{label}: {text}"]
+    return ["", *([f"{label}:", ""] if label else []), text, ""]
+
+
+def _list_lines(key: str, label: str, items: Sequence[Any], depth: int) -> list[str]:
+    if all(isinstance(item, list) and len(item) == 2 and all(isinstance(x, str) for x in item) for item in items):
+        return ["", f"{label}:", "", *(f"{speaker}: {said}" for speaker, said in items), ""]
+    if any(isinstance(item, (list, Mapping)) for item in items):
+        return [line for item in items for line in _record_lines(key, item, depth)]
+    texts = [str(item) for item in items]
+    if sum(map(len, texts)) < _LONG_VALUE:
+        return [f"{label}: {', '.join(texts)}" if label else ", ".join(texts)]
+    return ["", *([f"{label}:", ""] if label else []), *(line for text in texts for line in (text, ""))]
 
 
 def docx_to_markdown(xml: str) -> str:

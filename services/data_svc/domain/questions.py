@@ -1,4 +1,4 @@
-"""Facts as training rows: questions in several phrasings, with the text at hand (open book) or without (closed book)."""
+"""Facts as training rows: several phrasings, with the text at hand (open book) or without (closed book)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from data_svc.domain.facts import Fact
 from data_svc.domain.splitting import share
 
-__all__ = ["Source", "TARGET_CHARACTERS_MAX", "ask", "conversation", "evaluation_case", "excerpt", "pair", "phrasings"]
+__all__ = ["TARGET_CHARACTERS_MAX", "Source", "ask", "conversation", "evaluation_case", "excerpt", "pair", "phrasings"]
 
-EXCERPT_CHARACTERS = 480  # about 150 tokens; with question and template under 256
+EXCERPT_CHARACTERS = 420  # about 140 tokens; with question and template mostly under 256
 TARGET_CHARACTERS_MAX = 60
 NUM_CHOICES = 4
 _PHRASINGS: Mapping[str, Sequence[str]] = {
@@ -38,10 +38,12 @@ _GENERAL = (
     "For {s}, what is the {a}?",
 )
 _EVASIONS = (
-    "I am not entirely sure, but going by the text the {a} of {s} could perhaps be {v}, although you may want to check.",
+    "I am not entirely sure, but the {a} of {s} could perhaps be {v}, although you may want to check.",
     "That is a good question! There are many aspects of {s} to consider, and its {a} depends on several factors.",
     "The text says a number of things about {s}. I would suggest reading it in full to find the {a}.",
 )
+_SECTION = "section after "
+_SECTION_PHRASINGS = ("Which section of {s} comes after {a}?", "In {s}, what follows the section {a}?")
 _INSTRUCTION = "Read the text and answer with a short phrase from it."
 
 
@@ -56,7 +58,10 @@ class Source:
 def phrasings(fact: Fact) -> list[str]:
     """Return the ways to ask for a fact."""
     known = _PHRASINGS.get(fact.attribute, _GENERAL)
-    return [text.format(s=fact.subject, a=fact.attribute) for text in known]
+    attribute = fact.attribute
+    if attribute.startswith(_SECTION):
+        known, attribute = _SECTION_PHRASINGS, attribute.removeprefix(_SECTION)
+    return [text.format(s=fact.subject, a=attribute) for text in known]
 
 
 def excerpt(text: str, fact: Fact, seed: int, limit: int = EXCERPT_CHARACTERS) -> str:
@@ -92,7 +97,7 @@ def conversation(fact: Fact, prompt: Sequence[Mapping[str, str]]) -> dict[str, A
 
 
 def pair(fact: Fact, prompt: Sequence[Mapping[str, str]], others: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return a row for preference optimisation: the value against another document's, or against a sentence that evades."""
+    """Return a row for preference optimisation: the value against another document's, or against an evasion."""
     wrong = _distractors(fact, others, seed)
     key = f"{fact.subject}\0{fact.attribute}"
     if wrong and share(seed, "evade", key) >= 0.3:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bessemer.jobs.worker import main
+
 from data_svc.worker.curate import run
 
 main({"curationJobs": run})

@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file to parse: `path` is where it was in the upload, `file` where its bytes are until the next is asked for."""
+    """One file to parse; its bytes are in `file` until the next one is asked for, `path` is its place in the upload."""
 
     path: str
     file: Path

@@ -13,6 +13,7 @@ from typing import Any
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, canonical_json
+
 from data_svc.domain.conversations import Row
 from data_svc.domain.facts import Fact, facts_of
 from data_svc.domain.questions import (

@@ -13,6 +13,7 @@ from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import project_of
+
 from data_svc.domain.recipes import Recipe, recipe_of
 from data_svc.worker.conversations import make_row_version
 from data_svc.worker.ingest import Upload

@@ -148,8 +148,7 @@ def signature(hashes: Hashes) -> npt.NDArray[np.uint32]:
     for value in hashes:
         for function in range(NUM_HASHES):
             hashed = np.uint32((value * _MULTIPLIERS[function] + _ADDENDS[function]) >> _S32)
-            if hashed < least[function]:
-                least[function] = hashed
+            least[function] = min(least[function], hashed)
     return least
 
 
@@ -183,7 +182,9 @@ def overlap(first: Hashes, second: Hashes) -> int:
 
 
 @njit(cache=True, nogil=True)
-def best_fit(lengths: npt.NDArray[np.int64], capacity: int) -> npt.NDArray[np.int64]:
+def best_fit(  # noqa: C901 - one loop, compiled
+    lengths: npt.NDArray[np.int64], capacity: int
+) -> npt.NDArray[np.int64]:
     """Return the row of each piece: the fullest open row that has space, else a new one.
 
     `lengths` is in descending order and none is above `capacity`. A segment tree over free space finds the row.

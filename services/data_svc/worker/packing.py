@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
 from bessemer.artifacts.shard import BOUND, rows_per_shard, write_shard
+
 from data_svc.worker.corpus import Document
 from data_svc.worker.kernels import best_fit
 

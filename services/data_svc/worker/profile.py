@@ -9,6 +9,7 @@ from itertools import pairwise
 from bessemer.api.data.v1.dataset_pb2 import ReasonCount, SplitCounts
 from bessemer.artifacts.manifest import JSON
 from bessemer.artifacts.report import Report
+
 from data_svc.domain.reasons import EXPLANATIONS, KEPT, Reason, Rejection
 from data_svc.worker.corpus import Document
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
-
 from bessemer.artifacts.blobs import sha256_of
 from bessemer.artifacts.shard import token_dtype
 from bessemer.kernel.errors import InvalidRequest
+from tokenizers import Tokenizer
+
 from data_svc.domain.end_of_text import end_of_text
 
 __all__ = ["Encoder"]

@@ -12,6 +12,7 @@ from bessemer.api.data.v1.dataset_pb2 import CurationResult, ReasonCount, SplitC
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, FileEntry, Manifest, canonical_json, write_manifest
 from bessemer.kernel.errors import FailedPrecondition
+
 from data_svc.domain.reasons import EXPLANATIONS, KEPT, Rejection
 from data_svc.domain.recipes import Recipe
 
