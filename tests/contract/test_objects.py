@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+import urllib3
 from bessemer.kernel.errors import (
     AlreadyExists,
+    DataLoss,
     FailedPrecondition,
     InvalidRequest,
     NotFound,
@@ -102,12 +106,12 @@ def test_missing_object_is_not_found(objects, tmp_path):
 
 
 def test_list_yields_keys_under_a_prefix_in_order(objects):
-    keys = ["a/1", "a/2/x", "a/2/y", "ab/3", "b"]
+    keys = ["a-1", "a/1", "a/2/x", "a/2/y", "ab/3", "b"]
     for key in reversed(keys):
         objects.put_bytes(key, b"1")
     assert list(objects.list("")) == keys
-    assert list(objects.list("a/")) == keys[:3]
-    assert list(objects.list("a")) == keys[:4]
+    assert list(objects.list("a/")) == keys[1:4]
+    assert list(objects.list("a")) == keys[:5]
     assert list(objects.list("a/2/x")) == ["a/2/x"]
     assert list(objects.list("none/")) == []
 
@@ -202,6 +206,28 @@ def test_s3_with_wrong_credentials_is_denied(seaweed):
         open_objects(ObjectsConfig(f"{seaweed}/denied", access_key="test-access", secret_key="wrong"))
 
 
+def test_s3_that_hangs_is_unavailable_in_time(monkeypatch):
+    monkeypatch.setattr("bessemer.svckit.objects_s3.TIMEOUT", urllib3.Timeout(connect=0.3, read=0.3))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            open_objects(
+                ObjectsConfig(f"s3+http://127.0.0.1:{silent.getsockname()[1]}/bucket", access_key="a", secret_key="b")
+            )
+        assert time.monotonic() - began < 5
+
+
+def test_s3_object_with_other_bytes_is_data_loss(seaweed, tmp_path):
+    objects = open_objects(ObjectsConfig(f"{seaweed}/damaged", access_key="test-access", secret_key="test-secret-key"))
+    lie = {"x-amz-meta-sha256": hashlib.sha256(b"hello").hexdigest()}
+    objects._client._put_object("damaged", KEY, b"hellO", headers=lie)
+    with pytest.raises(DataLoss):
+        objects.get_bytes(KEY)
+    with pytest.raises(DataLoss):
+        objects.get_file(KEY, tmp_path / "target")
+    assert not list(tmp_path.iterdir())
+
+
 def test_s3_that_does_not_answer_is_unavailable():
     port = free_ports(1)[0]
     with pytest.raises(Unavailable):
@@ -209,7 +235,18 @@ def test_s3_that_does_not_answer_is_unavailable():
 
 
 @pytest.mark.parametrize(
-    "url", ["", "/path", "file://host/path", "s3://bucket", "s3+http://host:1", "s3+http://h/a/b", "ftp://h/b"]
+    "url",
+    [
+        "",
+        "/path",
+        "file://host/path",
+        "s3://bucket",
+        "s3+http://host:1",
+        "s3+http://h/a/b",
+        "s3+http://h/b",
+        "s3+http://h/Bucket",
+        "ftp://h/b",
+    ],
 )
 def test_unknown_url_is_refused(url):
     with pytest.raises(FailedPrecondition):

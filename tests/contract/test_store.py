@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import uuid
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from bessemer.api.data.v1.project_service_pb2 import Project
 from bessemer.api.event.v1.train_events_pb2 import ModelChanged
 from bessemer.api.train.v1.model_pb2 import Model, ModelVersion
@@ -27,6 +30,9 @@ from bessemer.kernel.ids import event_id
 from bessemer.svckit import audit, context
 from bessemer.svckit.outbox import prune
 from bessemer.svckit.store import METADATA, Store
+from bessemer.svckit.tables import SHARED
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 NAME = "projects/p/models/m"
 
@@ -195,6 +201,28 @@ async def test_extra_tables_gain_columns(database_url):
     )
     with pytest.raises(FailedPrecondition, match=r"notes\.must"):
         Store.open(database_url, service="train", clock=SystemClock(), extra=[impossible])
+
+
+def test_migrated_tables_are_those_the_program_uses(store):
+    def compare(tx):
+        options = {"include_object": lambda _, name, kind, *__: kind != "table" or name in {t.name for t in SHARED}}
+        return compare_metadata(MigrationContext.configure(tx.connection, opts=options), METADATA)
+
+    assert asyncio.run(store.read(compare)) == []
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(1, 9)), missing=st.integers(1, 9))
+def test_consumed_is_the_contiguous_part_of_what_was_handled(store, order, missing):
+    consumer = uuid.uuid4().hex  # the examples share one store
+
+    async def handle():
+        for sequence in order:
+            if sequence != missing:
+                assert await store.write(lambda tx, n=sequence: tx.consume(consumer, "data", n))
+        return await store.read(lambda tx: tx.consumed(consumer, "data"))
+
+    assert asyncio.run(handle()) == missing - 1
 
 
 async def test_list_pages_in_order_of_creation(store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 __all__ = ["ChangeSignal"]
@@ -49,7 +50,7 @@ class ChangeSignal:
         with self._lock:
             waiters, self._waiters = self._waiters, set()
         for loop, future in waiters:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve, future)
 
 

@@ -123,7 +123,12 @@ def _connect_postgres(url: URL, num_readers: int) -> sqlalchemy.Engine:
         hide_parameters=True,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5},
+        # A replica that hangs must not hold the write lock for ever, nor keep others waiting without an answer.
+        connect_args={
+            "connect_timeout": 5,
+            "tcp_user_timeout": 10_000,
+            "options": "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+        },
     )
     _probe(engine)
     for setting in ("fsync", "synchronous_commit"):

@@ -14,6 +14,7 @@ from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 __all__ = ["ObjectStore", "ObjectsConfig", "check_key", "check_prefix", "open_objects"]
 
 KEY_BYTES_MAX = 1024
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SEGMENT = re.compile(r"[A-Za-z0-9._=@+-]{1,255}")
 
 
@@ -87,12 +88,13 @@ def open_objects(config: ObjectsConfig) -> ObjectStore:
 
         return FileObjects(Path(parts.path), door_url=config.door_url, door_key=config.door_key)
     bucket = parts.path.strip("/")
-    if parts.scheme in {"s3+http", "s3+https"} and parts.netloc and bucket and "/" not in bucket:
+    if parts.scheme in {"s3+http", "s3+https"} and parts.netloc and _BUCKET.fullmatch(bucket):
         from bessemer.svckit.objects_s3 import S3Objects
 
         return S3Objects(config)
     raise FailedPrecondition(
-        f"object store {config.url!r} is unknown; use file:///absolute/path or s3+http://host:port/bucket"
+        f"object store {config.url!r} is unknown; use file:///absolute/path or s3+http://host:port/bucket, "
+        "the bucket with 3 to 63 characters of a-z, 0-9, '.' and '-'"
     )
 
 

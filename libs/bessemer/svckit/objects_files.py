@@ -82,10 +82,8 @@ class FileObjects:
         """See `ObjectStore`."""
         check_prefix(prefix)
         folder = prefix.rpartition("/")[0]
-        for path in sorted(_walk(self.root / folder)):
-            key = path.relative_to(self.root).as_posix()
-            if key.startswith(prefix) and not key.startswith(f"{PARTIAL}/"):
-                yield key
+        keys = (path.relative_to(self.root).as_posix() for path in _walk(self.root / folder))
+        yield from sorted(key for key in keys if key.startswith(prefix) and not key.startswith(f"{PARTIAL}/"))
 
     def delete(self, key: str) -> None:
         """See `ObjectStore`."""

@@ -56,7 +56,7 @@ class S3Objects:
             http_client=urllib3.PoolManager(
                 timeout=TIMEOUT,
                 maxsize=16,
-                retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[502, 503]),
+                retries=urllib3.Retry(total=2, read=1, backoff_factor=0.2, status_forcelist=[502, 503]),
             ),
         )
         with self._errors(self._bucket):
@@ -132,9 +132,10 @@ class S3Objects:
         """See `ObjectStore`."""
         check_prefix(prefix)
         with self._errors(prefix):
-            for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
-                if not found.object_name.endswith("/"):
-                    yield found.object_name
+            found = [
+                each.object_name for each in self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+            ]
+        yield from sorted(key for key in found if not key.endswith("/"))  # servers on a file system sort by folder
 
     def delete(self, key: str) -> None:
         """See `ObjectStore`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
@@ -52,5 +53,5 @@ def verify_signature(door_key: bytes, method: str, key: str, query: Mapping[str,
 
 
 def _signature(door_key: bytes, key: str, query: Mapping[str, str]) -> str:
-    facts = "\n".join([key, *(f"{name}={query[name]}" for name in sorted(query) if name != "signature")])
+    facts = json.dumps([key, sorted(query.items())])  # JSON, so that no value can pass for two
     return hmac.new(door_key, facts.encode(), hashlib.sha256).hexdigest()

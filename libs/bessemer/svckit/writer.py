@@ -48,21 +48,24 @@ class Writer:
     def __init__(self, engine: sqlalchemy.Engine, facts: StoreFacts, signal: ChangeSignal) -> None:
         self._engine, self._facts, self._signal = engine, facts, signal
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self._closed = threading.Event()
+        self._closed = False
+        self._door = threading.Lock()  # nothing may slip in behind the end mark
         self.failure: DataLoss | None = None  # set when a commit could not be made durable
         self._thread = threading.Thread(target=self._run, name=f"{facts.service}-writer", daemon=True)
         self._thread.start()
 
     def submit(self, call: Call) -> None:
         """Queue a call."""
-        if self._closed.is_set():
-            raise Unavailable("the store is closed; the service is stopping", reason="DRAINING")
-        self._calls.put(call)
+        with self._door:
+            if self._closed:
+                raise Unavailable("the store is closed; the service is stopping", reason="DRAINING")
+            self._calls.put(call)
 
     def close(self) -> None:
         """Finish what is queued and stop."""
-        self._closed.set()
-        self._calls.put(None)
+        with self._door:
+            self._closed = True
+            self._calls.put(None)
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
