@@ -41,6 +41,7 @@ from data_svc.app.projects import Projects
 from data_svc.app.uploads import Uploads
 from data_svc.config import DataConfig
 from data_svc.ports import LineageGraph
+from data_svc.reconcile import Cleaner
 
 __all__ = ["build"]
 
@@ -71,7 +72,7 @@ def build(config: ServiceConfig) -> Service:
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,
-        background=[runtime.run, *_consumers(config, store, graph, bus)],
+        background=[runtime.run, Cleaner(store, objects, clock).run, *_consumers(config, store, graph, bus)],
         http=_door(config, objects, clock),
         bus=bus,
     )

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
 
 import grpc
 import httpx
@@ -35,8 +35,12 @@ from bessemer.api.data.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from bessemer.api.data.v1.dataset_service_pb2_grpc import CurationServiceStub, DatasetServiceStub
 from bessemer.api.data.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from bessemer.api.data.v1.project_service_pb2_grpc import ProjectServiceStub
+from bessemer.kernel.clock import ManualClock
 from bessemer.kernel.errors import BessemerError
+from bessemer.svckit.objects_files import FileObjects
 from bessemer.svckit.status import from_rpc_error
+from data_svc.app.uploads import incoming_key
+from data_svc.reconcile import Cleaner
 from data_svc.wiring import build
 
 from tests.fixtures.running import running
@@ -120,20 +124,25 @@ async def test_upload_completed_before_its_bytes_arrived_is_not_found(service):
     assert (await refused(call)).code == "NOT_FOUND"
 
 
-async def test_upload_whose_stored_bytes_are_damaged_fails_and_can_be_put_again(service, http, tmp_path):
+async def test_upload_of_other_bytes_fails_and_the_right_ones_heal_what_is_stored(service, http, tmp_path):
     content = b"what was meant"
     announced = await announce(service, content)
-    stored = tmp_path / "objects" / announced.artifact.key
-    stored.parent.mkdir(parents=True)
-    stored.write_bytes(b"what was sent!")
+    arrived = tmp_path / "objects" / incoming_key(announced.name)
+    arrived.parent.mkdir(parents=True)
+    arrived.write_bytes(b"what was sent!")  # an S3 server would take anything
+    damaged = tmp_path / "objects" / announced.artifact.key
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"what has rotted")
     stub = ArtifactServiceStub(service.channel)
     complete = artifacts.CompleteUploadRequest(name=announced.name)
     assert (await refused(stub.CompleteUpload(complete))).reason == "CHECKSUM_MISMATCH"
     assert (await http.put(announced.url, content=content)).status_code == 201
     assert (await stub.CompleteUpload(complete)).complete
+    assert damaged.read_bytes() == content
+    assert not arrived.exists()
 
 
-async def test_upload_announced_with_a_wrong_size_does_not_harm_the_right_bytes(service, http):
+async def test_upload_announced_with_a_wrong_size_does_not_harm_the_right_bytes(service, http, tmp_path):
     content = b"the same bytes"
     done = await upload(service, http, content)
     wrong = artifacts.CreateUploadRequest(
@@ -142,9 +151,26 @@ async def test_upload_announced_with_a_wrong_size_does_not_harm_the_right_bytes(
     stub = ArtifactServiceStub(service.channel)
     announced = await stub.CreateUpload(wrong)
     assert not announced.complete
+    assert (await http.put(announced.url, content=content)).status_code == 400
+    arrived = tmp_path / "objects" / incoming_key(announced.name)
+    arrived.write_bytes(content)
     error = await refused(stub.CompleteUpload(artifacts.CompleteUploadRequest(name=announced.name)))
     assert error.reason == "CHECKSUM_MISMATCH"
     assert (await announce(service, content)).complete
+
+
+async def test_bytes_of_a_given_up_upload_are_cleared_away(service, http, tmp_path):
+    content = b"left behind"
+    announced = await announce(service, content)
+    assert (await http.put(announced.url, content=content)).status_code == 201
+    arrived = tmp_path / "objects" / incoming_key(announced.name)
+    objects, clock = FileObjects(tmp_path / "objects"), ManualClock(datetime.now(UTC))
+    cleaner = Cleaner(service.service.store, objects, clock)
+    assert await cleaner.clean() == 0
+    assert arrived.exists()
+    clock.advance(2 * 86_400)
+    assert await cleaner.clean() == 1
+    assert not arrived.exists()
 
 
 async def test_door_refuses_what_the_url_does_not_allow(service, http, tmp_path):
@@ -155,7 +181,7 @@ async def test_door_refuses_what_the_url_does_not_allow(service, http, tmp_path)
         "longer without a length": await http.put(url, content=_chunks(content, b"!")),
         "other bytes": await http.put(url, content=b"STEEL"),
         "forged": await http.put(url.replace("signature=", "signature=0"), content=content),
-        "another key": await http.put(url.replace("/blobs/", "/blubs/"), content=content),
+        "another key": await http.put(url.replace("/incoming/", "/blobs/"), content=content),
         "another method": await http.get(url),
         "a way out": await http.put(url.replace("/objects/projects", "/objects/%2e%2e/projects"), content=content),
     }
@@ -171,7 +197,6 @@ async def test_door_refuses_what_the_url_does_not_allow(service, http, tmp_path)
     assert answers["other bytes"].json()["error"]["reason"] == "CHECKSUM_MISMATCH"
     assert not list((tmp_path / "data" / "scratch").iterdir())
     assert (await http.put(url, content=content)).status_code == 201
-    assert urlsplit(url).path.startswith("/objects/projects/plant/blobs/sha256/")
 
 
 async def _chunks(*parts):
@@ -197,11 +222,11 @@ async def test_put_onto_a_full_disk_says_so_and_leaves_nothing(service, http, tm
 async def test_download_of_another_projects_key_is_refused(service):
     stub = ArtifactServiceStub(service.channel)
     digest = "0" * 64
-    for key in ("projects/mill/blobs/x", "projects/plant/../mill/x", "projects/plant"):
+    for key in (f"projects/mill/blobs/sha256/{digest}", "projects/plant/../mill/x", "projects/plant/incoming/x"):
         artifact = ArtifactRef(key=key, sha256=digest)
         call = stub.CreateDownload(artifacts.CreateDownloadRequest(parent=PROJECT, artifact=artifact))
         assert (await refused(call)).code == "INVALID_ARGUMENT"
-    artifact = ArtifactRef(key="projects/plant/blobs/none", sha256=digest)
+    artifact = ArtifactRef(key=f"projects/plant/blobs/sha256/{digest}", sha256=digest)
     call = stub.CreateDownload(artifacts.CreateDownloadRequest(parent=PROJECT, artifact=artifact))
     assert (await refused(call)).code == "NOT_FOUND"
 
@@ -235,7 +260,7 @@ async def test_curation_job_with_a_mistake_is_refused_with_its_reason(service, h
     good = data.CurationJob(dataset=f"{PROJECT}/datasets/manuals", uploads=[done.name], tokenizer=tokenizer)
     good.recipe.heldout_fraction = 0.1
     outside = ArtifactRef(key=tokenizer.key.replace("plant", "mill"), sha256=tokenizer.sha256, size_bytes=2)
-    gone = ArtifactRef(key=f"{PROJECT}/blobs/none", sha256=tokenizer.sha256, size_bytes=2)
+    gone = ArtifactRef(key=f"{PROJECT}/blobs/sha256/{'0' * 64}", sha256="0" * 64, size_bytes=2)
     expected = {
         "unknown dataset": ({"dataset": f"{PROJECT}/datasets/none"}, "RESOURCE_NOT_FOUND", ""),
         "unknown upload": ({"uploads": [f"{PROJECT}/uploads/none"]}, "RESOURCE_NOT_FOUND", ""),

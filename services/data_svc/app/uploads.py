@@ -1,10 +1,14 @@
-"""Bytes in and out: announced and verified here, carried by signed URLs."""
+"""Bytes in and out: announced and verified here, carried by signed URLs.
+
+A PUT goes to a place of its own; only bytes that were verified get the key of their digest, and nobody outside can
+write there. So what lies under `blobs/` can be trusted, whatever an object store lets the holder of a URL do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
@@ -12,15 +16,16 @@ from bessemer.api.data.v1 import artifact_service_pb2 as pb
 from bessemer.api.data.v1.project_service_pb2 import Project
 from bessemer.artifacts.blobs import Blobs, sha256_of
 from bessemer.kernel.clock import Clock
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, NotFound
-from bessemer.kernel.ids import id_of, new_id
+from bessemer.kernel.errors import AlreadyExists, DataLoss, FailedPrecondition, InvalidRequest, NotFound
+from bessemer.kernel.ids import id_of, new_id, project_of
 from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
-__all__ = ["Uploads", "check_artifact"]
+__all__ = ["Uploads", "check_artifact", "incoming_key", "incoming_prefix", "is_abandoned"]
 
 MEDIA_TYPE = "application/octet-stream"
+KEEP_INCOMING = timedelta(days=1)  # after the URL has expired: a PUT that began in time may still be on its way
 
 
 class Uploads:
@@ -49,7 +54,7 @@ class Uploads:
         else:
             url, headers = self._objects.signed_url(
                 "PUT",
-                artifact.key,
+                incoming_key(name),
                 expires_s=self._url_lifetime_s,
                 size_bytes=artifact.size_bytes,
                 sha256=artifact.sha256,
@@ -60,11 +65,11 @@ class Uploads:
         return await self._store.write(lambda tx: tx.put(upload, verb="created"))
 
     async def complete(self, name: str) -> pb.Upload:
-        """Verify size and digest of what was PUT and make it usable."""
+        """Verify size and digest of what was PUT and give it its place."""
         announced = await self.get(name)
         if announced.complete:
             return announced
-        await asyncio.to_thread(self._verify, announced.artifact)
+        await asyncio.to_thread(self._accept, announced)
 
         def commit(tx: Tx) -> pb.Upload:
             upload = tx.get(name, pb.Upload)
@@ -76,7 +81,9 @@ class Uploads:
             upload.ClearField("expire_time")
             return tx.put(upload, verb="completed", previous_state="announced")
 
-        return await self._store.write(commit)
+        done = await self._store.write(commit)
+        await asyncio.to_thread(self._objects.delete, incoming_key(name))
+        return done
 
     async def get(self, name: str) -> pb.Upload:
         """Return an upload."""
@@ -92,53 +99,74 @@ class Uploads:
         return response
 
     def _is_stored(self, artifact: ArtifactRef) -> bool:
+        """Say whether the very bytes are there, by reading them."""
         try:
-            return self._measure(artifact.key) == (artifact.size_bytes, artifact.sha256)
-        except NotFound:
+            if self._objects.stat(artifact.key) != artifact.size_bytes:
+                return False
+            with self._folder() as folder:
+                Blobs(self._objects, project_of(artifact.key)).get_file(artifact, Path(folder) / "object")
+        except (NotFound, DataLoss):
             return False
+        return True
 
-    def _verify(self, artifact: ArtifactRef) -> None:
-        """Read the whole object; one whose bytes do not fit its key is removed, so that it can be PUT again.
+    def _accept(self, upload: pb.Upload) -> None:
+        """Store the bytes that were PUT under the key of their digest.
 
         Raises: NotFound; FailedPrecondition CHECKSUM_MISMATCH.
         """
-        try:
-            size_bytes, sha256 = self._measure(artifact.key)
-        except NotFound as error:
-            raise NotFound(
-                "the bytes have not arrived; PUT them to the upload's url first", resource=artifact.key
-            ) from error
-        if (size_bytes, sha256) == (artifact.size_bytes, artifact.sha256):
-            return
-        if sha256 != artifact.sha256:
-            self._objects.delete(artifact.key)
-        raise FailedPrecondition(
-            f"announced were {artifact.size_bytes} bytes with SHA-256 {artifact.sha256}, PUT were {size_bytes} with "
-            f"{sha256}; create the upload again with the right numbers, or PUT the right bytes",
-            reason="CHECKSUM_MISMATCH",
-            resource=artifact.key,
-        )
-
-    def _measure(self, key: str) -> tuple[int, str]:
-        """Return the size and digest of a stored object, read in full.
-
-        Raises: NotFound.
-        """
-        self._objects.stat(key)
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+        artifact, source = upload.artifact, incoming_key(upload.name)
+        with self._folder() as folder:
             path = Path(folder) / "object"
-            self._objects.get_file(key, path)
-            return path.stat().st_size, sha256_of(path)
+            try:
+                self._objects.get_file(source, path)
+            except NotFound as error:
+                if self._is_stored(artifact):  # an earlier call came this far and was cut off
+                    return
+                raise NotFound("the bytes have not arrived; PUT them to `url`", resource=upload.name) from error
+            found = (path.stat().st_size, sha256_of(path))
+            if found != (artifact.size_bytes, artifact.sha256):
+                self._objects.delete(source)
+                raise FailedPrecondition(
+                    f"announced were {artifact.size_bytes} bytes with SHA-256 {artifact.sha256}, PUT were {found[0]} "
+                    f"with {found[1]}; PUT the right bytes, or create the upload again with the right numbers",
+                    reason="CHECKSUM_MISMATCH",
+                    resource=upload.name,
+                )
+            try:
+                self._objects.put_file(artifact.key, path)
+            except AlreadyExists:  # these bytes fit the key, so the ones stored there are damaged
+                self._objects.delete(artifact.key)
+                self._objects.put_file(artifact.key, path)
+
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=self._scratch)
 
 
 def check_artifact(artifact: ArtifactRef, project: str, field: str) -> None:
-    """Refuse artifacts outside of a project, and paths that climb.
+    """Refuse what is not a blob of the project under its own digest.
 
     Raises: InvalidRequest.
     """
-    parts = artifact.key.split("/")
-    if parts[:2] != ["projects", project] or len(parts) < 3 or any(part in {"", ".", ".."} for part in parts):
+    if artifact.key != f"projects/{project}/blobs/sha256/{artifact.sha256}":
         raise InvalidRequest(
-            f"{field}.key must lie in projects/{project}/; got {artifact.key[:200]!r}", field=f"{field}.key"
+            f"{field}.key must be projects/{project}/blobs/sha256/<sha256>; got {artifact.key[:200]!r}",
+            field=f"{field}.key",
         )
+
+
+def incoming_prefix(project: str) -> str:
+    """Return where PUTs of a project arrive."""
+    return f"projects/{project}/incoming/"
+
+
+def incoming_key(upload: str) -> str:
+    """Return where the PUT of an upload arrives."""
+    return f"{incoming_prefix(project_of(upload))}{id_of(upload)}"
+
+
+def is_abandoned(upload: pb.Upload | None, now: datetime) -> bool:
+    """Say whether nobody will complete the upload any more."""
+    if upload is None or upload.complete:
+        return True
+    return now.replace(tzinfo=None) > upload.expire_time.ToDatetime() + KEEP_INCOMING

@@ -1,0 +1,69 @@
+"""What this service does without being asked: it clears away what uploads left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from bessemer.api.data.v1.artifact_service_pb2 import Upload
+from bessemer.api.data.v1.project_service_pb2 import Project
+from bessemer.kernel.clock import Clock
+from bessemer.kernel.errors import BessemerError
+from bessemer.kernel.ids import id_of
+from bessemer.svckit import log
+from bessemer.svckit.objects import ObjectStore
+from bessemer.svckit.store import Store
+from bessemer.svckit.tx import Tx
+
+from data_svc.app.uploads import incoming_prefix, is_abandoned
+
+__all__ = ["Cleaner"]
+
+EVERY_S = 3600.0
+
+
+class Cleaner:
+    """Deletes bytes that were PUT for uploads which are complete or were given up."""
+
+    def __init__(self, store: Store, objects: ObjectStore, clock: Clock) -> None:
+        self._store = store
+        self._objects = objects
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Clean every hour until cancelled."""
+        while True:
+            try:
+                await self.clean()
+            except BessemerError as error:  # a later round will do
+                log.warning("data.cleaning_failed", error=error)
+            await asyncio.sleep(EVERY_S)
+
+    async def clean(self) -> int:
+        """Clean once; return how many objects went."""
+        projects = await self._store.read(lambda tx: [project.name for project in _projects(tx)])
+        return sum([await self._clean(project) for project in projects])
+
+    async def _clean(self, project: str) -> int:
+        now = self._clock.now()
+        keys = await asyncio.to_thread(self._list, incoming_prefix(id_of(project)))
+
+        def find(tx: Tx) -> list[str]:
+            return [key for key in keys if is_abandoned(tx.find(f"{project}/uploads/{id_of(key)}", Upload), now)]
+
+        abandoned = await self._store.read(find)
+        for key in abandoned:
+            await asyncio.to_thread(self._objects.delete, key)
+        return len(abandoned)
+
+    def _list(self, prefix: str) -> list[str]:
+        return list(self._objects.list(prefix))
+
+
+def _projects(tx: Tx) -> Iterator[Project]:
+    token = ""
+    while True:
+        page, token = tx.list(Project, "", page_size=1000, page_token=token)
+        yield from page
+        if not token:
+            return
