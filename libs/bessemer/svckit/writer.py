@@ -74,7 +74,13 @@ class Writer:
             batch, open_for_more = self._gather()
             calls = [call for call in batch if call.future.set_running_or_notify_cancel()]
             while calls:
-                calls = self._commit(calls)
+                try:
+                    calls = self._commit(calls)
+                except Exception as error:  # noqa: BLE001 - those who wait must hear of it
+                    _log.exception("the writer has a defect; the process must restart")
+                    self.failure = DataLoss(f"the writer failed with {type(error).__name__}; the service must restart")
+                    _answer([call for call in calls if not call.future.done()], self.failure)
+                    calls = []
 
     def _gather(self) -> tuple[list[Call], bool]:
         """Wait for one call and take those that are queued behind it; False after the last."""
