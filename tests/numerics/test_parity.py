@@ -1,0 +1,97 @@
+"""Our decoder against transformers with the same weights, in fp32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from bessemer.modeling.generate import generate_greedy
+from bessemer.modeling.load import hf_tensors, load_model
+from bessemer.modeling.score import pack_positions, token_logprobs
+from train_svc.worker.loss import cross_entropy
+
+from tests.fixtures.tiny_model import make_tiny_model
+
+transformers = pytest.importorskip("transformers")
+
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+VARIANTS = {
+    "llama": {},
+    "untied": {"tie_word_embeddings": False},
+    "llama3 rope": {"rope_parameters": LLAMA3_ROPE},
+    "qwen2": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]},
+    "mistral": {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": None},
+    "one key head": {"num_key_value_heads": 1},
+}
+
+
+def pair(folder: Path, overrides: dict):
+    folder = make_tiny_model(folder, **overrides)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return load_model(folder), theirs.eval()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_decoder_same_weights_same_logits_and_gradients(tmp_path, name):
+    ours, theirs = pair(tmp_path, VARIANTS[name])
+    # Without the padding token: transformers keeps gradients from its embedding, which is our end-of-turn token's.
+    ids = torch.randint(3, 512, (300,), generator=torch.Generator().manual_seed(1))
+    logits = ours.logits(ours(ids, pack_positions([300]), [300]))
+    expected = theirs(input_ids=ids[None]).logits[0]
+    assert (logits - expected).abs().max() <= 1e-4
+
+    hidden = ours(ids, pack_positions([300]), [300])
+    cross_entropy(hidden[:-1], ours.head, ids[1:], torch.full((299,), 1 / 299)).backward()
+    theirs(input_ids=ids[None], labels=ids[None]).loss.backward()
+    gradients = hf_tensors(ours, {n: p.grad for n, p in ours.named_parameters()})
+    for key, parameter in theirs.named_parameters():
+        error = (gradients[key] - parameter.grad).norm() / parameter.grad.norm()
+        assert error <= 1e-5, key
+
+
+def test_decoder_packed_documents_do_not_see_each_other(tmp_path):
+    model = load_model(make_tiny_model(tmp_path))
+    generator = torch.Generator().manual_seed(2)
+    parts = [torch.randint(0, 512, (n,), generator=generator) for n in (7, 1, 130, 300)]
+    lengths = [len(part) for part in parts]
+    packed = model(torch.cat(parts), pack_positions(lengths), lengths).split(lengths)
+    for part, hidden in zip(parts, packed, strict=True):
+        alone = model(part, pack_positions([len(part)]), [len(part)])
+        assert (hidden - alone).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("length", [1, 127, 129, 512, 513])
+def test_decoder_any_document_length_matches_fused_attention(tmp_path, length):
+    ours, theirs = pair(tmp_path, {"max_position_embeddings": 1024})
+    ids = torch.randint(0, 512, (length,), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        logits = ours.logits(ours(ids, pack_positions([length]), [length]))
+        assert (logits - theirs(input_ids=ids[None]).logits[0]).abs().max() <= 1e-4
+
+
+def test_generate_greedy_batch_of_slots_equals_transformers(tmp_path):
+    ours, theirs = pair(tmp_path, {})
+    generator = torch.Generator().manual_seed(4)
+    prompts = [torch.randint(0, 512, (n,), generator=generator).tolist() for n in (3, 40, 11, 1)]
+    expected = [
+        theirs.generate(torch.tensor([p]), attention_mask=torch.ones(1, len(p)), max_new_tokens=24, do_sample=False)
+        for p in prompts
+    ]
+    got = generate_greedy(ours, prompts, max_new_tokens=24, stop=ours.config.eos_ids)
+    assert got == [row[0, len(p) :].tolist() for row, p in zip(expected, prompts, strict=True)]
+
+
+def test_token_logprobs_equal_log_softmax_of_transformers(tmp_path):
+    ours, theirs = pair(tmp_path, {})
+    ids = torch.randint(0, 512, (50,), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        expected = theirs(input_ids=ids[None]).logits[0, :-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+    assert (token_logprobs(ours, ids, chunk=7) - expected).abs().max() <= 1e-5
