@@ -18,6 +18,7 @@ from bessemer.jobs import tasks
 from bessemer.jobs.decide import Policy
 from bessemer.jobs.launcher import LaunchSpec, WorkerState
 from bessemer.jobs.launcher_local import LocalLauncher
+from bessemer.jobs.states import state_name
 from bessemer.jobs.worker_link import Link, is_fenced
 from bessemer.kernel.errors import Conflict
 from bessemer.svckit.store import Store
@@ -177,13 +178,16 @@ async def played(service, name):
 async def test_protocol_second_process_for_the_same_attempt_gets_nothing(make):
     service = await make(launcher=IdleLauncher, lease_s=60)
     name = await service.submit()
+    await service.until_state(name, "PENDING")
+    for stranger in (f"{name}@2/1-test", f"{name}@0/1-test", "anybody"):
+        answer = await asyncio.to_thread(call, service, "acquire", pb.AcquireTaskRequest(worker=stranger, task=name))
+        assert not answer.HasField("task")
     task = await played(service, name)
     assert task.epoch == 1
     again = pb.AcquireTaskRequest(worker=f"{name}@1/1-test", task=name)
     assert (await asyncio.to_thread(call, service, "acquire", again)).task.epoch == 1  # the answer was lost: same lease
-    for twin in (f"{name}@1/2-twin", f"{name}@2/1-test", "anybody"):
-        answer = await asyncio.to_thread(call, service, "acquire", pb.AcquireTaskRequest(worker=twin, task=name))
-        assert not answer.HasField("task")
+    twin = pb.AcquireTaskRequest(worker=f"{name}@1/2-twin", task=name)
+    assert not (await asyncio.to_thread(call, service, "acquire", twin)).HasField("task")
 
 
 async def test_protocol_repeated_report_is_answered_as_the_first_time(make):
@@ -249,9 +253,12 @@ async def test_protocol_lost_worker_cannot_write_through_a_later_cancel(make):
     await played(service, name)
     service.runtime.policy = Policy(lease_s=0.5, parallelism=0)  # keeps it QUEUED after the loss
     await service.until_state(name, "QUEUED")
+    service.loop.cancel()  # or it would finish the cancel before the late report comes
     await service.store.write(lambda tx: service.runtime.cancel(tx, name, TrainingJob))
     await refused(service, "report", pb.ReportAttemptRequest(name=name, epoch=1, result=b""))
-    await service.until_state(name, "CANCELLED")
+    await refused(service, "beat", pb.HeartbeatRequest(name=name, epoch=1))
+    await service.runtime.reconcile()
+    assert state_name((await service.get(name)).status.state) == "CANCELLED"
 
 
 def test_launcher_same_worker_twice_is_one_process(tmp_path):
