@@ -27,7 +27,7 @@ USER = pb.AttemptFailure(kind=job_pb2.FAILURE_KIND_USER)
 INFRA = pb.AttemptFailure(kind=job_pb2.FAILURE_KIND_INFRA)
 ACTIONS = st.sampled_from(
     [
-        "reconcile", "run", "run", "run", "claim", "beat", "save", "succeed", "fail", "fail by user",
+        "reconcile", "run", "run", "run", "claim", "beat", "beat", "save", "save", "succeed", "fail", "fail by user",
         "release", "cancel", "pause", "resume", "time passes", "lease passes", "worker dies",
         "late beat", "late success",
     ]
@@ -162,7 +162,7 @@ def world(tmp_path_factory):
 
 
 @settings(max_examples=40, deadline=None)
-@given(actions=st.lists(ACTIONS, min_size=5, max_size=40))
+@given(actions=st.lists(ACTIONS, min_size=15, max_size=40))
 def test_attempts_any_history_is_lawful_and_ends(world, actions):
     world.begin()
     asyncio.run(play(world, actions))
@@ -219,3 +219,11 @@ async def test_release_that_nobody_asked_for_is_a_defect(held):
     job = await held.job()
     assert job.status.state == job_pb2.JOB_STATE_QUEUED
     assert job.status.attempts[0].failure_kind == job_pb2.FAILURE_KIND_SYSTEM
+
+
+async def test_heartbeat_without_a_state_keeps_the_one_that_was_saved(held):
+    await held.act("save", 7)
+    await held.act("beat", 8)
+    assert (await held.task()).saved_state == b"7"
+    await held.act("fail", 9)
+    assert (await held.task()).saved_state == b"7"
