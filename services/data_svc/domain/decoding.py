@@ -28,13 +28,12 @@ def decode(data: bytes) -> Decoded:
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _replace(data[len(mark) :], encoding)
+    if wide := _utf16(data):  # before UTF-8, which takes zero bytes as they come
+        return _replace(data, wide)
     try:
         return _counted(data.decode(), "utf-8")  # a replacement character in the source is damage as well
     except UnicodeDecodeError:
         pass
-    wide = _utf16(data)
-    if wide:
-        return _replace(data, wide)
     utf8 = _replace(data, "utf-8")
     intact = sum(1 for char in utf8.text[:200_000] if char > "\x7f" and char != _REPLACEMENT)
     if intact > utf8.num_replaced:  # mostly well-formed multi-byte sequences: damaged UTF-8
