@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 
@@ -234,6 +235,15 @@ def stream(world, **fields):
     return world.inference.StreamGenerate(inference_service_pb2.StreamGenerateRequest(**generate(**fields)))
 
 
+async def rest_of(call):
+    while await call.read():
+        pass
+
+
+async def rest_of_http(chunks):
+    return [chunk async for chunk in chunks]
+
+
 async def until(condition):
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - other processes have no events
@@ -409,11 +419,14 @@ async def test_engine_killed_while_answering_ends_streams_and_comes_back(world):
     deployment = await world.ready()
     call = stream(world, sampling={"max_tokens": 470})
     await call.read()
+    over_http = await world.openai().completions.create(model="chat", prompt="The", max_tokens=470, stream=True)
+    await anext(over_http)
     (engine,) = world.engines()
     os.kill(engine, signal.SIGKILL)
     with pytest.raises(grpc.RpcError) as caught:
-        while await call.read():
-            pass
+        await rest_of(call)
+    with pytest.raises(openai.APIError, match="ended and is started again"):
+        await rest_of_http(over_http)
     error = from_rpc_error(caught.value)
     assert (type(error), error.fields["retry_after_s"]) == (Unavailable, "2")
     assert (await world.answering()).text
@@ -441,6 +454,27 @@ async def test_engine_port_count_and_health(tmp_path, model):
     assert not await engine.responds(1)
     with pytest.raises(Unavailable):
         await anext(engine.generate(Prompt(text="one"), Sampling()))
+
+
+@pytest.mark.slow
+async def test_engine_dies_with_its_server(tmp_path, model):
+    code = (
+        "import asyncio, pathlib, sys\n"
+        "from serve_svc.adapters.engine_process import EngineProcesses\n"
+        "from serve_svc.config import EngineConfig\n"
+        "async def main():\n"
+        "    engines = EngineProcesses(EngineConfig(threads=1), pathlib.Path(sys.argv[1]))\n"
+        "    print((await engines.start('x/y', pathlib.Path(sys.argv[2]))).pid, flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "asyncio.run(main())\n"
+    )
+    arguments = (sys.executable, "-c", code, str(tmp_path), str(model))
+    server = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
+    engine = int(await server.stdout.readline())
+    assert psutil.pid_exists(engine)
+    server.kill()
+    await server.wait()
+    await until(lambda: not psutil.pid_exists(engine) or psutil.Process(engine).status() == psutil.STATUS_ZOMBIE)
 
 
 async def test_openai_client_unmodified_works(serving):
@@ -509,7 +543,8 @@ async def test_http_door_body_limits_and_health(serving):
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         assert (await client.get("/v1/models")).status_code == 401
         client.headers["authorization"] = f"Bearer {serving.token}"
-        assert (await client.post("/v1/completions", content=b"{")).status_code == 400
+        for bad in (b"{", b"[" * 100_000, b'{"model": "chat", "prompt": "\\ud800"}', b"[]", b"\xff"):
+            assert (await client.post("/v1/completions", content=bad)).status_code == 400
         assert (await client.post("/v1/completions", content=b" " * (5 << 20))).status_code == 413
         odd = await client.post("/v1/completions", json={"model": "chat", "prompt": "x", "grammar": "y"})
         assert odd.json()["error"]["param"] == "grammar"

@@ -183,15 +183,17 @@ class EngineProcess:
             await self._listener
 
     async def _listen(self) -> None:
-        with suppress(ConnectionError):
-            while line := await self._reader.readline():
-                message = decode(line)
-                assert isinstance(message, Piece | Counted | Pong | Failed)
-                if message.id in self._replies:
-                    self._replies[message.id].put_nowait(message)
-        self._writer.close()
-        for replies in self._replies.values():
-            replies.put_nowait(None)
+        try:
+            with suppress(ConnectionError):
+                while line := await self._reader.readline():
+                    message = decode(line)
+                    assert isinstance(message, Piece | Counted | Pong | Failed)
+                    if message.id in self._replies:
+                        self._replies[message.id].put_nowait(message)
+        finally:
+            self._writer.close()
+            for replies in self._replies.values():
+                replies.put_nowait(None)
 
     async def _ask(self, request_id: str, message: Message) -> Message:
         replies = self._replies[request_id] = asyncio.Queue()

@@ -230,9 +230,11 @@ async def _json(request: Request) -> object:
         if len(body) > BODY_BYTES_MAX:
             raise _TooLarge(f"the body may have at most {BODY_BYTES_MAX} bytes")
     try:
-        return json.loads(body)
-    except ValueError as error:
+        value: object = json.loads(body)
+        json.dumps(value, ensure_ascii=False).encode()  # escapes may spell halves of characters, which are no text
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+    return value
 
 
 class _TooLarge(InvalidRequest):

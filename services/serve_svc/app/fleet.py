@@ -29,6 +29,10 @@ class Fleet:
         """Send no more answers to an engine."""
         self._engines.pop(deployment, None)
 
+    def has(self, deployment: str) -> bool:
+        """Say whether an engine takes answers."""
+        return deployment in self._engines
+
     @contextmanager
     def use(self, deployment: str) -> Iterator[Engine]:
         """Hold an engine for one answer.

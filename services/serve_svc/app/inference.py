@@ -44,7 +44,7 @@ class Inference:
 
         Raises: as the engine, and as `resolve`.
         """
-        deployment = await self._store.read(lambda tx: resolve(tx, target))
+        deployment = await self._resolve(target)
         response_id, texts = new_id("r"), list[str]()
         with self._fleet.use(deployment.name) as engine:
             async with aclosing(engine.generate(prompt, sampling)) as pieces:
@@ -62,9 +62,16 @@ class Inference:
 
     async def count_tokens(self, target: str, prompt: Prompt) -> int:
         """Return the number of tokens of a prompt."""
-        deployment = await self._store.read(lambda tx: resolve(tx, target))
+        deployment = await self._resolve(target)
         with self._fleet.use(deployment.name) as engine:
             return await engine.count_tokens(prompt)
+
+    async def _resolve(self, target: str) -> api.Deployment:
+        deployment = await self._store.read(lambda tx: resolve(tx, target))
+        if self._fleet.has(deployment.name):
+            return deployment
+        # Another deployment may have taken over between our reading and now.
+        return await self._store.read(lambda tx: resolve(tx, target))
 
     async def endpoints(self, principal: Principal) -> list[api.Endpoint]:
         """Return the endpoints with a deployment that a caller may use."""

@@ -43,7 +43,10 @@ def main(fd: int) -> None:
     _die_with_parent()
     connection = socket.socket(fileno=fd)
     lines = connection.makefile("rb")
-    load = decode(lines.readline())
+    line = lines.readline()
+    if not line:
+        return  # the server ended while we were starting
+    load = decode(line)
     assert isinstance(load, Load)
     send = _Sender(connection)
     try:
