@@ -18,7 +18,7 @@ from train_svc.worker.archive import pack_folder, unpack_model
 from train_svc.worker.gguf_folder import expand_gguf
 from train_svc.worker.model_folder import REQUIRED_FILES, TOKENIZER_FILES, store_model
 
-__all__ = ["CATALOGUE", "run"]
+__all__ = ["CATALOGUE", "catalogue_file", "normalise", "run"]
 
 _GGUF_MAGIC = b"GGUF"
 _CODE_KEYS = ("auto_map", "custom_pipelines", "trust_remote_code")
@@ -42,7 +42,7 @@ def _import(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
     raw = context.workdir / "raw"
     license_ = task.license
     if task.WhichOneof("source") == "catalogue":
-        path, shipped = _catalogue_file(task.catalogue)
+        path, shipped = catalogue_file(task.catalogue)
         license_ = license_ or shipped
         expand_gguf(path, raw)
     else:
@@ -105,7 +105,11 @@ def _export(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
     return Done(ModelJobResult(archive=archive), [archive])
 
 
-def _catalogue_file(name: str) -> tuple[Path, str]:
+def catalogue_file(name: str) -> tuple[Path, str]:
+    """Return the GGUF file of a catalogue model and its licence.
+
+    Raises: InvalidRequest if the catalogue has no such model, or its package is not installed.
+    """
     if name not in CATALOGUE:
         raise InvalidRequest(f"the catalogue holds {', '.join(CATALOGUE)}; got {name!r}", field="import.catalogue")
     package, license_ = CATALOGUE[name]

@@ -193,8 +193,8 @@ class _Trainer:
         )
 
     def _checkpoint(self) -> None:
-        if not self.learner.is_finite():
-            _LOG.warning("step %d: weights are not finite, not saved", self.step)
+        if self.guard.bad_steps or not self.learner.is_finite():
+            _LOG.warning("step %d: not saved, since numbers are not finite", self.step)
             return
         self._report({}, saved_state=self.save().SerializeToString())
         self.checkpoints.prune()
