@@ -18,6 +18,7 @@ __all__ = ["RELATED_SIMILARITY", "drop_duplicates", "drop_exact"]
 
 RELATED_SIMILARITY = 0.5
 _ALL_PAIRS_MAX = 50
+_AGREEMENT_MIN = 0.35  # of the signatures; a pair that is half similar falls below once in two thousand
 
 
 def drop_exact(documents: Sequence[Document]) -> tuple[list[Document], list[Rejection]]:
@@ -52,6 +53,8 @@ def drop_duplicates(
         signatures[number] = kernels.signature(shingles_of(number))
     same, related = Families(num), Families(num)
     for first, second in _candidates(kernels.band_keys(signatures), same):
+        if np.mean(signatures[first] == signatures[second]) < _AGREEMENT_MIN:
+            continue
         left, right = shingles_of(first), shingles_of(second)
         shared = kernels.overlap(left, right)
         similarity = shared / (left.size + right.size - shared)

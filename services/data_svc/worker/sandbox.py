@@ -21,6 +21,7 @@ from data_svc.worker.archives import SourceFile
 __all__ = ["ParsedDocument", "Sandbox"]
 
 _MEMORY_BYTES = 1536 << 20
+_FACTOR_MAX = 20  # large files get more time, up to this much
 _FILES_PER_CHILD = 500  # PDFium and friends leak; a fresh process does not
 
 
@@ -55,10 +56,8 @@ class Sandbox:
 
     def parse(self, source: SourceFile) -> Iterator[ParsedDocument | Rejection]:
         """Yield the documents of a file and what was refused; one crash makes one rejection."""
-        cpu_s = (
-            self._timeout_s + source.size_bytes / 2e6 + (source.size_bytes / 1e5 if source.format == Format.PDF else 0)
-        )
-        cpu_s = min(cpu_s, self._timeout_s * 20)
+        factor = 1 + source.size_bytes / (3e6 if source.format == Format.PDF else 60e6)
+        cpu_s = self._timeout_s * min(factor, _FACTOR_MAX)
         request = {
             "file": str(source.file.resolve()),
             "format": source.format,
