@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from bessemer.sdk.recipe import parse_recipe
 
 __all__ = ["Kind", "app", "ensure_dataset", "ensure_project", "upload_folder"]
 
+Columns = dict[str, Callable[[Any], Any]]
 app = typer.Typer(help="Bring documents in and look at what became of them.", no_args_is_help=True)
 
 
@@ -31,7 +33,7 @@ class Kind(StrEnum):
     CHAT = "chat"
     PREFERENCE = "preference"
 
-    def proto(self) -> dataset_pb2.DatasetKind:
+    def proto(self) -> int:
         """Return the value of the contract."""
         return dataset_pb2.DatasetKind.Value(f"DATASET_KIND_{self.name}")
 
@@ -91,13 +93,20 @@ def list_(
     with settings.client() as client:
         if dataset is None:
             sets = list(client.pages(client.data.list_datasets, parent=settings.project))
-            rows = [(short(d.name), _kind_text(d.kind), d.create_time.ToJsonString()[:19]) for d in sets]
-            print_rows(settings, ("dataset", "kind", "created"), rows, sets)
+            columns: Columns = {"dataset": lambda d: short(d.name), "kind": lambda d: _kind_text(d.kind)}
+            print_rows(settings, sets, columns)
             return
         parent = settings.name("datasets", dataset)
         versions = list(client.pages(client.data.list_dataset_versions, parent=parent))
-        rows = [(short(v.name), _kind_text(v.kind), *_train_counts(v), v.manifest.sha256[:12]) for v in versions]
-        print_rows(settings, ("version", "kind", "documents", "rows", "tokens", "digest"), rows, versions)
+        columns = {
+            "version": lambda v: short(v.name),
+            "kind": lambda v: _kind_text(v.kind),
+            "documents": lambda v: _train_counts(v).documents,
+            "rows": lambda v: _train_counts(v).rows,
+            "tokens": lambda v: _train_counts(v).tokens,
+            "digest": lambda v: v.manifest.sha256[:12],
+        }
+        print_rows(settings, versions, columns)
 
 
 @app.command()
@@ -154,12 +163,12 @@ def jobs(context: typer.Context) -> None:
     settings = settings_of(context)
     with settings.client() as client:
         found = list(client.pages(client.data.list_curation_jobs, parent=settings.project))
-        print_rows(
-            settings,
-            ("job", "state", "version"),
-            [(short(j.name), job_state(j), short(j.dataset_version)) for j in found],
-            found,
-        )
+        columns: Columns = {
+            "job": lambda job: short(job.name),
+            "state": job_state,
+            "version": lambda job: short(job.dataset_version),
+        }
+        print_rows(settings, found, columns)
 
 
 def ensure_project(client: Client, settings: Settings) -> None:
@@ -224,6 +233,5 @@ def _kind_text(kind: int) -> str:
     return dataset_pb2.DatasetKind.Name(kind).removeprefix("DATASET_KIND_").lower()
 
 
-def _train_counts(version: Any) -> tuple[int, int, int]:
-    train = next((split for split in version.splits if split.split == "train"), dataset_pb2.SplitCounts())
-    return train.documents, train.rows, train.tokens
+def _train_counts(version: Any) -> dataset_pb2.SplitCounts:
+    return next((split for split in version.splits if split.split == "train"), dataset_pb2.SplitCounts())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -117,8 +118,14 @@ def feedback(
     with settings.client() as client:
         if response_id is None:
             found = list(client.pages(client.data.list_feedback, parent=settings.project))
-            rows = [(f.response_id, _rating(f.rating), short(f.model_version), f.answer[:60], f.comment) for f in found]
-            print_rows(settings, ("answer", "rating", "model", "text", "comment"), rows, found)
+            columns: dict[str, Callable[[Any], Any]] = {
+                "answer": lambda f: f.response_id,
+                "rating": lambda f: _rating(f.rating),
+                "model": lambda f: short(f.model_version),
+                "text": lambda f: f.answer[:60],
+                "comment": lambda f: f.comment,
+            }
+            print_rows(settings, found, columns)
             return
         _rate(client, settings, response_id, rating, comment)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from bessemer.cli.settings import Output, Settings, settings_of
 
 __all__ = ["app", "comparison_table"]
 
+Columns = dict[str, Callable[[Any], Any]]
 app = typer.Typer(help="Measure models and decide what may be released.", no_args_is_help=True)
 
 
@@ -65,8 +67,13 @@ def suites(context: typer.Context) -> None:
     settings = settings_of(context)
     with settings.client() as client:
         found = list(client.pages(client.eval.list_evaluation_suites, parent=settings.project))
-        rows = [(short(s.name), _grader(s.grader), s.num_cases, s.cases.sha256[:12]) for s in found]
-        print_rows(settings, ("suite", "grader", "cases", "digest"), rows, found)
+        columns: Columns = {
+            "suite": lambda s: short(s.name),
+            "grader": lambda s: _grader(s.grader),
+            "cases": lambda s: s.num_cases,
+            "digest": lambda s: s.cases.sha256[:12],
+        }
+        print_rows(settings, found, columns)
 
 
 @app.command()
@@ -87,16 +94,13 @@ def run(
         }
         job = client.eval.create_evaluation_run(parent=settings.project, evaluation_run=run_fields)
         done = follow(client, settings, job, f"evaluating {model}")
-        rows = [
-            (short(r.suite), f"{r.score:.4g}", f"{r.interval.low:.4g} to {r.interval.high:.4g}", r.num_cases)
-            for r in done.results
-        ]
-        print_rows(
-            settings,
-            ("suite", "score", "95 % interval", "cases"),
-            rows,
-            list(done.results) if settings.output is Output.TABLE else [done],
-        )
+        columns: Columns = {
+            "suite": lambda r: short(r.suite),
+            "score": lambda r: f"{r.score:.4g}",
+            "95 % interval": lambda r: f"{r.interval.low:.4g} to {r.interval.high:.4g}",
+            "cases": lambda r: r.num_cases,
+        }
+        print_rows(settings, list(done.results) if settings.output is Output.TABLE else [done], columns)
         if settings.output is Output.TABLE:
             console.print(f"run: {short(done.name)}")
 

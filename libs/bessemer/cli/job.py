@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -34,11 +35,14 @@ def list_(context: typer.Context) -> None:
                 client.pages(getattr(getattr(client, kind.area), f"list_{kind.snake}s"), parent=settings.project)
             )
         found.sort(key=lambda job: job.create_time.ToNanoseconds())
-        rows = [
-            (short(job.name), job.name.split("/")[2], job_state(job), f"{job.status.progress:.0%}", job.status.stage)
-            for job in found
-        ]
-        print_rows(settings, ("job", "kind", "state", "done", "stage"), rows, found)
+        columns: dict[str, Callable[[Any], Any]] = {
+            "job": lambda job: short(job.name),
+            "kind": lambda job: job.name.split("/")[2],
+            "state": job_state,
+            "done": lambda job: f"{job.status.progress:.0%}",
+            "stage": lambda job: job.status.stage,
+        }
+        print_rows(settings, found, columns)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,23 +59,17 @@ def list_(
     with settings.client() as client:
         if model is None:
             models = list(client.pages(client.train.list_models, parent=settings.project))
-            rows = [
-                (short(m.name), ", ".join(f"{a} = {short(v)}" for a, v in sorted(m.aliases.items()))) for m in models
-            ]
-            print_rows(settings, ("model", "aliases"), rows, models)
+            print_rows(settings, models, {"model": lambda m: short(m.name), "aliases": _aliases})
             return
         versions = list(client.pages(client.train.list_model_versions, parent=settings.name("models", model)))
-        rows = [
-            (
-                short(v.name),
-                short(v.parent),
-                f"{v.parameters / 1e6:.1f} M",
-                v.manifest.sha256[:12],
-                short(v.training_job),
-            )
-            for v in versions
-        ]
-        print_rows(settings, ("version", "parent", "parameters", "digest", "job"), rows, versions)
+        columns: dict[str, Callable[[Any], Any]] = {
+            "version": lambda v: short(v.name),
+            "parent": lambda v: short(v.parent),
+            "parameters": lambda v: f"{v.parameters / 1e6:.1f} M",
+            "digest": lambda v: v.manifest.sha256[:12],
+            "job": lambda v: short(v.training_job),
+        }
+        print_rows(settings, versions, columns)
 
 
 @app.command()
@@ -133,6 +128,10 @@ def export(
         print_message(
             settings, done, {"file": to, "size": bytes_text(done.archive.size_bytes), "sha256": done.archive.sha256}
         )
+
+
+def _aliases(model: Any) -> str:
+    return ", ".join(f"{alias} = {short(version)}" for alias, version in sorted(model.aliases.items()))
 
 
 def _print_version(settings: Any, version: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format
@@ -30,26 +30,23 @@ def print_message(settings: Settings, message: Message, fields: Mapping[str, Any
     console.print(table)
 
 
-def print_rows(
-    settings: Settings,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    messages: Sequence[Message | Mapping[str, Any]],
-) -> None:
-    """Print many resources: all of them as a JSON array, or the given cells as a table."""
+def print_rows(settings: Settings, messages: Sequence[Any], columns: Mapping[str, Callable[[Any], Any]]) -> None:
+    """Print many resources: all of them as a JSON array, or one cell per column as a table."""
     if settings.output is Output.JSON:
-        items = [
-            json_format.MessageToDict(m, preserving_proto_field_name=True) if isinstance(m, Message) else m
-            for m in messages
-        ]
-        print(json.dumps(items, indent=2))
+        print(json.dumps([_json(message) for message in messages], indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+    for message in messages:
+        table.add_row(*(str(cell(message)) for cell in columns.values()))
     console.print(table)
+
+
+def _json(message: Any) -> Any:
+    if isinstance(message, Message):
+        return json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return vars(message)
 
 
 def short(name: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -136,16 +137,18 @@ def serve_process(
 
 
 def _print(settings: Settings, states: list[stack.ProcessState]) -> None:
-    rows = [
-        (
-            state.name,
-            "up" if state.healthy else "[red]down[/red]" if state.pid is None else "[yellow]not answering[/yellow]",
-            state.address,
-            state.pid or "",
-            bytes_text(state.memory_bytes),
-            "started" if state.started else "",
-        )
-        for state in states
-    ]
-    messages = [vars(state) for state in states]
-    print_rows(settings, ("process", "state", "address", "pid", "memory", ""), rows, messages)
+    columns: dict[str, Callable[[stack.ProcessState], Any]] = {
+        "process": lambda state: state.name,
+        "state": _state_text,
+        "address": lambda state: state.address,
+        "pid": lambda state: state.pid or "",
+        "memory": lambda state: bytes_text(state.memory_bytes),
+        "": lambda state: "started" if state.started else "",
+    }
+    print_rows(settings, states, columns)
+
+
+def _state_text(state: stack.ProcessState) -> str:
+    if state.healthy:
+        return "up"
+    return "[red]down[/red]" if state.pid is None else "[yellow]not answering[/yellow]"

@@ -14,7 +14,17 @@ import uuid
 
 from bessemer.kernel.errors import InvalidRequest
 
-__all__ = ["check_id", "check_name", "collection_of", "event_id", "id_of", "new_id", "new_uid", "parent_of", "project_of"]
+__all__ = [
+    "check_id",
+    "check_name",
+    "collection_of",
+    "event_id",
+    "id_of",
+    "new_id",
+    "new_uid",
+    "parent_of",
+    "project_of",
+]
 
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAMESPACE = uuid.UUID("6ba1d5e4-52a3-5d0b-9a7e-b0c8f5b3c3f1")
@@ -27,7 +37,8 @@ def check_id(value: str, field: str) -> str:
     """
     if not _ID.fullmatch(value):
         raise InvalidRequest(
-            f"{field} must be 1 to 63 characters of a-z, 0-9 and '-', start with a letter and not end with '-'; got {value[:80]!r}",
+            f"{field} must be 1 to 63 characters of a-z, 0-9 and '-', start with a letter "
+            f"and not end with '-'; got {value[:80]!r}",
             field=field,
         )
     return value

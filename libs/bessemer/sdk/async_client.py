@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -123,7 +123,7 @@ class AsyncClient:
             if not token:
                 return
 
-    async def watch(self, name: str) -> AsyncIterator[Any]:
+    async def watch(self, name: str) -> AsyncGenerator[Any, None]:
         """Yield a job whenever it changes, to its end; survives restarts of the server.
 
         Raises: Unavailable when the server stays away for a minute.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from bessemer.kernel.errors import InvalidRequest
@@ -56,7 +55,7 @@ def _apply(table: dict[str, Any], setting: str) -> None:
     table[leaf] = value
 
 
-def _check(table: Mapping[str, Any], descriptor: Descriptor, prefix: str) -> None:
+def _check(table: Mapping[str, Any], descriptor: Any, prefix: str) -> None:
     fields = descriptor.fields_by_name
     for key, value in table.items():
         path = f"{prefix}{key}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def _lifecycle(demo: Demo, source: Path, minutes: float) -> Facts:
         profile=patiently(lambda: demo.client.data.profile_dataset_version(name=text.name)),
         base=base,
         jobs=(cpt, sft, dpo),
-        metrics=[patiently(lambda job=job: demo.client.train.query_metrics(name=job.name)) for job in (cpt, sft, dpo)],
+        metrics=[patiently(partial(demo.client.train.query_metrics, name=job.name)) for job in (cpt, sft, dpo)],
         baseline=baseline,
         candidate=candidate,
         decision=decision,
@@ -115,15 +116,21 @@ def _import_base(demo: Demo) -> Any:
     task = model_pb2.ImportTask(
         model=demo.settings.name("models", "smollm2"), catalogue=CATALOGUE, license="Apache-2.0"
     )
-    job = demo.job("modelJobs", "importing", model_pb2.ModelJob(**{"import": task}))
+    job = demo.job("modelJobs", "importing", _import_job(task))
     return patiently(lambda: demo.client.train.get_model_version(name=job.model_version))
+
+
+def _import_job(task: model_pb2.ImportTask) -> model_pb2.ModelJob:
+    job = model_pb2.ModelJob()
+    getattr(job, "import").CopyFrom(task)  # the field's name is a keyword
+    return job
 
 
 def _curate(demo: Demo, source: Path, base: Any) -> tuple[Any, Any, Any]:
     upload = patiently(lambda: upload_folder(demo.client, demo.settings, source))
     made: list[Any] = []
     for kind, dataset in ((Kind.TEXT, "demo-text"), (Kind.CHAT, "demo-chat"), (Kind.PREFERENCE, "demo-preference")):
-        patiently(lambda dataset=dataset, kind=kind: ensure_dataset(demo.client, demo.settings, dataset, kind))
+        patiently(partial(ensure_dataset, demo.client, demo.settings, dataset, kind))
         job = dataset_pb2.CurationJob(dataset=demo.settings.name("datasets", dataset))
         job.recipe.kind = kind.proto()
         if kind is Kind.TEXT:
@@ -132,7 +139,7 @@ def _curate(demo: Demo, source: Path, base: Any) -> tuple[Any, Any, Any]:
         else:
             job.source_version = made[0].name
         done = demo.job("curationJobs", f"making {kind.value} rows", job, content=upload.artifact.sha256)
-        made.append(patiently(lambda done=done: demo.client.data.get_dataset_version(name=done.dataset_version)))
+        made.append(patiently(partial(demo.client.data.get_dataset_version, name=done.dataset_version)))
     kept = {split.split: split for split in made[0].splits}
     console.print(
         f"   kept {sum(s.documents for s in made[0].splits)} documents, {kept['train'].tokens:,} tokens to train on; "
@@ -155,14 +162,9 @@ def _seal_suites(demo: Demo, text: Any, chat: Any) -> dict[str, str]:
     names = {}
     for kind, fields in wanted.items():
         suite_id = f"demo-{kind}-{text.manifest.sha256[:8]}"
-        made = ensure(
-            lambda suite_id=suite_id: demo.client.eval.get_evaluation_suite(
-                name=demo.settings.name("evaluationSuites", suite_id)
-            ),
-            lambda suite_id=suite_id, fields=fields: demo.client.eval.create_evaluation_suite(
-                parent=demo.settings.project, evaluation_suite_id=suite_id, **fields
-            ),
-        )
+        get = partial(demo.client.eval.get_evaluation_suite, name=demo.settings.name("evaluationSuites", suite_id))
+        create = partial(demo.client.eval.create_evaluation_suite, parent=demo.settings.project, **fields)
+        made = ensure(get, partial(create, evaluation_suite_id=suite_id))
         names[kind] = made.name
         console.print(f"   {kind}: {made.num_cases} cases")
     return names
@@ -240,17 +242,11 @@ def _ask_both(demo: Demo, base: str, chat: str) -> list[tuple[str, str, str, str
     answers = []
     for row in rows:
         question, right = _question(row.text)
-        said = [
-            patiently(
-                lambda endpoint=endpoint, question=question: demo.client.chat(
-                    demo.settings.name("endpoints", endpoint),
-                    [{"role": "user", "content": question}],
-                    temperature=0.0,
-                    max_tokens=48,
-                )
-            ).text.strip()
-            for endpoint in (BASE_ENDPOINT, ENDPOINT)
-        ]
+        ask = partial(
+            demo.client.chat, messages=[{"role": "user", "content": question}], temperature=0.0, max_tokens=48
+        )
+        names = [demo.settings.name("endpoints", endpoint) for endpoint in (BASE_ENDPOINT, ENDPOINT)]
+        said = [patiently(partial(ask, name)).text.strip() for name in names]
         answers.append((question, right, said[0], said[1]))
         console.print(f"   [dim]{question.splitlines()[-1][:110]}[/dim]")
         console.print(

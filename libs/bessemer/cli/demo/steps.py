@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -64,13 +65,13 @@ def run_job(client: Client, settings: Settings, collection: str, job: Message, *
         name = f"{settings.project}/{collection}/{job_id}"
         fields = {"parent": settings.project, f"{kind.snake}_id": job_id, kind.snake: job}
         found = ensure(
-            lambda name=name: getattr(area, f"get_{kind.snake}")(name=name),
-            lambda fields=fields: getattr(area, f"create_{kind.snake}")(**fields),
+            partial(getattr(area, f"get_{kind.snake}"), name=name),
+            partial(getattr(area, f"create_{kind.snake}"), **fields),
         )
         if found.status.state == job_pb2.JOB_STATE_SUCCEEDED:
             return found
         try:
-            return patiently(lambda found=found: follow(client, settings, found, title))
+            return patiently(partial(follow, client, settings, found, title))
         except JobNotSuccessful:
             if number == TRIES or found.status.state not in (job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED):
                 raise
