@@ -33,9 +33,13 @@ class Kind(StrEnum):
     CHAT = "chat"
     PREFERENCE = "preference"
 
-    def proto(self) -> int:
+    def proto(self) -> dataset_pb2.DatasetKind:
         """Return the value of the contract."""
-        return dataset_pb2.DatasetKind.Value(f"DATASET_KIND_{self.name}")
+        return {
+            Kind.TEXT: dataset_pb2.DATASET_KIND_TEXT,
+            Kind.CHAT: dataset_pb2.DATASET_KIND_CHAT,
+            Kind.PREFERENCE: dataset_pb2.DATASET_KIND_PREFERENCE,
+        }[self]
 
 
 @app.command("import")

@@ -161,7 +161,7 @@ def world(tmp_path_factory):
     store.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(actions=st.lists(ACTIONS, min_size=15, max_size=40))
 def test_attempts_any_history_is_lawful_and_ends(world, actions):
     world.begin()
