@@ -89,9 +89,11 @@ class Suites:
             case "upload":
                 return await self._from_upload(request.upload, grader)
             case "heldout_text":
-                return await asyncio.to_thread(self._from_texts, await self._heldout(version, TEXTS))
+                entry, num_max = await self._heldout(version, TEXTS), request.num_cases_max or HELDOUT_PASSAGES_MAX
+                return await asyncio.to_thread(self._from_texts, entry, num_max)
             case "heldout_questions":
-                return await asyncio.to_thread(self._from_questions, await self._heldout(version, QUESTIONS), grader)
+                entry, num_max = await self._heldout(version, QUESTIONS), request.num_cases_max or HELDOUT_QUESTIONS_MAX
+                return await asyncio.to_thread(self._from_questions, entry, grader, num_max)
             case _:
                 data = resources.files("eval_svc.worker.suites").joinpath(f"{request.builtin}.jsonl").read_bytes()
                 return parse_cases(data, grader)
@@ -132,15 +134,15 @@ class Suites:
             )
         return entry
 
-    def _from_texts(self, entry: FileEntry) -> list[Case]:
+    def _from_texts(self, entry: FileEntry, num_max: int) -> list[Case]:
         with tempfile.TemporaryDirectory(prefix="bessemer-") as folder:
             path = Blobs(self._objects, project_of(entry.key)).get_file(entry.ref, Path(folder) / "texts.jsonl")
-            chosen = passages(_documents(path), characters=PASSAGE_CHARACTERS, num_max=HELDOUT_PASSAGES_MAX)
+            chosen = passages(_documents(path), characters=PASSAGE_CHARACTERS, num_max=num_max)
         # Read back, so that what is stored has met the same rules as an upload.
         return parse_cases(format_cases(chosen), Grader.PERPLEXITY)
 
-    def _from_questions(self, entry: FileEntry, grader: Grader) -> list[Case]:
-        return questions(self._read(entry.ref), grader, num_max=HELDOUT_QUESTIONS_MAX)
+    def _from_questions(self, entry: FileEntry, grader: Grader, num_max: int) -> list[Case]:
+        return questions(self._read(entry.ref), grader, num_max=num_max)
 
     def _read(self, ref: ArtifactRef) -> bytes:
         if ref.size_bytes > CASES_BYTES_MAX:

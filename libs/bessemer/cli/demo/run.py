@@ -152,10 +152,15 @@ def _seal_suites(demo: Demo, text: Any, chat: Any) -> dict[str, str]:
     """Seal one suite per rule and return their names; other documents get other suites."""
     perplexity, exact = evaluation_pb2.GRADER_KIND_PERPLEXITY, evaluation_pb2.GRADER_KIND_EXACT
     wanted: dict[str, dict[str, Any]] = {
-        "text": {"evaluation_suite": {"grader": perplexity, "dataset_version": text.name}, "heldout_text": True},
+        "text": {
+            "evaluation_suite": {"grader": perplexity, "dataset_version": text.name},
+            "heldout_text": True,
+            "num_cases_max": 32,
+        },
         "questions": {
             "evaluation_suite": {"grader": exact, "max_tokens": 24, "dataset_version": chat.name},
             "heldout_questions": True,
+            "num_cases_max": 100,
         },
         "general": {"evaluation_suite": {"grader": perplexity}, "builtin": "general-knowledge"},
     }

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateEvaluationSuiteRequest(_message.Message):
-    __slots__ = ("parent", "evaluation_suite_id", "evaluation_suite", "upload", "builtin", "heldout_text", "heldout_questions", "request_id")
+    __slots__ = ("parent", "evaluation_suite_id", "evaluation_suite", "upload", "builtin", "heldout_text", "heldout_questions", "request_id", "num_cases_max")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_SUITE_ID_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_SUITE_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class CreateEvaluationSuiteRequest(_message.Message):
     HELDOUT_TEXT_FIELD_NUMBER: _ClassVar[int]
     HELDOUT_QUESTIONS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NUM_CASES_MAX_FIELD_NUMBER: _ClassVar[int]
     parent: str
     evaluation_suite_id: str
     evaluation_suite: _evaluation_pb2.EvaluationSuite
@@ -27,7 +28,8 @@ class CreateEvaluationSuiteRequest(_message.Message):
     heldout_text: bool
     heldout_questions: bool
     request_id: str
-    def __init__(self, parent: _Optional[str] = ..., evaluation_suite_id: _Optional[str] = ..., evaluation_suite: _Optional[_Union[_evaluation_pb2.EvaluationSuite, _Mapping]] = ..., upload: _Optional[str] = ..., builtin: _Optional[str] = ..., heldout_text: _Optional[bool] = ..., heldout_questions: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+    num_cases_max: int
+    def __init__(self, parent: _Optional[str] = ..., evaluation_suite_id: _Optional[str] = ..., evaluation_suite: _Optional[_Union[_evaluation_pb2.EvaluationSuite, _Mapping]] = ..., upload: _Optional[str] = ..., builtin: _Optional[str] = ..., heldout_text: _Optional[bool] = ..., heldout_questions: _Optional[bool] = ..., request_id: _Optional[str] = ..., num_cases_max: _Optional[int] = ...) -> None: ...
 
 class GetEvaluationSuiteRequest(_message.Message):
     __slots__ = ("name",)
