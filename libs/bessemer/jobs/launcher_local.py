@@ -52,6 +52,8 @@ def worker_env(config: ServiceConfig, *, address: str = "") -> dict[str, str]:
         "BESSEMER_WORKER_ADDRESS": address or config.listen,
         "BESSEMER_OBJECTS_URL": config.objects_url,
         "BESSEMER_THREADS": str(config.threads),
+        # Threads that wait for each other by spinning take the cores from whoever has work.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
     if token_file is not None:
         env["BESSEMER_TOKEN_FILE"] = str(token_file.resolve())

@@ -87,8 +87,6 @@ def _environment(layout: Layout, name: str) -> dict[str, str]:
         "BESSEMER_DOOR_KEY_FILE": str(credentials / "door.key"),
         "BESSEMER_JWKS_FILE": str(credentials / "jwks.json"),
         "BESSEMER_TOKEN_FILE": str(credentials / f"{name}.token"),
-        # Threads wait for each other on busy cores; a sleeping wait leaves the core to whoever has work.
-        "OMP_WAIT_POLICY": "PASSIVE",
     }
     if layout.s3_keys is not None:
         environment["BESSEMER_S3_ACCESS_KEY"] = layout.s3_keys.access_key
