@@ -11,6 +11,7 @@ __all__ = ["Message", "Row", "RowInvalid", "read_row", "render"]
 
 Message = Mapping[str, str]
 _ROLES = ("system", "user", "assistant")
+_QUESTION_AND_ANSWER = (("question", "answer"), ("prompt", "completion"), ("instruction", "output"))
 
 
 class RowInvalid(Exception):
@@ -62,8 +63,12 @@ def read_row(line: str) -> Row:
         if not value["text"].strip():
             raise RowInvalid("text is empty")
         return Row("TEXT", text=value["text"])
+    for asked, answered in _QUESTION_AND_ANSWER:
+        if asked in value and answered in value:
+            turns = [{"role": "user", "content": value[asked]}, {"role": "assistant", "content": value[answered]}]
+            return Row("CHAT", messages=_messages(turns, f"{asked} and {answered}"))
     raise RowInvalid(
-        "a row must hold text, messages, or prompt, chosen and rejected; got "
+        "a row must hold text, messages, question and answer, or prompt, chosen and rejected; got "
         + (", ".join(sorted(map(str, value))[:10]) or "nothing")
     )
 

@@ -170,7 +170,7 @@ def _cells(line: str) -> list[str]:
 def _outline_facts(subject: str, text: str, source: str) -> Iterator[Fact]:
     """Yield what any document offers: its title, how it begins, and which section follows which."""
     headings = [(match.group(0), _plain(match.group(2))) for match in map(_HEADING.match, text.split("\n")) if match]
-    if headings:
+    if headings and text.startswith(("# ", "## ")):
         yield Fact(PurePosixPath(source).name, "title", headings[0][1], headings[0][0])
     sentence = _SENTENCE.search(text)
     if sentence:

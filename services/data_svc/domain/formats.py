@@ -40,6 +40,7 @@ _MAGIC: tuple[tuple[bytes, Format, str], ...] = (
     (b"OggS", Format.BINARY, "Ogg media"),
     (b"ID3", Format.BINARY, "MP3 audio"),
     (b"\x7fELF", Format.BINARY, "ELF program"),
+    (b"!<arch>\n", Format.BINARY, "program library"),
     (b"MZ", Format.BINARY, "Windows program"),
     (b"\xca\xfe\xba\xbe", Format.BINARY, "Java class"),
     (b"SQLite format 3\x00", Format.BINARY, "SQLite database"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = ["RELATED_SIMILARITY", "drop_duplicates", "drop_exact"]
 
 RELATED_SIMILARITY = 0.5
 _ALL_PAIRS_MAX = 50
+_TICK_DOCUMENTS = 200
 _AGREEMENT_MIN = 0.35  # of the signatures; a pair that is half similar falls below once in two thousand
 
 
@@ -34,7 +35,7 @@ def drop_exact(documents: Sequence[Document]) -> tuple[list[Document], list[Reje
 
 
 def drop_duplicates(
-    corpus: Corpus, documents: Sequence[Document], threshold: float
+    corpus: Corpus, documents: Sequence[Document], threshold: float, tick: Callable[[str, float], None]
 ) -> tuple[list[Document], list[Rejection]]:
     """Return the documents without near duplicates, with `family` filled in, and the dropped ones.
 
@@ -51,6 +52,8 @@ def drop_duplicates(
     signatures = np.empty((num, kernels.NUM_HASHES), np.uint32)
     for number in range(num):
         signatures[number] = kernels.signature(shingles_of(number))
+        if number % _TICK_DOCUMENTS == 0:
+            tick(f"comparing {num} documents", number / num)
     same, related = Families(num), Families(num)
     for first, second in _candidates(kernels.band_keys(signatures), same):
         if np.mean(signatures[first] == signatures[second]) < _AGREEMENT_MIN:

@@ -154,7 +154,7 @@ def _json(file: Path) -> Iterator[Part]:
     else:
         records = [("", value)]
     for suffix, record in records:
-        text = record_to_text(record)
+        text = (f"# {suffix[1:]}\n\n" if isinstance(value, dict) and suffix else "") + record_to_text(record)
         yield from _cut(text, Format.JSON, decoded.num_replaced if len(records) == 1 else text.count("�"), suffix)
 
 

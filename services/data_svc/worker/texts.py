@@ -29,9 +29,8 @@ Tick = Callable[[str, float], None]
 
 def curate_documents(corpus: Corpus, recipe: Recipe, rejections: list[Rejection], tick: Tick) -> list[Document]:
     """Return the corpus's documents without duplicates, each in its split; adds to `rejections`."""
-    tick(f"comparing {len(corpus.documents)} documents", 0.0)
     unique, exact = drop_exact(corpus.documents)
-    kept, near = drop_duplicates(corpus, unique, recipe.near_duplicate_threshold)
+    kept, near = drop_duplicates(corpus, unique, recipe.near_duplicate_threshold, tick)
     rejections += [*exact, *near]
     splits = splits_of((document.family for document in kept), recipe.seed, recipe.heldout_fraction)
     for document in kept:

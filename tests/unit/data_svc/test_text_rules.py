@@ -167,6 +167,7 @@ def test_read_row_of_the_three_forms_and_of_wrong_ones() -> None:
     assert render(read_row(chat)) == "User: q\n\nAssistant: a"
     assert read_row('{"prompt":"q","chosen":"a","rejected":"b"}').kind == "PREFERENCE"
     assert read_row('{"text":"t"}').text == "t"
+    assert render(read_row('{"question":"q","answer":"a"}')) == "User: q\n\nAssistant: a"
     for wrong in (
         "nope",
         "[]",
