@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from bessemer.modeling.generate import generate_greedy
 from bessemer.modeling.load import hf_tensors, load_model
 from bessemer.modeling.score import pack_positions, token_logprobs
-from train_svc.worker.loss import cross_entropy
+from train_svc.worker.rows import Document, Row
+from train_svc.worker.step import Losses, backward
 
 from tests.fixtures.tiny_model import make_tiny_model
 
@@ -48,9 +50,12 @@ def test_decoder_same_weights_same_logits_and_gradients(tmp_path, name):
     expected = theirs(input_ids=ids[None]).logits[0]
     assert (logits - expected).abs().max() <= 1e-4
 
-    hidden = ours(ids, pack_positions([300]), [300])
-    cross_entropy(hidden[:-1], ours.head, ids[1:], torch.full((299,), 1 / 299)).backward()
-    theirs(input_ids=ids[None], labels=ids[None]).loss.backward()
+    weights = np.ones(300, np.float32)
+    weights[0] = 0
+    result = backward(ours, [Row((Document(ids.numpy(), weights),))], Losses())
+    loss = theirs(input_ids=ids[None], labels=ids[None]).loss
+    loss.backward()
+    assert result.loss == pytest.approx(loss.item(), rel=1e-6)
     gradients = hf_tensors(ours, {n: p.grad for n, p in ours.named_parameters()})
     for key, parameter in theirs.named_parameters():
         error = (gradients[key] - parameter.grad).norm() / parameter.grad.norm()

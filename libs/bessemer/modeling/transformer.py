@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
@@ -89,7 +89,7 @@ class Block(nn.Module):
         qkv = self.qkv(F.rms_norm(x, (c.hidden_size,), self.attention_norm, c.norm_eps))
         qkv = qkv.view(len(x), c.num_heads + 2 * c.num_kv_heads, c.head_dim)
         qk, v = qkv.split_with_sizes([c.num_heads + c.num_kv_heads, c.num_kv_heads], 1)
-        q, k = rotate(qk, cos, sin).split_with_sizes([c.num_heads, c.num_kv_heads], 1)
+        q, k = _Rotation.apply(qk, cos, sin).split_with_sizes([c.num_heads, c.num_kv_heads], 1)  # type: ignore[no-untyped-call]
         x = x + self.output(attend(q, k, v))
         gate, up = self.gate_up(F.rms_norm(x, (c.hidden_size,), self.mlp_norm, c.norm_eps)).chunk(2, -1)
         out: Tensor = x + self.down(F.silu(gate) * up)
@@ -101,8 +101,41 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Shapes: x [T, heads, D]; cos, sin [T, 1, D/2].
     """
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    (a, b), (c, d) = x.chunk(2, -1), out.chunk(2, -1)
+    torch.mul(a, cos, out=c).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=d).addcmul_(a, sin)
+    return out
+
+
+class _Rotation(torch.autograd.Function):
+    """The gradient of a rotation is the rotation back: nothing is kept but the angles."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return rotate(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return rotate(grad, cos, -sin), None, None
+
+
+class _Lookup(torch.autograd.Function):
+    """Rows of the embedding; adds to its gradient in place, where autograd would make one of the whole vocabulary."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor) -> Tensor:
+        ctx.weight, ctx.ids = weight, ids
+        return F.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
+        if ctx.weight.grad is None:
+            ctx.weight.grad = torch.zeros_like(ctx.weight)
+        ctx.weight.grad.index_add_(0, ctx.ids, grad)
+        return None, None
 
 
 class Transformer(nn.Module):
@@ -136,7 +169,7 @@ class Transformer(nn.Module):
         frequencies = self.get_buffer("inverse_frequencies")
         angles = positions[:, None, None].to(torch.float32) * frequencies
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
-        x = F.embedding(ids, self.embedding)
+        x: Tensor = _Lookup.apply(self.embedding, ids)  # type: ignore[no-untyped-call]
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, lambda q, k, v, layer=layer: attend(layer, q, k, v))
         return F.rms_norm(x, (self.config.hidden_size,), self.norm, self.config.norm_eps)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from bessemer.modeling.score import pack_positions, score
 from bessemer.modeling.transformer import Transformer
 from torch import Tensor
 
-from train_svc.worker.loss import cross_entropy, dpo, token_logprobs
+from train_svc.worker.loss import dpo, logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
 __all__ = ["Losses", "StepResult", "answer_logprobs", "backward"]
@@ -26,6 +28,26 @@ class Losses:
 
     cross_entropy: float = 1.0
     beta: float = 0.0
+
+
+_Sums = npt.NDArray[np.float64]
+
+
+class _StepLosses(NamedTuple):
+    """Weights of the components within one step."""
+
+    per_token: float
+    per_pair: float
+    beta: float
+
+
+class _States(NamedTuple):
+    """Of each token that counts: the hidden state before it, its id, its weight, its document."""
+
+    hidden: Tensor
+    targets: Tensor
+    weights: Tensor
+    owners: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,17 +67,22 @@ class StepResult:
 
 def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepResult:
     """Gather the gradients of the step's loss over all rows and return what it saw."""
-    tokens = float(sum(row.num_counted for row in rows))
     num_pairs = sum(len(row.pairs) for row in rows)
+    per_token = losses.cross_entropy / sum(row.num_counted for row in rows)
+    shares = _StepLosses(per_token, 1.0 / max(1, num_pairs), losses.beta)
     loss, pair_sums = 0.0, np.zeros(3)
     for batch in _micro_batches(rows):
-        if batch.pairs:
-            part, sums = _pair_loss(model, batch, losses, token_weight=losses.cross_entropy / tokens, pairs=num_pairs)
+        states = _states(model, batch)
+        hidden, targets = states.hidden.detach(), states.targets
+        scales = -per_token * states.weights
+        if batch.pairs:  # how much a token counts depends on all tokens of its pair: look first
+            logprobs = token_logprobs(hidden, model.head, targets).requires_grad_()
+            part, sums = _pair_loss(batch, states, logprobs, shares)
+            (scales,) = torch.autograd.grad(part, logprobs)
             pair_sums += sums
-        else:
-            part = _token_loss(model, batch, token_weight=losses.cross_entropy / tokens)
-        part.backward()  # type: ignore[no-untyped-call]
-        loss += float(part.detach())
+        logprobs, gradient = logprob_gradients(hidden, model.head, targets, scales, _gradient_of(model.head))
+        states.hidden.backward(gradient)  # type: ignore[no-untyped-call]
+        loss += float(part.detach() if batch.pairs else (scales * logprobs).sum())
     lengths = tuple(len(document.ids) for row in rows for document in row.documents)
     margin, accuracy, shift = pair_sums / max(1, num_pairs)
     return StepResult(loss, lengths, num_pairs, float(margin), float(accuracy), float(shift))
@@ -81,36 +108,34 @@ def _micro_batches(rows: Sequence[Row]) -> list[Row]:
     return batches
 
 
-def _states(model: Transformer, row: Row) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return hidden states before, ids of, weights of, and the document of each token that counts."""
+def _states(model: Transformer, row: Row) -> _States:
+    """Run a row through the model."""
     lengths = [len(document.ids) for document in row.documents]
     ids = torch.from_numpy(np.concatenate([document.ids for document in row.documents]))
     weights = torch.from_numpy(np.concatenate([document.weights for document in row.documents]))
     owners = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     counted = weights.nonzero()[:, 0]  # never the first of a document, so the state before lies in the same one
     hidden = model(ids, pack_positions(lengths), lengths)
-    return hidden.index_select(0, counted - 1), ids[counted], weights[counted], owners[counted]
+    return _States(hidden.index_select(0, counted - 1), ids[counted], weights[counted], owners[counted])
 
 
-def _token_loss(model: Transformer, row: Row, *, token_weight: float) -> Tensor:
-    hidden, targets, weights, _ = _states(model, row)
-    return cross_entropy(hidden, model.head, targets, weights * token_weight)
-
-
-def _pair_loss(
-    model: Transformer, row: Row, losses: Losses, *, token_weight: float, pairs: int
-) -> tuple[Tensor, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    hidden, targets, weights, owners = _states(model, row)
-    logprobs = token_logprobs(hidden, model.head, targets)
-    # One-hot by product rather than scatter: its backward is a plain gather.
-    totals = torch.zeros(len(row.documents)).index_add(0, owners, logprobs)
-    counts = torch.zeros(len(row.documents)).index_add(0, owners, torch.ones_like(weights))
+def _pair_loss(row: Row, states: _States, logprobs: Tensor, losses: _StepLosses) -> tuple[Tensor, _Sums]:
+    """Return the loss of a row of pairs as a function of its log-probabilities, and three sums to report."""
+    totals = torch.zeros(len(row.documents)).index_add(0, states.owners, logprobs)
+    counts = torch.zeros(len(row.documents)).index_add(0, states.owners, torch.ones_like(logprobs))
     chosen, rejected, chosen_before, rejected_before = (torch.tensor(column) for column in zip(*row.pairs, strict=True))
     margin, margin_before = totals[chosen] - totals[rejected], chosen_before - rejected_before
     is_chosen = torch.zeros(len(row.documents)).index_fill(0, chosen, 1.0)
-    anchor = -(weights * is_chosen[owners] * logprobs).sum() * token_weight
+    anchor = -(states.weights * is_chosen[states.owners] * logprobs).sum()
     with torch.no_grad():
         gain = margin - margin_before
         shift = (totals[chosen] - chosen_before) / counts[chosen]
         sums = np.array([float(gain.sum()), float((gain > 0).sum()), float(shift.sum())])
-    return anchor + dpo(margin, margin_before, losses.beta) / pairs, sums
+    return losses.per_token * anchor + losses.per_pair * dpo(margin, margin_before, losses.beta), sums
+
+
+def _gradient_of(parameter: Tensor) -> Tensor | None:
+    """Return the gradient to add to, zero at first; None for a frozen parameter."""
+    if parameter.requires_grad and parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
