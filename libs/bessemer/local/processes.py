@@ -8,10 +8,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from bessemer.jobs.process_identity import process_start
 
 __all__ = ["Running", "find", "pss_bytes", "record", "start", "stop", "tail"]
 
@@ -22,18 +25,17 @@ class Running:
 
     name: str
     pid: int
-    create_time: float
+    start: str
 
 
 def find(record_path: Path) -> Running | None:
     """Return the live process that a record describes, or None."""
     try:
         facts = json.loads(record_path.read_text())
-        process = psutil.Process(facts["pid"])
-        alive = abs(process.create_time() - facts["create_time"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except (OSError, ValueError, KeyError, psutil.Error):
+        running = Running(facts.get("id", record_path.stem), facts["pid"], facts["start"])
+    except (OSError, ValueError, KeyError):
         return None
-    return Running(record_path.stem, facts["pid"], facts["create_time"]) if alive else None
+    return running if _alive(running) else None
 
 
 def start(name: str, argv: Sequence[str], environment: Mapping[str, str], home: Path) -> Running:
@@ -56,11 +58,11 @@ def start(name: str, argv: Sequence[str], environment: Mapping[str, str], home: 
 
 def record(name: str, pid: int, home: Path) -> Running:
     """Write down that `pid` is ours."""
-    running = Running(name, pid, psutil.Process(pid).create_time())
+    running = Running(name, pid, process_start(pid) or "")
     path = home / "run" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    partial.write_text(json.dumps({"pid": running.pid, "create_time": running.create_time}))
+    partial.write_text(json.dumps({"pid": running.pid, "start": running.start}))
     partial.replace(path)
     return running
 
@@ -95,14 +97,9 @@ def tail(path: Path, num_lines: int) -> str:
 
 
 def _alive(process: Running) -> bool:
-    try:
-        found = psutil.Process(process.pid)
-        if found.status() == psutil.STATUS_ZOMBIE:
-            os.waitpid(process.pid, os.WNOHANG)  # ours if we started it just now
-            return False
-        return abs(found.create_time() - process.create_time) < 1
-    except (psutil.Error, ChildProcessError):
-        return False
+    with suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)  # ours if we started it just now
+    return process_start(process.pid) == process.start
 
 
 def _signal(process: Running, number: int) -> bool:
