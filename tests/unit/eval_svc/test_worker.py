@@ -95,6 +95,24 @@ def test_perplexity_of_long_text_equals_transformers_with_the_same_windows(subje
     assert result.nll == pytest.approx(nll, rel=1e-5)
 
 
+def test_perplexity_of_model_that_opens_texts_with_a_token_equals_transformers(tmp_path):
+    import tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = make_tiny_model(tmp_path)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    backend.save(str(folder / "tokenizer.json"))
+    ids = AutoTokenizer.from_pretrained(folder)(TEXTS[0], return_tensors="pt").input_ids
+    assert ids[0, 0] == 1
+    loss = AutoModelForCausalLM.from_pretrained(folder)(ids, labels=ids).loss.item()
+    (result,) = perplexity.grade(Subject.load(folder), [text(0, TEXTS[0])], 0)
+    assert result.nll / result.tokens == pytest.approx(loss, rel=1e-5)
+    assert (result.tokens, result.bytes) == (ids.shape[1] - 1, len(TEXTS[0].encode()))
+
+
 @pytest.mark.parametrize("window", [7, 8, 512])
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 8, 9, 11, 12, 16, 100, 513, 1025])
 def test_windows_of_any_length_score_every_token_but_the_first_once(length, window):
