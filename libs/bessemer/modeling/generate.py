@@ -58,8 +58,11 @@ def prefill(model: Transformer, cache: KVCache, slots: Sequence[int], prompts: S
     positions = torch.cat([torch.arange(b, b + n) for b, n in zip(begins, lengths, strict=True)])
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        parts = zip(slots, begins, *(x.split_with_sizes(lengths) for x in (q, k, v)), strict=True)
-        return torch.cat([_extend(cache, layer, *part) for part in parts])
+        parts = zip(slots, *(x.split_with_sizes(lengths) for x in (q, k, v)), strict=True)
+        keys, values = cache.keys[layer], cache.values[layer]
+        return torch.cat(
+            [_extend(keys[s], values[s], b, q=q, k=k, v=v) for (s, q, k, v), b in zip(parts, begins, strict=True)]
+        )
 
     hidden = model.hidden(ids, positions, attend)
     for slot, begin, length in zip(slots, begins, lengths, strict=True):
@@ -114,7 +117,7 @@ def generate_greedy(
     cache = KVCache(model.config, slots=len(prompts), max_length=longest, dtype=model.dtype)
     live = list(range(len(prompts)))
     out: list[list[int]] = [[] for _ in prompts]
-    logits = torch.cat([prefill(model, cache, [i], [prompts[i]]) for i in live])
+    logits = prefill(model, cache, live, prompts)
     while live:
         for i, token in zip(live, logits.argmax(-1).tolist(), strict=True):
             out[i].append(token)
@@ -124,16 +127,16 @@ def generate_greedy(
     return out
 
 
-def _extend(cache: KVCache, layer: int, slot: int, begin: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _extend(keys: Tensor, values: Tensor, begin: int, /, *, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Store keys and values of one slot from position `begin` on, and attend to all up to them."""
     end = begin + len(q)
-    cache.keys[layer, slot, :, begin:end] = k.transpose(0, 1)
-    cache.values[layer, slot, :, begin:end] = v.transpose(0, 1)
+    keys[:, begin:end], values[:, begin:end] = k.transpose(0, 1), v.transpose(0, 1)
     if begin == 0:
         return document_attention(q, k, v, [len(q)])
     mask = torch.arange(end) <= torch.arange(begin, end)[:, None]
-    keys, values = cache.keys[layer, slot, None, :, :end], cache.values[layer, slot, None, :, :end]
-    out = F.scaled_dot_product_attention(q.transpose(0, 1)[None], keys, values, attn_mask=mask, enable_gqa=True)
-    return out[0].transpose(0, 1).reshape(len(q), -1)
+    q, keys, values = q.transpose(0, 1)[None], keys[None, :, :end], values[None, :, :end]
+    out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, enable_gqa=True)
+    return out[0].transpose(0, 1).flatten(1)
 
 
 def _lazy_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
