@@ -235,7 +235,7 @@ async def test_killed_broker_holds_every_event_after_restart(bus, nats_server, s
         async def complete():
             try:
                 return await stored(nats_server) == 11
-            except nats.js.errors.NotFoundError:
+            except (nats.errors.Error, OSError):  # not up yet, or up and still without the stream
                 return False
 
         await until(complete, 30)

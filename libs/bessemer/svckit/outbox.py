@@ -80,8 +80,10 @@ async def _relay_batch(store: Store, bus: Bus) -> None:
         await _await_change(store, cursor)
         return
     await bus.publish(records)
-    stream = await bus.position()
-    await store.write(lambda tx: _save(tx, records[-1].sequence, stream))
+    after = await bus.position()
+    # Saving where a stream is that was wiped or cut in between would hide that from the next look.
+    if after.created == stream.created and after.last >= stream.last:
+        await store.write(lambda tx: _save(tx, records[-1].sequence, after))
 
 
 async def _await_change(store: Store, cursor: int) -> None:

@@ -133,3 +133,25 @@ async def until(condition, limit_s=10.0):
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 - the store has no event for this
             await asyncio.sleep(0.02)
+
+
+async def test_relay_notices_a_stream_replaced_while_it_publishes(tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox, "IDLE_S", 1.0)
+    store = Store.open(f"sqlite:///{tmp_path}/a.db", service="train", clock=SystemClock())
+
+    class ReplacedOnce(CutStream):
+        async def publish(self, batch):
+            await super().publish(batch)
+            if batch[0].sequence == 2 and self.created == "1":
+                self.created, self.events = "2", []
+
+    bus = ReplacedOnce()
+    task = asyncio.create_task(outbox.relay(store, bus))
+    try:
+        for number in range(2):
+            await store.write(lambda tx, n=number: tx.put(Model(name=f"projects/p/models/m{n}"), verb="created"))
+            await until(lambda: bus.created == "2" or len(bus.events) == 1)
+        await until(lambda: {event.sequence for event in bus.events} == {1, 2})
+    finally:
+        task.cancel()
+        store.close()
