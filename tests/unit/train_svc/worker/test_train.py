@@ -101,6 +101,17 @@ def test_training_paused_and_resumed_ends_bit_identical(bench):
     assert len(metrics(link, "train/loss")) == 4
 
 
+@pytest.mark.parametrize("method", ["cpt {}", "sft {} lora { rank: 4 }"])
+def test_training_in_bf16_keeps_fp32_masters_and_resumes_bit_identical(bench, method):
+    job = job_of(bench, method, dtype="bf16", steps=5)
+    undisturbed, link = run(bench, job)
+    assert metrics(link, "train/loss")[-1] < metrics(link, "train/loss")[0]
+    resumed, _ = run(bench, job, kill(bench, job, 3))
+    assert resumed.result.state_sha256 == undisturbed.result.state_sha256
+    weights = read_manifest(bench.blobs, TrainingState.FromString(link.states[0]).checkpoint.manifest)
+    assert weights.facts["step"] == 2
+
+
 def test_training_cancelled_stops(bench):
     with pytest.raises(Cancelled):
         run(bench, job_of(bench, "cpt {}"), stop_at=2, wish=HeartbeatResponse(cancel=True))
