@@ -21,7 +21,7 @@ GREEDY = Sampling(temperature=0)
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     folder: Path = make_tiny_model(tmp_path_factory.mktemp("model"))
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     return load_model(folder), Tokenizer.from_folder(folder)
 
 
