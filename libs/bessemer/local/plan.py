@@ -78,6 +78,7 @@ def _environment(layout: Layout, name: str) -> dict[str, str]:
     home, credentials = layout.home, layout.home / "credentials"
     database = layout.options.database_url or f"sqlite:///{home}/{{service}}/service.db"
     environment = {
+        "PYTHONFAULTHANDLER": "1",  # a crash in native code leaves its stack in the log
         "BESSEMER_HOME": str(home),
         "BESSEMER_LISTEN": _address(layout, name),
         "BESSEMER_DATABASE_URL": database.format(service=name),

@@ -123,6 +123,7 @@ class _Call:
     metadata: dict[str, str | bytes]
     span: Span
     started: float
+    peer: str
     code: str = "OK"
     subject: str = ""
     evicted: bool = False
@@ -261,7 +262,8 @@ def _begin(method: Method, rpc: grpc.aio.ServicerContext[Any, Any]) -> _Call:
     given = metadata.get("x-request-id", "")
     context.request_id.set(given if isinstance(given, str) and _REQUEST_ID.fullmatch(given) else new_uid())
     span = telemetry.begin_server_span(method.path, str(metadata.get(telemetry.HEADER, "")))
-    return _Call(method, rpc, metadata, span, time.monotonic())
+    # Asked now: a stream that its client left is ended after the call is gone, and asking a call that is gone crashes.
+    return _Call(method, rpc, metadata, span, time.monotonic(), rpc.peer())
 
 
 def _set_deadline(call: _Call, cap_s: float | None) -> float | None:
@@ -334,6 +336,6 @@ def _end(call: _Call) -> None:
         code=call.code,
         duration_ms=round(seconds * 1e3, 3),
         subject=call.subject,
-        peer=call.rpc.peer(),
+        peer=call.peer,
         **({"replayed": True} if call.replayed else {}),
     )
