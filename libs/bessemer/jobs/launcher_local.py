@@ -54,6 +54,8 @@ def worker_env(config: ServiceConfig, *, address: str = "") -> dict[str, str]:
         "BESSEMER_THREADS": str(config.threads),
         # Threads that wait for each other by spinning take the cores from whoever has work.
         "OMP_WAIT_POLICY": "PASSIVE",
+        # Huge pages make memory that is merely reserved, such as a key-value cache, real at the first touch.
+        "NUMPY_MADVISE_HUGEPAGE": "0",
     }
     if token_file is not None:
         env["BESSEMER_TOKEN_FILE"] = str(token_file.resolve())
