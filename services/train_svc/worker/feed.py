@@ -122,6 +122,11 @@ class PreferenceFeed(_PackedFeed):
         # Log-probabilities of (chosen, rejected) answers under the reference model, [pairs, 2].
         self.reference: npt.NDArray[np.float32] | None = None
 
+    def pairs_before(self, position: int) -> list[int]:
+        """Return the numbers of the pairs that rows before `position` hold, each once."""
+        bins = {self._index(p) for p in range(min(position, len(self)))} if position < len(self) else range(len(self))
+        return sorted({i for number in bins for i in self._bins[number]})
+
     def row(self, index: int) -> Row:
         """Return the pairs of a row, chosen before rejected; only chosen answers carry weight."""
         assert self.reference is not None

@@ -12,9 +12,9 @@ from typing import Any
 from bessemer.api.common.v1.job_pb2 import FAILURE_KIND_NUMERIC
 from bessemer.kernel.errors import FailedPrecondition
 
-__all__ = ["Action", "Guard", "diverged"]
+__all__ = ["BAD_STEPS_MAX", "Action", "Guard", "diverged"]
 
-_BAD_STEPS_MAX = 3
+BAD_STEPS_MAX = 3
 _WINDOW = 8
 _SHIFT_MIN_NATS = -1.0
 
@@ -53,11 +53,11 @@ class Guard:
             self.bad_steps = 0
             return Action.APPLY
         self.bad_steps += 1
-        if self.bad_steps < _BAD_STEPS_MAX:
+        if self.bad_steps < BAD_STEPS_MAX:
             return Action.SKIP
         if self.rolled_back:
             raise diverged(
-                f"loss or gradient was not finite in {_BAD_STEPS_MAX} steps in a row, again after going back to the "
+                f"loss or gradient was not finite in {BAD_STEPS_MAX} steps in a row, again after going back to the "
                 "last checkpoint; lower recipe.learning_rate or look for damaged rows in the data"
             )
         self.bad_steps, self.rolled_back = 0, True

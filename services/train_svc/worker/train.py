@@ -21,7 +21,7 @@ from bessemer.modeling.numerics import prepare
 
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
 from train_svc.worker.feed import PreferenceFeed
-from train_svc.worker.guards import Action, Guard, diverged
+from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
 from train_svc.worker.inputs import open_inputs
 from train_svc.worker.learner import Learner
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
@@ -151,14 +151,18 @@ class _Trainer:
         return Done(result, stored.artifacts)
 
     def _reference(self, feed: PreferenceFeed) -> torch.Tensor:
-        """Return the log-probabilities of all answers under the base model, [pairs, 2]."""
-        values: list[float] = []
-        for start in range(0, len(feed.pairs), _REFERENCE_PAIRS):
+        """Return the log-probabilities of answers under the base model, [pairs, 2]; NaN for pairs never reached."""
+        # One roll-back leaves at most a checkpoint interval of rows out, and then needs as many more.
+        reach = (self.steps + self.recipe.checkpoint_every_steps + BAD_STEPS_MAX) * self.rows_per_step
+        needed = feed.pairs_before(reach)
+        known = torch.full((len(feed.pairs), 2), torch.nan)
+        for start in range(0, len(needed), _REFERENCE_PAIRS):
             self.context.check()
-            self.context.report(stage=f"reference answers, {start} of {len(feed.pairs)}", fraction=0.0)
-            pairs = feed.pairs[start : start + _REFERENCE_PAIRS]
-            values += answer_logprobs(self.learner.model, [document for pair in pairs for document in pair])
-        return torch.tensor(values, dtype=torch.float32).view(-1, 2)
+            self.context.report(stage=f"reference answers, {start} of {len(needed)}", fraction=0.0)
+            numbers = needed[start : start + _REFERENCE_PAIRS]
+            answers = [document for number in numbers for document in feed.pairs[number]]
+            known[numbers] = torch.tensor(answer_logprobs(self.learner.model, answers)).view(-1, 2)
+        return known
 
     def _account(self, result: StepResult, norm: float, rate: float, seconds: float) -> None:
         """Add up what the step cost, report it, and let the guard see it."""
