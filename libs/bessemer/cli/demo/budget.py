@@ -13,7 +13,7 @@ TRAINING_COST = 3.6
 # A preference step also runs two answers; its reference pass is done once.
 PREFERENCE_COST = 4.6
 TOKENS_PER_STEP = 1024
-SHARES = {"cpt": 0.60, "sft": 0.27, "dpo": 0.13}
+SHARES = {"cpt": 0.72, "sft": 0.18, "dpo": 0.10}
 STEPS_MIN = {"cpt": 8, "sft": 6, "dpo": 3}
 
 
