@@ -14,7 +14,7 @@ from bessemer.api.data.v1 import dataset_pb2
 from bessemer.api.eval.v1 import evaluation_pb2
 from bessemer.api.train.v1 import model_pb2, training_job_pb2
 from bessemer.cli.data import Kind, ensure_dataset, ensure_project, upload_folder
-from bessemer.cli.demo.budget import Budget, plan_budget
+from bessemer.cli.demo.budget import TOKENS_PER_STEP, Budget, plan_budget
 from bessemer.cli.demo.documents import gather
 from bessemer.cli.demo.report import Facts, write_report
 from bessemer.cli.demo.steps import ensure, patiently, run_job
@@ -34,7 +34,7 @@ BASE_ENDPOINT = "base"
 # questions right than before, and general text at most 3 % more surprising.
 RULES = {"text": 0.20, "questions": 0.0, "general": -0.03}
 # A run of minutes takes larger steps than the default, which is meant for runs of hours.
-LEARNING_RATES = {"cpt": 2e-4, "sft": 5e-5, "dpo": 1e-5}
+LEARNING_RATES = {"cpt": 3e-4, "sft": 5e-5, "dpo": 1e-5}
 QUESTIONS = 5
 WAIVER = "baseline for the side-by-side answers of the demo"
 
@@ -190,7 +190,11 @@ def _budget(baseline: Any, minutes: float) -> Budget:
 
 def _train(demo: Demo, method: str, base: str, data: str, steps: int) -> Any:
     recipe = training_job_pb2.TrainingRecipe(
-        steps=steps, checkpoint_every_steps=max(5, steps // 3), learning_rate=LEARNING_RATES[method]
+        steps=steps,
+        tokens_per_step=TOKENS_PER_STEP[method],
+        learning_rate=LEARNING_RATES[method],
+        decay_fraction=0.5,
+        checkpoint_every_steps=max(5, steps // 3),
     )
     getattr(recipe, method).SetInParent()
     job = training_job_pb2.TrainingJob(
