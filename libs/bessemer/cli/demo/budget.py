@@ -7,15 +7,14 @@ from dataclasses import dataclass
 __all__ = ["TOKENS_PER_STEP", "Budget", "plan_budget"]
 
 # Import, curation, deployment and questions, seen on two cores.
-FIXED_S = 150.0
+FIXED_S = 110.0
 # A training step costs about three forward passes (Kaplan et al. 2020, section 2.1), plus optimiser and checkpoints.
-TRAINING_COST = 3.6
+TRAINING_COST = 3.4
 # A preference step also runs two answers; its reference pass is done once.
 PREFERENCE_COST = 4.6
-# Small steps: a run of minutes gains more from many updates than from smooth ones.
-TOKENS_PER_STEP = {"cpt": 512, "sft": 1024, "dpo": 1024}
+TOKENS_PER_STEP = 1024
 SHARES = {"cpt": 0.72, "sft": 0.18, "dpo": 0.10}
-STEPS_MIN = {"cpt": 16, "sft": 6, "dpo": 3}
+STEPS_MIN = {"cpt": 8, "sft": 6, "dpo": 3}
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,6 @@ def plan_budget(*, minutes: float, evaluation_s: float, tokens_per_s: float) -> 
 
     def steps(stage: str, cost: float) -> int:
         tokens = left_s * SHARES[stage] * tokens_per_s / cost
-        return max(STEPS_MIN[stage], round(tokens / TOKENS_PER_STEP[stage]))
+        return max(STEPS_MIN[stage], round(tokens / TOKENS_PER_STEP))
 
     return Budget(cpt=steps("cpt", TRAINING_COST), sft=steps("sft", TRAINING_COST), dpo=steps("dpo", PREFERENCE_COST))

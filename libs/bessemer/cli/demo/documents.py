@@ -1,4 +1,4 @@
-"""Real documents that lie on any machine: documentation and metadata of the installed Python packages."""
+"""Real documents that lie on any machine: what the installed Python packages say about themselves."""
 
 from __future__ import annotations
 
@@ -10,46 +10,36 @@ from bessemer.kernel.errors import FailedPrecondition
 
 __all__ = ["gather"]
 
-SUFFIXES = {".md", ".rst", ".txt", ".html"}
-SKIPPED_WORDS = ("license", "licence", "copying", "notice", "authors", "top_level", "entry_points", "vendor", "test")
-BYTES_MAX = 6_000_000
-FILE_BYTES_MAX = 400_000
+# Header fields and the opening of the description; what follows is mostly code and change logs.
+OPENING_BYTES = 4_000
 
 
 def gather(target: Path) -> Path:
-    """Copy a few megabytes of package documentation into `target`, once, and return it.
+    """Copy the metadata of all installed packages into `target`, once, and return it.
 
-    Raises: FailedPrecondition if this Python has no documented packages.
+    Raises: FailedPrecondition if this Python has no packages.
     """
     if target.exists():
         return target
     partial = target.with_name(target.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    left = BYTES_MAX
-    for source, name in _candidates():
-        size = source.stat().st_size
-        if 200 <= size <= min(FILE_BYTES_MAX, left):
-            destination = partial / name
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, destination)
-            left -= size
-    if left == BYTES_MAX:
-        raise FailedPrecondition("no package documentation found in this Python; give your own with --documents DIR")
+    for package, metadata in _metadata():
+        opening = metadata.read_bytes()[:OPENING_BYTES].rsplit(b"\n", 1)[0]
+        (partial / package).mkdir(exist_ok=True)
+        (partial / package / "METADATA").write_bytes(opening + b"\n")
+    if not any(partial.iterdir()):
+        raise FailedPrecondition("no package metadata found in this Python; give your own with --documents DIR")
     partial.rename(target)
     return target
 
 
-def _candidates() -> list[tuple[Path, str]]:
-    """Return metadata files first, then documentation, each as (path, name in the corpus), in a fixed order."""
-    metadata, pages = {}, {}
+def _metadata() -> list[tuple[str, Path]]:
+    """Return (package, file) in the order of names."""
+    found = {}
     for distribution in importlib.metadata.distributions():
-        package = (distribution.metadata["Name"] or "").lower()
         for file in distribution.files or []:
             path = Path(str(file.locate()))
-            if file.name == "METADATA":
-                metadata[f"{package}/METADATA"] = path
-            elif file.suffix.lower() in SUFFIXES and not any(word in str(file).lower() for word in SKIPPED_WORDS):
-                pages[f"{package}/{file}"] = path
-    ordered = sorted(metadata.items()) + sorted(pages.items())
-    return [(path, name) for name, path in ordered if path.is_file() and ".." not in name]
+            if file.name == "METADATA" and path.is_file():
+                found[(distribution.metadata["Name"] or "").lower()] = path
+    return sorted(found.items())

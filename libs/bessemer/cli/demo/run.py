@@ -34,7 +34,7 @@ BASE_ENDPOINT = "base"
 # questions right than before, and general text at most 3 % more surprising.
 RULES = {"text": 0.20, "questions": 0.0, "general": -0.03}
 # A run of minutes takes larger steps than the default, which is meant for runs of hours.
-LEARNING_RATES = {"cpt": 3e-4, "sft": 5e-5, "dpo": 1e-5}
+LEARNING_RATES = {"cpt": 2e-4, "sft": 5e-5, "dpo": 1e-5}
 QUESTIONS = 5
 WAIVER = "baseline for the side-by-side answers of the demo"
 
@@ -157,7 +157,7 @@ def _seal_suites(demo: Demo, text: Any, chat: Any) -> dict[str, str]:
         "text": {
             "evaluation_suite": {"grader": perplexity, "dataset_version": text.name},
             "heldout_text": True,
-            "num_cases_max": 24,
+            "num_cases_max": 32,
         },
         "questions": {
             "evaluation_suite": {"grader": exact, "max_tokens": 24, "dataset_version": chat.name},
@@ -191,7 +191,7 @@ def _budget(baseline: Any, minutes: float) -> Budget:
 def _train(demo: Demo, method: str, base: str, data: str, steps: int) -> Any:
     recipe = training_job_pb2.TrainingRecipe(
         steps=steps,
-        tokens_per_step=TOKENS_PER_STEP[method],
+        tokens_per_step=TOKENS_PER_STEP,
         learning_rate=LEARNING_RATES[method],
         decay_fraction=0.5,
         checkpoint_every_steps=max(5, steps // 3),
