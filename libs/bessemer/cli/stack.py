@@ -111,7 +111,7 @@ def init(
 def demo(
     context: typer.Context,
     documents: Annotated[
-        Path | None, typer.Option(help="Your own folder instead of the documentation of the installed packages.")
+        Path | None, typer.Option(help="Your own folder instead of the metadata of installed packages.")
     ] = None,
     minutes: Annotated[float, typer.Option(help="About how long it may take.", min=2)] = 13.0,
 ) -> None:
