@@ -11,14 +11,25 @@ from pathlib import Path
 
 import pytest
 from bessemer.api.data.v1 import dataset_pb2
+from bessemer.api.eval.v1 import evaluation_pb2
 from bessemer.api.train.v1 import model_pb2, training_job_pb2
 from bessemer.cli.data import Kind, ensure_dataset, ensure_project
-from bessemer.cli.demo.steps import patiently, run_job
+from bessemer.cli.demo.steps import ensure, patiently, run_job
+from bessemer.cli.deployment import await_deployment, ensure_endpoint
 from bessemer.cli.settings import Output, Settings
 from bessemer.local import processes, stack
 from bessemer.sdk import Client
 
-VICTIMS = ("nats", "data", "train", "worker")
+# Who is killed, and at which two points of the work.
+VICTIMS = {
+    "nats": ("curating", "training"),
+    "data": ("curating", "training"),
+    "train": ("curating", "training"),
+    "worker": ("curating", "training"),
+    "eval": ("evaluating", "deploying"),
+}
+DELAYS_S = {"curating": 1.0, "training": 4.0, "evaluating": 3.0, "deploying": 0.5}
+QUESTION = [{"role": "user", "content": "Which licence does it have?"}]
 
 
 @dataclass
@@ -66,9 +77,38 @@ def work(
             reached["training"].set()
             trained = run_job(client, settings, "trainingJobs", training, title="train", content="")
             model = patiently(lambda: client.train.get_model_version(name=trained.model_version))
-            outcome.digests = {"dataset": version.manifest.sha256, "model": model.manifest.sha256}
+            answer = evaluate_and_serve(client, settings, model.name, reached)
+            outcome.digests = {"dataset": version.manifest.sha256, "model": model.manifest.sha256, "answer": answer}
     except BaseException as error:  # noqa: BLE001 - the test reports it from its own thread
         outcome.error = error
+
+
+def evaluate_and_serve(client: Client, settings: Settings, model: str, reached: dict[str, threading.Event]) -> str:
+    """Return what the suite's score and the served model say."""
+    suite = ensure(
+        lambda: client.eval.get_evaluation_suite(name=settings.name("evaluationSuites", "choice")),
+        lambda: client.eval.create_evaluation_suite(
+            parent=settings.project,
+            evaluation_suite_id="choice",
+            evaluation_suite={"grader": evaluation_pb2.GRADER_KIND_CHOICE},
+            builtin="general-choice",
+        ),
+    )
+    run = evaluation_pb2.EvaluationRun(model_version=model, suites=[suite.name])
+    reached["evaluating"].set()
+    score = run_job(client, settings, "evaluationRuns", run, title="evaluate", content="").results[0].score
+    patiently(lambda: ensure_endpoint(client, settings, "killed"))
+    endpoint = settings.name("endpoints", "killed")
+    reached["deploying"].set()
+    deployment = ensure(
+        lambda: client.serve.get_deployment(name=f"{endpoint}/deployments/one"),
+        lambda: client.serve.deploy_model_version(
+            endpoint=endpoint, deployment_id="one", model_version=model, waiver_reason="a test of restarts"
+        ),
+    )
+    patiently(lambda: await_deployment(client, deployment.name))
+    answer = patiently(lambda: client.chat(endpoint, QUESTION, temperature=0.0, max_tokens=8))
+    return f"{score:.6f} {answer.text}"
 
 
 def kill(home: Path, victim: str) -> bool:
@@ -86,17 +126,16 @@ def kill(home: Path, victim: str) -> bool:
 
 def run_with_kills(home: Path, victim: str | None, documents_tar: Path, model_tar: Path) -> Outcome:
     stack.up(home)
-    reached = {"curating": threading.Event(), "training": threading.Event()}
+    reached = {point: threading.Event() for point in DELAYS_S}
     outcome = Outcome()
     thread = threading.Thread(target=work, args=(home, documents_tar, model_tar, reached, outcome))
     try:
         thread.start()
-        for point, delay_s in (("curating", 1.0), ("training", 4.0)):
-            assert reached[point].wait(120), outcome.error
-            if victim:
-                time.sleep(delay_s)
-                assert kill(home, victim), f"no {victim} to kill while {point}"
-                stack.up(home)
+        for point in VICTIMS[victim] if victim else ():
+            assert reached[point].wait(180), outcome.error
+            time.sleep(DELAYS_S[point])
+            assert kill(home, victim), f"no {victim} to kill while {point}"
+            stack.up(home)
         thread.join(240)
         assert not thread.is_alive(), "the work did not end"
         assert outcome.error is None, outcome.error

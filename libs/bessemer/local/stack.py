@@ -64,7 +64,7 @@ def up(home: Path, options: StackOptions | None = None, s3_keys: S3Keys | None =
                 processes.start(plan.name, plan.argv, plan.environment, home)
                 fresh.add(plan.name)
         with ThreadPoolExecutor(len(plans)) as pool:
-            list(pool.map(lambda plan: _await_healthy(plan, home), plans))
+            list(pool.map(lambda plan: _ensure_healthy(plan, home, fresh), plans))
     return status(home, started=fresh)
 
 
@@ -140,6 +140,18 @@ def _start_broker(layout: Layout) -> bool:
     broker: subprocess.Popen[bytes] = start_nats(home / "nats", layout.ports["nats"], home / "logs" / "nats.log")
     processes.record("nats", broker.pid, home)
     return True
+
+
+def _ensure_healthy(plan: ProcessPlan, home: Path, fresh: set[str]) -> None:
+    """Wait for a service; one that was found dying is started once more."""
+    try:
+        _await_healthy(plan, home)
+    except Unavailable:
+        if plan.name in fresh or processes.find(home / "run" / f"{plan.name}.json") is not None:
+            raise
+        processes.start(plan.name, plan.argv, plan.environment, home)
+        fresh.add(plan.name)
+        _await_healthy(plan, home)
 
 
 def _await_healthy(plan: ProcessPlan, home: Path) -> None:
