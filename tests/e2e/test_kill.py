@@ -27,6 +27,7 @@ VICTIMS = {
     "train": ("curating", "training"),
     "worker": ("curating", "training"),
     "eval": ("evaluating", "deploying"),
+    "serve": ("evaluating", "deploying"),
 }
 DELAYS_S = {"curating": 1.0, "training": 4.0, "evaluating": 3.0, "deploying": 0.5}
 QUESTION = [{"role": "user", "content": "Which licence does it have?"}]
