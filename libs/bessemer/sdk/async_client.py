@@ -16,12 +16,13 @@ import httpx
 
 from bessemer.kernel.errors import Unavailable
 from bessemer.kernel.ids import project_of
-from bessemer.sdk.calls import Call, calls
+from bessemer.sdk.calls import build, calls
 from bessemer.sdk.client import RECONNECT_LIMIT_S
 from bessemer.sdk.connection import Connection
 from bessemer.sdk.files import FilePart, download_target, raise_for_transfer
 from bessemer.sdk.jobs import ended, job_kind, raise_unless_succeeded
 from bessemer.svckit.client import channel
+from bessemer.svckit.methods import Method
 from bessemer.svckit.status import from_rpc_error
 
 __all__ = ["AsyncArea", "AsyncClient"]
@@ -45,26 +46,26 @@ class AsyncArea:
             raise AttributeError(f"{self._area} has no RPC {name!r}; it has {', '.join(sorted(self._calls))}") from None
         return self._stream(call) if call.streams else self._unary(call)
 
-    def _unary(self, call: Call) -> Callable[..., Any]:
+    def _unary(self, call: Method) -> Callable[..., Any]:
         send = self._channel.unary_unary(
             call.path, request_serializer=call.request.SerializeToString, response_deserializer=call.response.FromString
         )
 
         async def method(*, timeout_s: float | None = None, **fields: Any) -> Any:
             try:
-                return await send(call.build(fields), timeout=timeout_s or call.deadline_s)
+                return await send(build(call, fields), timeout=timeout_s)
             except grpc.RpcError as error:
                 raise from_rpc_error(error) from None
 
         return method
 
-    def _stream(self, call: Call) -> Callable[..., AsyncIterator[Any]]:
+    def _stream(self, call: Method) -> Callable[..., AsyncIterator[Any]]:
         send = self._channel.unary_stream(
             call.path, request_serializer=call.request.SerializeToString, response_deserializer=call.response.FromString
         )
 
         async def method(*, timeout_s: float | None = None, **fields: Any) -> AsyncIterator[Any]:
-            stream = send(call.build(fields), timeout=timeout_s or call.deadline_s)
+            stream = send(build(call, fields), timeout=timeout_s)
             try:
                 async for message in stream:
                     yield message

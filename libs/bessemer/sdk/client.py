@@ -15,11 +15,12 @@ import httpx
 
 from bessemer.kernel.errors import Unavailable
 from bessemer.kernel.ids import project_of
-from bessemer.sdk.calls import Call, calls
+from bessemer.sdk.calls import build, calls
 from bessemer.sdk.connection import Connection
 from bessemer.sdk.files import FilePart, download_target, raise_for_transfer
 from bessemer.sdk.jobs import ended, job_kind, raise_unless_succeeded
 from bessemer.svckit.client import sync_channel
+from bessemer.svckit.methods import Method
 from bessemer.svckit.status import from_rpc_error
 
 __all__ = ["Area", "Client"]
@@ -49,25 +50,25 @@ class Area:
             raise AttributeError(f"{self._area} has no RPC {name!r}; it has {', '.join(sorted(self._calls))}") from None
         return self._stream(call) if call.streams else self._unary(call)
 
-    def _unary(self, call: Call) -> Callable[..., Any]:
+    def _unary(self, call: Method) -> Callable[..., Any]:
         send = self._channel.unary_unary(
             call.path, request_serializer=call.request.SerializeToString, response_deserializer=call.response.FromString
         )
 
         def method(*, timeout_s: float | None = None, **fields: Any) -> Any:
             with _typed_errors():
-                return send(call.build(fields), timeout=timeout_s or call.deadline_s)
+                return send(build(call, fields), timeout=timeout_s)
 
         return method
 
-    def _stream(self, call: Call) -> Callable[..., Iterator[Any]]:
+    def _stream(self, call: Method) -> Callable[..., Iterator[Any]]:
         send = self._channel.unary_stream(
             call.path, request_serializer=call.request.SerializeToString, response_deserializer=call.response.FromString
         )
 
         def method(*, timeout_s: float | None = None, **fields: Any) -> Iterator[Any]:
             with _typed_errors():
-                stream = send(call.build(fields), timeout=timeout_s or call.deadline_s)
+                stream = send(build(call, fields), timeout=timeout_s)
                 try:
                     yield from stream
                 finally:

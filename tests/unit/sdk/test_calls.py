@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from bessemer.kernel.errors import InvalidRequest
-from bessemer.sdk.calls import AREAS, calls
+from bessemer.sdk.calls import AREAS, build, calls
 from bessemer.sdk.jobs import JOBS, job_kind
 
 
@@ -20,12 +20,12 @@ def test_every_changing_call_carries_a_request_id():
                 name.startswith(("create_", "cancel_", "pause_", "resume_", "deploy_", "undeploy_", "set_", "submit_"))
                 and name != "create_download"
             ):
-                assert call.build({}).request_id, f"{call.path} cannot be retried safely"
+                assert build(call, {}).request_id, f"{call.path} cannot be retried safely"
 
 
 def test_a_field_that_does_not_exist_is_named():
     with pytest.raises(InvalidRequest, match="has no field 'parnt'"):
-        calls("data")["create_dataset"].build({"parnt": "projects/p"})
+        build(calls("data")["create_dataset"], {"parnt": "projects/p"})
 
 
 def test_every_job_kind_can_be_watched_and_listed():
