@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from bessemer.cli.demo.steps import ensure, patiently, run_job
 from bessemer.cli.deployment import await_deployment, ensure_endpoint
 from bessemer.cli.settings import Output, Settings
 from bessemer.local import processes, stack
+from bessemer.local.plan import S3Keys, StackOptions
+from bessemer.local.servers import free_ports, start_seaweedfs
 from bessemer.sdk import Client
 
 # Who is killed, and at which two points of the work.
@@ -28,6 +31,7 @@ VICTIMS = {
     "worker": ("curating", "training"),
     "eval": ("evaluating", "deploying"),
     "serve": ("evaluating", "deploying"),
+    "objects": ("curating", "training"),
 }
 DELAYS_S = {"curating": 1.0, "training": 4.0, "evaluating": 3.0, "deploying": 0.5}
 QUESTION = [{"role": "user", "content": "Which licence does it have?"}]
@@ -37,6 +41,28 @@ QUESTION = [{"role": "user", "content": "Which licence does it have?"}]
 class Outcome:
     digests: dict[str, str] = field(default_factory=dict)
     error: BaseException | None = None
+
+
+class ObjectServer:
+    """An S3 server that is no part of the stack: whoever runs it starts it again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.ports = folder, free_ports(8)
+        self.keys = S3Keys(access_key="tests", secret_key="tests-secret")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def options(self) -> StackOptions:
+        return StackOptions(s3_url=f"s3+http://127.0.0.1:{self.ports[0]}/bessemer")
+
+    def start(self) -> None:
+        keys = {"access_key": self.keys.access_key, "secret_key": self.keys.secret_key}
+        self.process = start_seaweedfs(self.folder, self.ports, log=self.folder / "weed.log", **keys)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(20)
 
 
 def settings_for(home: Path) -> Settings:
@@ -125,8 +151,22 @@ def kill(home: Path, victim: str) -> bool:
     return False
 
 
-def run_with_kills(home: Path, victim: str | None, documents_tar: Path, model_tar: Path) -> Outcome:
+def kill_and_repair(home: Path, victim: str, point: str, store: ObjectServer | None) -> None:
+    if store is not None:
+        store.kill()
+        store.start()
+    else:
+        assert kill(home, victim), f"no {victim} to kill while {point}"
     stack.up(home)
+
+
+def run_with_kills(home: Path, victim: str | None, documents_tar: Path, model_tar: Path) -> Outcome:
+    store = ObjectServer(home.parent / "s3") if victim == "objects" else None
+    if store is not None:
+        store.start()
+        stack.up(home, store.options, store.keys)
+    else:
+        stack.up(home)
     reached = {point: threading.Event() for point in DELAYS_S}
     outcome = Outcome()
     thread = threading.Thread(target=work, args=(home, documents_tar, model_tar, reached, outcome))
@@ -135,14 +175,15 @@ def run_with_kills(home: Path, victim: str | None, documents_tar: Path, model_ta
         for point in VICTIMS[victim] if victim else ():
             assert reached[point].wait(180), outcome.error
             time.sleep(DELAYS_S[point])
-            assert kill(home, victim), f"no {victim} to kill while {point}"
-            stack.up(home)
+            kill_and_repair(home, victim, point, store)
         thread.join(240)
         assert not thread.is_alive(), "the work did not end"
         assert outcome.error is None, outcome.error
     finally:
         stack.down(home)
         thread.join(10)
+        if store is not None:
+            store.kill()
     return outcome
 
 

@@ -26,6 +26,7 @@ from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.worker.v1 import worker_service_pb2 as pb
 from bessemer.jobs.failures import as_bessemer_error, failure_kind
 from bessemer.jobs.launcher import GO
+from bessemer.jobs.patient_objects import PatientObjects
 from bessemer.jobs.worker_link import Link, is_fenced, is_refused
 from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.svckit import telemetry
@@ -241,13 +242,12 @@ def _work(handlers: Mapping[str, Handler], env: Mapping[str, str]) -> int:
         if task is None:
             _log.error("there is no task for this worker any more")
             return EXIT_NO_TASK
-        objects = open_objects(
-            ObjectsConfig(
-                env["BESSEMER_OBJECTS_URL"],
-                access_key=env.get("BESSEMER_S3_ACCESS_KEY", ""),
-                secret_key=env.get("BESSEMER_S3_SECRET_KEY", ""),
-            )
+        config = ObjectsConfig(
+            env["BESSEMER_OBJECTS_URL"],
+            access_key=env.get("BESSEMER_S3_ACCESS_KEY", ""),
+            secret_key=env.get("BESSEMER_S3_SECRET_KEY", ""),
         )
+        objects = PatientObjects(lambda: open_objects(config))
         context = TaskContext(task, objects=objects, workdir=workdir, link=link)
         signal.signal(signal.SIGTERM, lambda *_: context.terminate())
         return _attempt(context, link, handlers)
