@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TOKENS_PER_STEP", "Budget", "plan_budget"]
+__all__ = ["CALIBRATION_STEPS", "TOKENS_PER_STEP", "Budget", "plan_budget"]
 
-# Import, curation, deployment and questions, seen on two cores.
-FIXED_S = 110.0
-# A training step costs about three forward passes (Kaplan et al. 2020, section 2.1), plus optimiser and checkpoints.
-TRAINING_COST = 3.4
-# A preference step also runs two answers; its reference pass is done once.
-PREFERENCE_COST = 4.6
+# Import, curation, calibration, deployment and questions, seen on two cores.
+FIXED_S = 150.0
+CALIBRATION_STEPS = 3
+# What a token costs per stage beside one of calibration: starting, checkpoints and saving; a preference step also runs
+# two answers, and its reference pass.
+COSTS = {"cpt": 1.15, "sft": 1.15, "dpo": 1.6}
 TOKENS_PER_STEP = 1024
 SHARES = {"cpt": 0.72, "sft": 0.18, "dpo": 0.10}
 STEPS_MIN = {"cpt": 8, "sft": 6, "dpo": 3}
@@ -29,12 +29,11 @@ class Budget:
 def plan_budget(*, minutes: float, evaluation_s: float, tokens_per_s: float) -> Budget:
     """Return steps so that training fills what evaluation and the fixed parts leave of `minutes`.
 
-    Units: `evaluation_s` seconds of one evaluation run, which happens twice; `tokens_per_s` its forward rate.
+    Units: `evaluation_s` seconds of one evaluation run, which happens twice; `tokens_per_s` of training.
     """
     left_s = max(60.0, minutes * 60 - FIXED_S - 2 * evaluation_s)
 
-    def steps(stage: str, cost: float) -> int:
-        tokens = left_s * SHARES[stage] * tokens_per_s / cost
-        return max(STEPS_MIN[stage], round(tokens / TOKENS_PER_STEP))
+    def steps(stage: str) -> int:
+        return max(STEPS_MIN[stage], round(left_s * SHARES[stage] * tokens_per_s / COSTS[stage] / TOKENS_PER_STEP))
 
-    return Budget(cpt=steps("cpt", TRAINING_COST), sft=steps("sft", TRAINING_COST), dpo=steps("dpo", PREFERENCE_COST))
+    return Budget(cpt=steps("cpt"), sft=steps("sft"), dpo=steps("dpo"))

@@ -10,8 +10,8 @@ from bessemer.kernel.errors import FailedPrecondition
 
 __all__ = ["gather"]
 
-# Header fields and the opening of the description; what follows is mostly code and change logs.
-OPENING_BYTES = 4_000
+# Header fields and the beginning of the description; what follows is mostly change logs.
+OPENING_BYTES = 16_000
 
 
 def gather(target: Path) -> Path:
