@@ -19,6 +19,7 @@ from bessemer.kernel.errors import AlreadyExists, NotFound
 from bessemer.sdk import Client
 from bessemer.sdk.archive import list_files, pack_files
 from bessemer.sdk.recipe import parse_recipe
+from bessemer.sdk.sources import S3Credentials, fetch_source
 
 __all__ = ["Kind", "app", "ensure_dataset", "ensure_project", "upload_folder"]
 
@@ -45,7 +46,11 @@ class Kind(StrEnum):
 @app.command("import")
 def import_(
     context: typer.Context,
-    source: Annotated[Path | None, typer.Argument(help="Folder, file or archive of documents.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Argument(help="Folder, file or archive; git+URL[@REF]; database URL; s3+http(s)://HOST/BUCKET/PREFIX."),
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="SELECT whose rows are the documents of a database.")] = None,
     dataset: Annotated[
         str, typer.Option(help="Id of the dataset that gets the version; made when missing.")
     ] = "documents",
@@ -56,6 +61,8 @@ def import_(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Curation recipe, TOML.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Recipe key=value; may be repeated.")] = None,
+    access_key: Annotated[str, typer.Option(envvar="AWS_ACCESS_KEY_ID", help="For an S3 source.")] = "",
+    secret_key: Annotated[str, typer.Option(envvar="AWS_SECRET_ACCESS_KEY", help="For an S3 source.")] = "",
 ) -> None:
     """Curate documents into a sealed dataset version.
 
@@ -64,7 +71,7 @@ def import_(
     shared = settings_of(context)
     if (source is None) == (from_version is None):
         raise typer.BadParameter("give either a SOURCE, or --from with a text version")
-    with shared.client() as client:
+    with shared.client() as client, tempfile.TemporaryDirectory() as scratch:
         ensure_project(client, shared)
         ensure_dataset(client, shared, dataset, kind)
         job = dataset_pb2.CurationJob(
@@ -73,7 +80,9 @@ def import_(
         )
         job.recipe.kind = kind.proto()
         if source is not None:
-            job.uploads.append(upload_folder(client, shared, source).name)
+            credentials = S3Credentials(access_key, secret_key)
+            found = fetch_source(source, Path(scratch), query=query, credentials=credentials)
+            job.uploads.append(upload_folder(client, shared, found).name)
         else:
             job.source_version = shared.version_name("datasets", from_version or "")
         if kind is Kind.TEXT:
