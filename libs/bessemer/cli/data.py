@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from bessemer.cli.settings import Output, Settings, settings_of
 from bessemer.kernel.errors import AlreadyExists, NotFound
 from bessemer.sdk import Client
 from bessemer.sdk.archive import list_files, pack_files
+from bessemer.sdk.dataset_files import compare_documents, export_version, read_documents
 from bessemer.sdk.recipe import parse_recipe
 from bessemer.sdk.sources import S3Credentials, fetch_source
 
@@ -165,6 +167,52 @@ def profile(
         if report is not None:
             client.download(client.data.get_dataset_version(name=name).report, report)
             console.print(f"report: {report}")
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    before: Annotated[str, typer.Argument(help="Version, such as handbook/v1.")],
+    after: Annotated[str, typer.Argument(help="Version to compare with it, such as handbook/v2.")],
+    most: Annotated[int, typer.Option(help="Documents to name of each sort.", min=0)] = 20,
+) -> None:
+    """Show which documents came, went or changed between two versions.
+
+    Example: bessemer dataset diff handbook/v1 handbook/v2
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        names = [settings.version_name("datasets", version) for version in (before, after)]
+        old, new = (read_documents(client, client.data.get_dataset_version(name=name)) for name in names)
+    found = asdict(compare_documents(old, new))
+    if settings.output is Output.JSON:
+        console.print_json(data=found)
+        return
+    console.print(f"{before} has {len(old)} documents, {after} has {len(new)}; {found.pop('num_unchanged')} unchanged")
+    for sort, paths in found.items():
+        console.print(f"[bold]{sort.replace('_', ' ')}: {len(paths)}[/bold]")
+        for path in paths[:most]:
+            console.print(f"  {path}", markup=False)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(help="Version, such as handbook/v1.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+) -> None:
+    """Take a version away as JSON Lines in the layout of a Hugging Face dataset.
+
+    Example: bessemer dataset export handbook/v1 --to handbook-v1
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        found = client.data.get_dataset_version(name=settings.version_name("datasets", version))
+        rows = export_version(client, found, to)
+    if settings.output is Output.JSON:
+        console.print_json(data={"folder": str(to), "rows": rows})
+    else:
+        console.print(f"{to}: " + ", ".join(f"{count} rows of {split}" for split, count in rows.items()))
 
 
 @app.command("jobs")
