@@ -1,4 +1,4 @@
-"""Rows of JSON Lines uploads: texts, conversations and pairs, checked one by one."""
+"""Rows of uploads: texts, conversations and pairs, checked one by one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Message", "Row", "RowInvalid", "read_row", "render"]
+__all__ = ["Message", "Row", "RowInvalid", "is_conversation", "is_row", "read_record", "read_row", "render"]
 
 Message = Mapping[str, str]
 _ROLES = ("system", "user", "assistant")
+_OTHER_NAMES = {"developer": "system", "human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 _QUESTION_AND_ANSWER = (("question", "answer"), ("prompt", "completion"), ("instruction", "output"))
 
 
@@ -50,15 +51,38 @@ def read_row(line: str) -> Row:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise RowInvalid(f"not JSON: {error}") from error
+    return read_record(value)
+
+
+def is_conversation(value: object) -> bool:
+    """Say whether a record is a chat log in OpenAI's form (`messages`) or ShareGPT's (`conversations`)."""
+    log = (value.get("messages") or value.get("conversations")) if isinstance(value, dict) else None
+    first = log[0] if isinstance(log, list) and log else None
+    return isinstance(first, dict) and ("role" in first or "from" in first)
+
+
+def is_row(value: Mapping[str, Any]) -> bool:
+    """Say whether a record has the fields of one of the documented forms, well filled or not."""
+    pairs = any(asked in value and answered in value for asked, answered in _QUESTION_AND_ANSWER)
+    preference = "chosen" in value and "rejected" in value
+    return pairs or preference or is_conversation(value) or isinstance(value.get("text"), str)
+
+
+def read_record(value: object) -> Row:
+    """Return the row a decoded record holds.
+
+    Raises: RowInvalid.
+    """
     if not isinstance(value, dict):
         raise RowInvalid(f"a row must be an object; got {type(value).__name__}")
     if "chosen" in value or "rejected" in value:
         return _pair(value)
-    if "messages" in value:
-        messages = _messages(value["messages"], "messages")
-        if messages[-1]["role"] != "assistant":
-            raise RowInvalid("messages must end with an answer of the role assistant")
-        return Row("CHAT", messages=messages)
+    for name in ("messages", "conversations"):
+        if name in value:
+            messages = _messages(value[name], name)
+            if messages[-1]["role"] != "assistant":
+                raise RowInvalid(f"{name} must end with an answer of the role assistant")
+            return Row("CHAT", messages=messages)
     if isinstance(value.get("text"), str):
         if not value["text"].strip():
             raise RowInvalid("text is empty")
@@ -68,7 +92,7 @@ def read_row(line: str) -> Row:
             turns = [{"role": "user", "content": value[asked]}, {"role": "assistant", "content": value[answered]}]
             return Row("CHAT", messages=_messages(turns, f"{asked} and {answered}"))
     raise RowInvalid(
-        "a row must hold text, messages, question and answer, or prompt, chosen and rejected; got "
+        "a row must hold text, messages, conversations, question and answer, or prompt, chosen and rejected; got "
         + (", ".join(sorted(map(str, value))[:10]) or "nothing")
     )
 
@@ -99,7 +123,7 @@ def _messages(value: object, name: str) -> list[Message]:
         raise RowInvalid(f"{name} must be a list of messages that is not empty")
     messages: list[Message] = []
     for number, item in enumerate(value):
-        role, content = (item.get("role"), item.get("content")) if isinstance(item, dict) else (None, None)
+        role, content = _turn(item)
         if role not in _ROLES:
             raise RowInvalid(f"{name}[{number}].role must be one of {', '.join(_ROLES)}; got {str(role)[:40]!r}")
         if not isinstance(content, str) or not content.strip():
@@ -108,3 +132,14 @@ def _messages(value: object, name: str) -> list[Message]:
             raise RowInvalid(f"{name}[{number}] is a system message; only the first may be")
         messages.append({"role": role, "content": content.strip()})
     return messages
+
+
+def _turn(item: object) -> tuple[object, object]:
+    """Return the role and the content of a message in OpenAI's form or ShareGPT's, under our names."""
+    if not isinstance(item, dict):
+        return None, None
+    role = item.get("role", item.get("from"))
+    content = item.get("content", item.get("value"))
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        content = "\n\n".join(str(part.get("text", "")) for part in content)
+    return _OTHER_NAMES.get(role, role) if isinstance(role, str) else role, content

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 __all__ = ["HEAD_BYTES", "Format", "sniff"]
 
 HEAD_BYTES = 8192
+_OLE = b"\xd0\xcf\x11\xe0"  # a file system inside a file
 
 
 class Format(StrEnum):
@@ -21,6 +22,15 @@ class Format(StrEnum):
     METADATA = "metadata"
     PDF = "pdf"
     DOCX = "docx"
+    PPTX = "pptx"
+    XLSX = "xlsx"
+    EMAIL = "email"
+    MBOX = "mbox"
+    NOTEBOOK = "notebook"
+    CSV = "csv"
+    TSV = "tsv"
+    PARQUET = "parquet"
+    CODE = "code"
     JSON = "json"
     JSONL = "jsonl"
     TAR = "tar"
@@ -44,8 +54,8 @@ _MAGIC: tuple[tuple[bytes, Format, str], ...] = (
     (b"MZ", Format.BINARY, "Windows program"),
     (b"\xca\xfe\xba\xbe", Format.BINARY, "Java class"),
     (b"SQLite format 3\x00", Format.BINARY, "SQLite database"),
-    (b"PAR1", Format.BINARY, "Parquet table"),
-    (b"\xd0\xcf\x11\xe0", Format.UNSUPPORTED, "Microsoft Office before 2007"),
+    (b"PAR1", Format.PARQUET, ""),
+    (_OLE, Format.UNSUPPORTED, "Microsoft Office before 2007"),
     (b"{\\rtf", Format.UNSUPPORTED, "rich text"),
     (b"7z\xbc\xaf\x27\x1c", Format.UNSUPPORTED, "7z archive"),
     (b"Rar!", Format.UNSUPPORTED, "RAR archive"),
@@ -63,9 +73,30 @@ _ENDINGS = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".json": Format.JSON,
-    ".eml": Format.METADATA,
+    ".eml": Format.EMAIL,
+    ".mbox": Format.MBOX,
+    ".ipynb": Format.NOTEBOOK,
+    ".csv": Format.CSV,
+    ".tsv": Format.TSV,
 }
-_OFFICE = {".xlsx": "spreadsheet", ".pptx": "slides", ".odt": "OpenDocument", ".ods": "OpenDocument", ".epub": "e-book"}
+_CODE = re.compile(
+    r"\.(asm|bash|bat|c|cc|clj|cpp|cs|css|cu|cxx|d|dart|el|erl|ex|exs|f|f90|fs|go|groovy|h|hh|hpp|hs|java|jl|jsx?|kts?"
+    r"|lisp|lua|m|mjs|mli?|nim|pas|php|p[lm]|proto|ps1|pyi?|pyx|r|rb|rs|s|scala|scm|scss|sh|sol|sql|svh?|swift|tcl|tf"
+    r"|tsx?|v|vb|vhdl?|vue|zig|zsh)"
+)
+_OFFICE = {
+    ".docx": Format.DOCX,
+    ".docm": Format.DOCX,
+    ".pptx": Format.PPTX,
+    ".pptm": Format.PPTX,
+    ".xlsx": Format.XLSX,
+    ".xlsm": Format.XLSX,
+}
+_NOT_READ = {".odt": "OpenDocument", ".ods": "OpenDocument", ".odp": "OpenDocument", ".epub": "e-book"}
+_FIELD = rb"[A-Za-z][A-Za-z0-9-]{1,40}:[^\n]*\n(?:[ \t][^\n]*\n)*"
+_MAIL = re.compile(  # RFC 5322 fields up to one that only mail has; RFC 4155 starts each message with "From "
+    rb"\A(?:From [^\n]+\n)?(?:%s){0,40}?(?:Message-ID|Received|MIME-Version|Delivered-To):" % _FIELD, re.IGNORECASE
+)
 _HEADER = re.compile(rb"\A(?:[A-Za-z][A-Za-z0-9-]{1,40}: ?[^\n]*\n(?:[ \t][^\n]*\n)*){4,}")
 
 
@@ -90,9 +121,11 @@ def _container(head: bytes, ending: str) -> tuple[Format, str] | None:
     if b"%PDF-" in head[:1024] or ending == ".pdf":
         return Format.PDF, ""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        if ending in _OFFICE:
-            return Format.UNSUPPORTED, _OFFICE[ending]
-        return (Format.DOCX if ending == ".docx" else Format.ZIP), ""
+        if ending in _NOT_READ:
+            return Format.UNSUPPORTED, _NOT_READ[ending]
+        return _OFFICE.get(ending, Format.ZIP), ""
+    if head.startswith(_OLE) and ending in _OFFICE:
+        return _OFFICE[ending], ""  # how Office wraps encrypted files; its parser says so
     if head.startswith(b"\x1f\x8b"):
         return Format.GZIP, ""
     return (Format.TAR, "") if head[257:262] == b"ustar" else None
@@ -101,7 +134,12 @@ def _container(head: bytes, ending: str) -> tuple[Format, str] | None:
 def _text_format(head: bytes, name: str, ending: str) -> Format:
     if ending in _ENDINGS:
         return _ENDINGS[ending]
-    if PurePosixPath(name).name in {"METADATA", "PKG-INFO"} or _HEADER.match(head.replace(b"\r\n", b"\n")):
+    if _CODE.fullmatch(ending):
+        return Format.CODE
+    lines = head.replace(b"\r\n", b"\n")
+    if _MAIL.match(lines):
+        return Format.MBOX if head.startswith(b"From ") else Format.EMAIL
+    if PurePosixPath(name).name in {"METADATA", "PKG-INFO"} or _HEADER.match(lines):
         return Format.METADATA
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
     if start.startswith((b"<!doctype html", b"<html")):

@@ -1,16 +1,15 @@
-"""Light readers of structured text: mail-like headers, reStructuredText, JSON records, Word's XML.
+"""Light readers of structured text: mail-like headers, reStructuredText, JSON records, notebooks.
 
 They keep what people read and the `Key: value` lines that facts come from; nothing is ever included or executed.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["docx_to_markdown", "headers_to_text", "record_to_text", "rst_to_markdown"]
+__all__ = ["headers_to_text", "notebook_to_markdown", "record_to_text", "rst_to_markdown"]
 
 _HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]*): ?(.*)$")
 _ADORNMENT = re.compile(r"^([=\-~^\"'`#*+.:_<>])\1{2,}$")
@@ -36,9 +35,6 @@ _INLINE = (
     (re.compile(r"`([^`<\n]+?)\s*<([^`>\s]+)>`__?"), r"[\1](\2)"),
     (re.compile(r"`([^`<\n]+)`__?"), r"\1"),
 )
-_PARAGRAPH = re.compile(r"<w:p[ >].*?</w:p>", re.DOTALL)
-_STYLE = re.compile(r'<w:pStyle w:val="(?:Heading|Title|berschrift)(\d?)"')
-_RUN = re.compile(r"<w:t(?: [^>]*)?>([^<]*)</w:t>|<w:(tab|br)[ />]")
 _LONG_VALUE = 200
 _DEPTH_MAX = 20
 
@@ -167,12 +163,20 @@ def _list_lines(key: str, label: str, items: Sequence[Any], depth: int) -> list[
     return ["", *([f"{label}:", ""] if label else []), *(line for text in texts for line in (text, ""))]
 
 
-def docx_to_markdown(xml: str) -> str:
-    """Return the paragraphs of `word/document.xml`; headings become Markdown, entities stay unexpanded."""
-    paragraphs = []
-    for paragraph in _PARAGRAPH.findall(xml):
-        runs = ["\t" if tag == "tab" else "\n" if tag else html.unescape(text) for text, tag in _RUN.findall(paragraph)]
-        style = _STYLE.search(paragraph)
-        text = "".join(runs).strip()
-        paragraphs.append("#" * min(int(style.group(1) or 1), 6) + " " + text if style and text else text)
-    return "\n\n".join(text for text in paragraphs if text)
+def notebook_to_markdown(notebook: Mapping[str, Any]) -> str:
+    """Return the cells of a Jupyter notebook: prose as it is, code in fences; outputs are dropped.
+
+    Source: nbformat 4; the `worksheets` of version 3.
+    """
+    metadata = notebook.get("metadata", {})
+    language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name", "")
+    cells = notebook.get("cells") or [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
+    blocks = []
+    for cell in cells:
+        source = cell.get("source", cell.get("input", ""))
+        text = (source if isinstance(source, str) else "".join(source)).strip("\n")
+        if cell.get("cell_type") == "code" and text.strip():
+            ticks = max((len(run) for run in re.findall("`{3,}", text)), default=2) + 1
+            text = f"{'`' * ticks}{language}\n{text}\n{'`' * ticks}"
+        blocks.append(text)
+    return "\n\n".join(block for block in blocks if block.strip())

@@ -21,6 +21,8 @@ class Reason(StrEnum):
     REPETITIVE = "REPETITIVE"
     PARSE_FAILED = "PARSE_FAILED"
     PARSE_TIMEOUT = "PARSE_TIMEOUT"
+    PARSE_TRUNCATED = "PARSE_TRUNCATED"
+    ENCRYPTED = "ENCRYPTED"
     LINE_TOO_LONG = "LINE_TOO_LONG"
     ROW_INVALID = "ROW_INVALID"
     EXACT_DUPLICATE = "EXACT_DUPLICATE"
@@ -45,8 +47,10 @@ EXPLANATIONS: dict[str, str] = {
     Reason.REPETITIVE: "almost all of it repeats itself",
     Reason.PARSE_FAILED: "the parser refused it or broke on it",
     Reason.PARSE_TIMEOUT: "the parser did not finish in time",
+    Reason.PARSE_TRUNCATED: "ends before its end; upload the whole file again",
+    Reason.ENCRYPTED: "needs a password; upload it without one",
     Reason.LINE_TOO_LONG: "a line over 64 MB; the next line was read on",
-    Reason.ROW_INVALID: "a row of JSON Lines that does not fit the documented form",
+    Reason.ROW_INVALID: "a row or record that does not fit the documented form",
     Reason.EXACT_DUPLICATE: "the same text was kept from another place",
     Reason.NEAR_DUPLICATE: "a longer, nearly equal document was kept",
     Reason.OVER_BUDGET: "good, but beyond the recipe's tokens_max or rows_max",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import resource
 import signal
@@ -17,20 +18,24 @@ from typing import Any
 
 from data_svc.domain.formats import Format
 from data_svc.domain.reasons import Reason
-from data_svc.worker.parsers import Part, parse
+from data_svc.worker import seccomp
+from data_svc.worker.parsers import parse
+from data_svc.worker.parts import Part, Refused
 
 _PR_SET_PDEATHSIG = 1
 _FILE_BYTES_MAX = 4 << 30
 
 
 def _confine(memory_bytes: int) -> None:
-    """Give up memory, core dumps, further processes' files and life after the parent."""
+    """Give up memory, core dumps, further files, the network, other programs and life after the parent."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES_MAX, _FILE_BYTES_MAX))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if refused := seccomp.confine():
+        logging.getLogger(__name__).warning("parsers can reach the network: %s", refused)
 
 
 def _allow_cpu(seconds: int) -> None:
@@ -49,6 +54,8 @@ def _answer(request: dict[str, Any]) -> dict[str, str]:
                 data = part.text.encode("utf-8", errors="replace")  # lone surrogates out of JSON escapes
                 texts.write(data)
                 parts.write(json.dumps(_record(part, len(data))) + "\n")
+    except Refused as refused:
+        return {"reason": refused.reason, "detail": refused.detail[:500]}
     except MemoryError:
         return {"reason": Reason.PARSE_FAILED, "detail": "needs more memory than a parser gets"}
     except Exception as error:  # noqa: BLE001 - whatever a parser raises is the file's fate, not ours

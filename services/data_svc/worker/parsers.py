@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_svc.domain.conversations import RowInvalid, read_row, render
+from data_svc.domain.conversations import is_conversation
 from data_svc.domain.decoding import Decoded, decode
 from data_svc.domain.formats import Format
-from data_svc.domain.markup import docx_to_markdown, headers_to_text, record_to_text, rst_to_markdown
-from data_svc.domain.normal_form import cut, normalise
+from data_svc.domain.markup import headers_to_text, notebook_to_markdown, record_to_text, rst_to_markdown
 from data_svc.domain.reasons import Reason
 from data_svc.worker.lines import LINE_BYTES_MAX, LongLine, blocks, lines
+from data_svc.worker.parse_mail import read_mail
+from data_svc.worker.parse_office import read_docx, read_pptx
+from data_svc.worker.parse_sheets import read_xlsx
+from data_svc.worker.parse_tables import read_csv, read_parquet
+from data_svc.worker.parts import Part, Refused, cut_parts, row_parts
 
-__all__ = ["Part", "parse"]
+__all__ = ["parse"]
 
-_DOCX_BYTES_MAX = 200 << 20
 _HTML_DEPTH_MAX = 1000
+_PDF_END_BYTES = 2048  # where readers look for the end
 _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _VOID = {
     b"area",
@@ -44,39 +47,28 @@ _VOID = {
 _UNCLOSED = {b"p", b"li", b"dt", b"dd", b"tr", b"td", b"th", b"option"}
 
 
-@dataclass(frozen=True)
-class Part:
-    """One document out of a file, or why there is none; `suffix` tells parts of one file apart."""
-
-    text: str = ""
-    suffix: str = ""
-    replaced: int = 0
-    format: str = ""
-    reason: str = ""
-    detail: str = ""
-    size_bytes: int = 0
-
-
 def parse(file: Path, found: Format, *, rows: bool) -> Iterator[Part]:
     """Yield the normalised documents of a file; `rows` asks for conversations as JSON rows instead of as text."""
-    if found == Format.JSONL:
+    if found in _DOCUMENTS:
+        yield from cut_parts(_DOCUMENTS[found](file), found)
+    elif found == Format.JSONL:
         yield from _jsonl(file, rows=rows)
-    elif found == Format.PDF:
-        yield from _cut(_pdf(file), found)
-    elif found == Format.DOCX:
-        yield from _cut(_docx(file), found)
     elif found == Format.JSON:
-        yield from _json(file)
+        yield from _json(file, rows=rows)
     elif found == Format.HTML:
         decoded = decode(file.read_bytes())
-        yield from _cut(_html(decoded.text), found, decoded.num_replaced)
+        yield from cut_parts(_html(decoded.text), found, decoded.num_replaced)
+    elif found in {Format.CSV, Format.TSV}:
+        yield from read_csv(file, found)
+    elif found == Format.PARQUET:
+        yield from read_parquet(file, rows=rows)
+    elif found == Format.XLSX:
+        for suffix, text in read_xlsx(file):
+            yield from cut_parts(text, found, suffix=suffix)
+    elif found in {Format.EMAIL, Format.MBOX}:
+        yield from read_mail(file, found, partial(parse, rows=rows), _html)
     else:
         yield from _plain(file, found)
-
-
-def _cut(text: str, found: Format | str, replaced: int = 0, suffix: str = "") -> Iterator[Part]:
-    for number, piece in enumerate(cut(normalise(text))):
-        yield Part(piece, suffix + (f"#part{number + 1}" if number else ""), replaced, str(found))
 
 
 def _plain(file: Path, found: Format) -> Iterator[Part]:
@@ -91,7 +83,7 @@ def _plain(file: Path, found: Format) -> Iterator[Part]:
             text = rst_to_markdown(text)
         elif found == Format.METADATA and number == 0:
             text = headers_to_text(text)
-        for part in _cut(text, found, decoded.num_replaced):
+        for part in cut_parts(text, found, decoded.num_replaced):
             number += 1
             yield Part(part.text, f"#part{number}" if number > 1 else "", part.replaced, part.format)
 
@@ -120,7 +112,15 @@ def _html(text: str) -> str:
 def _pdf(file: Path) -> str:
     import pypdfium2
 
-    document = pypdfium2.PdfDocument(file)
+    try:
+        document = pypdfium2.PdfDocument(file)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise Refused(Reason.ENCRYPTED, "a PDF that opens with a password only") from error
+        data = file.read_bytes()
+        if b" obj" in data and b"%%EOF" not in data[-_PDF_END_BYTES:]:
+            raise Refused(Reason.PARSE_TRUNCATED, "a PDF without its end") from error
+        raise
     try:
         pages = []
         for number in range(len(document)):
@@ -134,16 +134,11 @@ def _pdf(file: Path) -> str:
         document.close()
 
 
-def _docx(file: Path) -> str:
-    with zipfile.ZipFile(file) as opened:
-        info = opened.getinfo("word/document.xml")
-        if info.file_size > _DOCX_BYTES_MAX or info.file_size > 200 * max(info.compress_size, 1) + (1 << 20):
-            raise ValueError(f"word/document.xml expands from {info.compress_size} to {info.file_size} bytes")
-        with opened.open(info) as stream:
-            return docx_to_markdown(decode(stream.read(_DOCX_BYTES_MAX)).text)
+def _notebook(file: Path) -> str:
+    return notebook_to_markdown(json.loads(decode(file.read_bytes()).text))
 
 
-def _json(file: Path) -> Iterator[Part]:
+def _json(file: Path, *, rows: bool) -> Iterator[Part]:
     decoded = decode(file.read_bytes())
     value = json.loads(decoded.text)
     records: list[tuple[str, Any]]
@@ -154,8 +149,11 @@ def _json(file: Path) -> Iterator[Part]:
     else:
         records = [("", value)]
     for suffix, record in records:
+        if is_conversation(record):
+            yield from row_parts(record, Format.JSON, rows=rows, replaced=0, suffix=suffix, size=len(str(record)))
+            continue
         text = (f"# {suffix[1:]}\n\n" if isinstance(value, dict) and suffix else "") + record_to_text(record)
-        yield from _cut(text, Format.JSON, decoded.num_replaced if len(records) == 1 else text.count("�"), suffix)
+        yield from cut_parts(text, Format.JSON, decoded.num_replaced if len(records) == 1 else text.count("�"), suffix)
 
 
 def _jsonl(file: Path, *, rows: bool) -> Iterator[Part]:
@@ -168,13 +166,17 @@ def _jsonl(file: Path, *, rows: bool) -> Iterator[Part]:
         if not decoded.text.strip():
             continue
         try:
-            row = read_row(decoded.text)
-        except RowInvalid as error:
-            yield Part("", suffix, 0, Format.JSONL, Reason.ROW_INVALID, str(error), len(line))
+            value = json.loads(decoded.text)
+        except (ValueError, RecursionError) as error:
+            yield Part("", suffix, 0, Format.JSONL, Reason.ROW_INVALID, f"not JSON: {error}", len(line))
             continue
-        if row.kind == "TEXT":
-            yield from _cut(row.text, Format.JSONL, decoded.num_replaced, suffix)
-        elif rows:
-            yield Part(row.canonical(), suffix, decoded.num_replaced, row.kind)
-        else:
-            yield from _cut(render(row), "conversation", decoded.num_replaced, suffix)
+        replaced = decoded.num_replaced
+        yield from row_parts(value, Format.JSONL, rows=rows, replaced=replaced, suffix=suffix, size=len(line))
+
+
+_DOCUMENTS: dict[Format, Callable[[Path], str]] = {
+    Format.PDF: _pdf,
+    Format.DOCX: read_docx,
+    Format.PPTX: read_pptx,
+    Format.NOTEBOOK: _notebook,
+}
