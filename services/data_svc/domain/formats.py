@@ -132,10 +132,8 @@ def _container(head: bytes, ending: str) -> tuple[Format, str] | None:
 
 
 def _text_format(head: bytes, name: str, ending: str) -> Format:
-    if ending in _ENDINGS:
-        return _ENDINGS[ending]
-    if _CODE.fullmatch(ending):
-        return Format.CODE
+    if known := _ENDINGS.get(ending) or (Format.CODE if _CODE.fullmatch(ending) else None):
+        return known
     lines = head.replace(b"\r\n", b"\n")
     if _MAIL.match(lines):
         return Format.MBOX if head.startswith(b"From ") else Format.EMAIL

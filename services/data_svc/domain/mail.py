@@ -6,7 +6,8 @@ import re
 
 __all__ = ["own_text"]
 
-_ATTRIBUTION = re.compile(r"^(On|Am|Le|El|Il|Op|Den|Em|\d{4}-\d\d-\d\d)\b|.*\b(wrote|schrieb|écrit):\s*$")
+_ATTRIBUTION = re.compile(r"(On|Am|Le|El|Il|Op|Den|Em|\d{4}-\d\d-\d\d)\b(?!.*[.!?]$)")
+_WROTE = re.compile(r".*\b(wrote|schrieb|écrit):$")
 _FORWARDED = re.compile(r"^-{2,} ?(Original Message|Ursprüngliche Nachricht) ?-{2,}\s*$", re.IGNORECASE)
 
 
@@ -35,9 +36,12 @@ def _drop_attribution(kept: list[str]) -> None:
     end = len(kept)
     while end and not kept[end - 1].strip():
         end -= 1
-    if not end or not kept[end - 1].rstrip().endswith(":"):
+    lines = [line.strip() for line in kept[max(end - 2, 0) : end]]
+    if not lines or not lines[-1].endswith(":"):
         return
-    if _ATTRIBUTION.match(kept[end - 1]):
+    if _ATTRIBUTION.match(lines[-1]):
         del kept[end - 1 :]
-    elif end > 1 and _ATTRIBUTION.match(kept[end - 2]):
+    elif _ATTRIBUTION.match(lines[0]):
         del kept[end - 2 :]
+    elif _WROTE.match(lines[-1]):
+        del kept[end - 1 :]

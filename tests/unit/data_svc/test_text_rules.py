@@ -30,7 +30,7 @@ from hypothesis import strategies as st
         ("Привет, мир. ".encode("koi8-r") * 40, "x.txt", Format.TEXT),
         ("hello wörld".encode("utf-16-le") * 40, "x.txt", Format.TEXT),
         (b"PK\x03\x04rest", "x.docx", Format.DOCX),
-        (b"PK\x03\x04rest", "x.xlsx", Format.UNSUPPORTED),
+        (b"PK\x03\x04rest", "x.xlsx", Format.XLSX),
         (b"\0" * 300 + b"abc", "x.txt", Format.BINARY),
     ],
 )
