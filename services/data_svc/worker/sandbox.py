@@ -22,6 +22,7 @@ __all__ = ["ParsedDocument", "Sandbox"]
 
 _MEMORY_BYTES = 1536 << 20
 _FACTOR_MAX = 20  # large files get more time, up to this much
+_PACKED = {Format.PDF, Format.DOCX, Format.PPTX, Format.XLSX, Format.PARQUET}  # hold much more than their size
 _FILES_PER_CHILD = 500  # PDFium and friends leak; a fresh process does not
 
 
@@ -56,7 +57,7 @@ class Sandbox:
 
     def parse(self, source: SourceFile) -> Iterator[ParsedDocument | Rejection]:
         """Yield the documents of a file and what was refused; one crash makes one rejection."""
-        factor = 1 + source.size_bytes / (3e6 if source.format == Format.PDF else 60e6)
+        factor = 1 + source.size_bytes / (3e6 if source.format in _PACKED else 60e6)
         cpu_s = self._timeout_s * min(factor, _FACTOR_MAX)
         request = {
             "file": str(source.file.resolve()),
