@@ -22,7 +22,7 @@ from data_svc.worker.parts import Part, Refused, cut_parts
 __all__ = ["read_mail"]
 
 _HEADERS = ("From", "To", "Date", "Subject")
-_HEADER_CHARACTERS_MAX = 2000  # the parser of addresses takes quadratic time
+_HEADER_CHARACTERS_MAX = 2000  # their parsers take quadratic time
 _MESSAGE_BYTES_MAX = 64_000_000
 _DEPTH_MAX = 3
 _NESTED = {Format.TAR, Format.GZIP, Format.ZIP, Format.EMAIL, Format.MBOX}
@@ -78,7 +78,8 @@ class _Reader:
 
     def read(self, data: bytes, suffix: str) -> Iterator[Part]:
         try:
-            message = message_from_bytes(data, policy=policy.default)
+            message = message_from_bytes(data, policy=_Policy())
+            assert isinstance(message, EmailMessage)  # what the policy makes
             yield from self._message(message, suffix, 0)
         except Exception as error:  # noqa: BLE001 - the parser of headers and parts raises nearly anything
             detail = f"{type(error).__name__}: {error}"[:500]
@@ -95,9 +96,10 @@ class _Reader:
         else:
             detail = "a message without text of its own"
             yield Part(suffix=suffix, reason=Reason.EMPTY, detail=detail, size_bytes=len(decoded.text))
-        if message.get_content_maintype() == "multipart":
-            for number, attachment in enumerate(message.iter_attachments(), 1):
-                yield from self._attachment(attachment, f"{suffix}#attachment{number}", depth)
+        kind = message.get_content_maintype()
+        attachments = message.iter_attachments() if kind == "multipart" else [message] if kind == "message" else []
+        for number, attachment in enumerate(attachments, 1):
+            yield from self._attachment(attachment, f"{suffix}#attachment{number}", depth)
 
     def _attachment(self, part: Message, suffix: str, depth: int) -> Iterator[Part]:
         if part.get_content_type() == "message/rfc822":
@@ -136,14 +138,19 @@ class _Reader:
                 yield Part(suffix=suffix, reason=Reason.PARSE_FAILED, detail=detail, size_bytes=len(data))
 
 
+class _Policy(policy.EmailPolicy):
+    """The standard policy for headers of bounded length."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        return super().header_source_parse(["".join(sourcelines)[:_HEADER_CHARACTERS_MAX]])
+
+
 def _header(message: EmailMessage, name: str) -> str:
-    raw = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
-    if len(raw) <= _HEADER_CHARACTERS_MAX:
-        try:
-            raw = str(message[name] or "")
-        except Exception:  # noqa: BLE001 - the header is broken; it is kept as it stands
-            return " ".join(raw.split())
-    return " ".join(raw[:_HEADER_CHARACTERS_MAX].split())
+    try:
+        value = str(message[name] or "")
+    except Exception:  # noqa: BLE001 - the header is broken; it is kept as it stands
+        value = next(str(raw) for key, raw in message.raw_items() if key.lower() == name.lower())
+    return " ".join(value.split())
 
 
 def _decode(part: Message) -> Decoded:

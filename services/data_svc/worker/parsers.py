@@ -135,7 +135,10 @@ def _pdf(file: Path) -> str:
 
 
 def _notebook(file: Path) -> str:
-    return notebook_to_markdown(json.loads(decode(file.read_bytes()).text))
+    notebook = json.loads(decode(file.read_bytes()).text)
+    if not isinstance(notebook, dict) or not {"cells", "worksheets"} & notebook.keys():
+        raise ValueError("a notebook must be an object with cells")
+    return notebook_to_markdown(notebook)
 
 
 def _json(file: Path, *, rows: bool) -> Iterator[Part]:

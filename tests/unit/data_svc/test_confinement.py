@@ -106,9 +106,8 @@ def test_child_on_a_machine_without_a_filter_warns_and_works(tmp_path: Path) -> 
     file = tmp_path / "x.txt"
     file.write_bytes(b"words")
     request = {"file": str(file), "format": "text", "rows": False, "out": str(tmp_path / "out"), "cpu_s": 5}
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=json.dumps(request) + "\n", capture_output=True, text=True, timeout=60
-    )
+    command, asked = [sys.executable, "-c", code], json.dumps(request) + "\n"
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "{}\n"
     assert "parsers can reach the network" in done.stderr
     assert (tmp_path / "out.text").read_bytes() == b"words"

@@ -140,15 +140,15 @@ def mail(subject: str, body: str, **attachments: bytes) -> EmailMessage:
     message["Date"], message["Subject"], message["Message-ID"] = "Mon, 1 Jan 2024 10:00:00 +0000", subject, "<1@x>"
     message.set_content(body)
     for name, data in attachments.items():
-        message.add_attachment(
-            data, maintype="application", subtype="octet-stream", filename=name.replace("_", ".", 1)
-        )
+        message.add_attachment(data, maintype="application", subtype="octet-stream", filename=name.replace("_", ".", 1))
     return message
 
 
 def test_eml_keeps_headers_and_own_words_and_reads_attachments(read) -> None:
     body = "Tap at nine.\n\nOn Monday, Bob\n<bob@example.org> wrote:\n> When?\n> Now?\n\nYours\n-- \nAda, furnace 2\n"
-    message = mail("Größe", body, plan_md=b"# Plan\n\nPour", x_png=b"\x89PNG\r\n\x1a\n", y_pdf=b"%PDF-1.4", z_zip=b"PK\3\4")
+    message = mail(
+        "Größe", body, plan_md=b"# Plan\n\nPour", x_png=b"\x89PNG\r\n\x1a\n", y_pdf=b"%PDF-1.4", z_zip=b"PK\3\4"
+    )
     message.add_attachment(mail("Forwarded", "Inner words"))
     parts = read(message.as_bytes(), Format.EMAIL)
     assert parts[0].text == (
@@ -181,6 +181,18 @@ def test_mbox_with_a_broken_message_reads_the_others(read) -> None:
     assert parts[1].text.endswith("Bär")
     assert parts[2].reason == Reason.EMPTY
     assert sniff(data, "inbox")[0] == Format.MBOX
+
+
+def test_mail_with_hostile_headers_and_nesting_is_read_or_refused(read) -> None:
+    long = b'From: me\nContent-Type: multipart/mixed; boundary="' + b"a;" * 500_000 + b'"\n\nwords'
+    assert [part.reason for part in read(long, Format.EMAIL)] == [Reason.EMPTY], "no part begins at that boundary"
+    chain = b"Content-Type: message/rfc822\n\n" * 20 + b"Subject: innermost\n\nbody"
+    assert [part.reason for part in read(chain, Format.EMAIL)][-1] == Reason.ARCHIVE_NESTED
+    multiparts = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000))
+    boxed = b"From x\n" + multiparts + b"\n\nFrom x\nSubject: s\n\nnext one"
+    assert [part.reason for part in read(boxed, Format.MBOX)] == [Reason.PARSE_FAILED, ""]
+    damaged = b"From: \xff\xfe <@@>;,\nSubject: =?utf-8?b?////?=\nTo: <a@\n\nwords"
+    assert read(damaged, Format.EMAIL)[0].text.endswith("words")
 
 
 def test_own_text_of_german_reply_drops_quote_and_history() -> None:
