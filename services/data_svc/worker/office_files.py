@@ -99,6 +99,7 @@ def _look_over(infos: list[zipfile.ZipInfo]) -> None:
 def _events(stream: IO[bytes], path: str) -> Iterator[Event]:
     found: list[Event] = []
     names: dict[str, str] = {}
+    none: dict[str, str] = {}
     depth = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -106,13 +107,14 @@ def _events(stream: IO[bytes], path: str) -> Iterator[Event]:
         depth += 1
         if depth > _DEPTH_MAX:
             raise ValueError(f"elements of {path} nest over {_DEPTH_MAX} deep")
-        local = names.setdefault(name, name.rpartition(":")[2])
-        found.append(Event("start", local, attributes))
+        if name not in names:
+            names[name] = name.rpartition(":")[2]
+        found.append(Event("start", names[name], attributes))
 
     def end(name: str) -> None:
         nonlocal depth
         depth -= 1
-        found.append(Event("end", names[name], {}))
+        found.append(Event("end", names[name], none))
 
     def refuse(*_: object) -> None:
         raise Refused(Reason.PARSE_FAILED, f"{path} declares a document type; Office files have none")
@@ -121,7 +123,7 @@ def _events(stream: IO[bytes], path: str) -> Iterator[Event]:
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.CharacterDataHandler = lambda text: found.append(Event("text", text, {}))
+    parser.CharacterDataHandler = lambda text: found.append(Event("text", text, none))
     parser.StartDoctypeDeclHandler = refuse
     while block := stream.read(_READ):
         parser.Parse(block)
