@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bessemer.cli.demo.budget import STEPS_MIN, plan_budget
+from bessemer.cli.demo.budget import STEPS_MIN, learning_rate, plan_budget
 
 
 def test_budget_more_minutes_give_more_steps():
@@ -14,3 +14,8 @@ def test_budget_more_minutes_give_more_steps():
 def test_budget_never_goes_below_what_trains_at_all():
     tiny = plan_budget(minutes=2, evaluation_s=600, tokens_per_s=1)
     assert (tiny.cpt, tiny.sft, tiny.dpo) == (STEPS_MIN["cpt"], STEPS_MIN["sft"], STEPS_MIN["dpo"])
+
+
+def test_learning_rate_falls_with_the_length_of_a_run():
+    assert learning_rate("cpt", 16) == learning_rate("cpt", 32) == 2e-4
+    assert learning_rate("cpt", 128) == 1e-4

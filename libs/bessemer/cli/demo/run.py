@@ -15,7 +15,7 @@ from bessemer.api.data.v1 import dataset_pb2
 from bessemer.api.eval.v1 import evaluation_pb2
 from bessemer.api.train.v1 import model_pb2, training_job_pb2
 from bessemer.cli.data import Kind, ensure_dataset, ensure_project, upload_folder
-from bessemer.cli.demo.budget import CALIBRATION_STEPS, TOKENS_PER_STEP, Budget, plan_budget
+from bessemer.cli.demo.budget import CALIBRATION_STEPS, TOKENS_PER_STEP, Budget, learning_rate, plan_budget
 from bessemer.cli.demo.documents import gather
 from bessemer.cli.demo.report import Facts, write_report
 from bessemer.cli.demo.steps import ensure, patiently, run_job
@@ -35,8 +35,6 @@ CALIBRATION = "calibration"  # the model of a few steps that only show how fast 
 # What a release must show, better counted positive: 20 % less perplexity on the held-out documents, more
 # questions right than before, and general text at most 3 % more surprising.
 RULES = {"text": 0.20, "questions": 0.0, "general": -0.03}
-# A run of minutes takes larger steps than the default, which is meant for runs of hours.
-LEARNING_RATES = {"cpt": 2e-4, "sft": 5e-5, "dpo": 1e-5}
 # A hundred documents need a fifth held out for an interval that can decide.
 HELDOUT_FRACTION = 0.2
 QUESTIONS = 5
@@ -204,7 +202,7 @@ def _training_job(
     recipe = training_job_pb2.TrainingRecipe(
         steps=steps,
         tokens_per_step=TOKENS_PER_STEP,
-        learning_rate=LEARNING_RATES[method],
+        learning_rate=learning_rate(method, steps),
         decay_fraction=0.5,
         checkpoint_every_steps=max(5, steps // 3),
     )
