@@ -1,0 +1,420 @@
+"""Quality measures of web corpora (Gopher, C4, FineWeb) over a document's UTF-8 bytes, compiled.
+
+Blanks are bytes up to 32. A chunk between blanks is one word with its leading and trailing punctuation cut off; a word
+is cut at `-` between letters or digits, and at one of `/:=<>` before a letter. A run of one ASCII mark is one token, so
+is a character of U+2000 to U+203F. Other characters beyond ASCII count as letters. Runs are compared by 64-bit hashes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from data_svc.domain.quality_rules import QualityMeasures
+from data_svc.worker.kernels import _FNV_PRIME, _FNV_START, _GOLDEN, Bytes, Hashes, _mix, _seen, _table
+
+__all__ = ["PHRASES", "STOP_WORDS", "measure"]
+
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+LINE_WORDS_MIN = 3
+WORD_CHARACTERS_MAX = 1000
+SHORT_LINE_CHARACTERS = 30
+
+Counts = npt.NDArray[np.int64]
+
+_WORD_BYTE, _LETTER_BYTE = np.uint8(1), np.uint8(2)
+_KIND = np.zeros(256, np.uint8)
+_KIND[[*b"0123456789"]] = 1
+_KIND[[*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *range(128, 256)]] = 3
+_STARTS = np.ones(256, np.int64)  # 0 for the bytes that continue a character
+_STARTS[128:192] = 0
+_JAVASCRIPT, _LOREM_IPSUM, _NOTICE, _CURLY = 1, 2, 4, 8
+PHRASES: tuple[tuple[str, int], ...] = (  # by their first letters
+    ("cookie policy", _NOTICE),
+    ("javascript", _JAVASCRIPT),
+    ("lorem ipsum", _LOREM_IPSUM),
+    ("privacy policy", _NOTICE),
+    ("terms of use", _NOTICE),
+    ("use cookies", _NOTICE),
+    ("use of cookies", _NOTICE),
+    ("uses cookies", _NOTICE),
+)
+_PHRASE_BYTES = np.frombuffer("".join(phrase for phrase, _ in PHRASES).encode(), np.uint8)
+_PHRASE_BOUNDS = np.cumsum([0, *(len(phrase) for phrase, _ in PHRASES)])
+_PHRASE_FLAGS = np.array([flag for _, flag in PHRASES])
+_PHRASE_FROM = np.array([sum(ord(p[0]) < (byte | 32) for p, _ in PHRASES) for byte in range(256)])
+_PHRASE_TO = np.array([sum(ord(p[0]) <= (byte | 32) for p, _ in PHRASES) for byte in range(256)])
+_PHRASE_TO[:65] = _PHRASE_FROM[:65]
+
+# Places in the array of counts.
+_TOKENS, _WORDS, _WORD_CHARACTERS, _LETTER_TOKENS, _STOP_MASK, _HASHES, _ELLIPSES, _CHARACTERS = range(8)
+_LINES, _BULLETS, _ELLIPSIS_LINES, _TERMINAL, _REPEATED, _REPEATED_CHARACTERS = range(8, 14)
+_PARAGRAPHS, _PARAGRAPHS_REPEATED, _PARAGRAPH_CHARACTERS = range(14, 17)
+_RETAINED, _LOREM_LINES, _CURLY_LINES, _SENTENCES, _PUNCTUATED, _SHORT = range(17, 23)
+_RETAINED_REPEATED, _RETAINED_CHARACTERS, _RETAINED_TOKENS, _NUM_COUNTS = range(23, 27)
+
+
+def _fnv(word: str) -> int:
+    value = int(_FNV_START)
+    for byte in word.encode():
+        value = (value ^ byte) * int(_FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+_STOP_HASHES = np.array([_fnv(word) for word in STOP_WORDS], np.uint64)
+
+
+@njit(cache=True, nogil=True)
+def _mark(data: Bytes, at: int, end: int) -> int:
+    """Return how many bytes the punctuation mark at `at` has; 0 if there is none."""
+    if data[at] < 128:
+        return 1 if _KIND[data[at]] == 0 else 0
+    return 3 if data[at] == 0xE2 and at + 2 < end and data[at + 1] == 0x80 else 0
+
+
+@njit(cache=True, nogil=True)
+def _mark_before(data: Bytes, start: int, at: int) -> int:
+    """Return how many bytes the punctuation mark that ends at `at` has; 0 if there is none."""
+    if data[at - 1] < 128:
+        return 1 if _KIND[data[at - 1]] == 0 else 0
+    return 3 if at - 3 >= start and data[at - 3] == 0xE2 and data[at - 2] == 0x80 else 0
+
+
+@njit(cache=True, nogil=True)
+def _emit(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts, counts: Counts, mark: bool) -> None:  # noqa: FBT001, PLR0913 - compiled
+    """Add the token in bytes start to end; `ends` holds the running sum of characters."""
+    value, kind, characters = _FNV_START, np.uint8(0), 0
+    for at in range(start, end):
+        byte = data[at]
+        value = (value ^ np.uint64(byte)) * _FNV_PRIME
+        kind |= _KIND[byte]
+        characters += _STARTS[byte]
+    number = counts[_TOKENS]
+    tokens[number] = value
+    ends[number + 1] = ends[number] + characters
+    counts[_TOKENS] += 1
+    if mark or kind == 0:
+        return
+    counts[_WORDS] += 1
+    counts[_WORD_CHARACTERS] += characters
+    if kind & _LETTER_BYTE:
+        counts[_LETTER_TOKENS] += 1
+    if 2 <= end - start <= 4:
+        for stop in range(_STOP_HASHES.size):
+            if value == _STOP_HASHES[stop]:
+                counts[_STOP_MASK] |= 1 << stop
+
+
+@njit(cache=True, nogil=True)
+def _emit_marks(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts, counts: Counts) -> bool:  # noqa: PLR0913 - compiled
+    """Add the punctuation in bytes start to end; say whether a single mark in it ends a sentence."""
+    terminal = False
+    at = start
+    while at < end:
+        width = _mark(data, at, end)
+        stop = at + width
+        while width == 1 and stop < end and data[stop] == data[at]:
+            stop += 1
+        byte = data[at]
+        terminal |= (byte == 46 and stop - at == 1) or byte == 33 or byte == 63
+        _emit(data, at, stop, tokens, ends, counts, True)  # noqa: FBT003 - compiled
+        at = stop
+    return terminal
+
+
+@njit(cache=True, nogil=True)
+def _emit_chunk(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts, counts: Counts) -> bool:  # noqa: C901, PLR0913 - compiled
+    """Add the tokens of what stands between two blanks; say whether it ends a sentence."""
+    first, last = start, end
+    while first < end:
+        width = _mark(data, first, end)
+        if width == 0:
+            break
+        first += width
+    while last > first:
+        width = _mark_before(data, first, last)
+        if width == 0:
+            break
+        last -= width
+    terminal = _emit_marks(data, start, first, tokens, ends, counts)
+    at = first
+    for place in range(first + 1, last - 1):
+        byte = data[place]
+        if byte == 45:
+            cut = _KIND[data[place - 1]] != 0 and _KIND[data[place + 1]] != 0
+        elif byte == 47 or byte == 58 or (60 <= byte <= 62):
+            cut = _KIND[data[place - 1]] != 0 and _KIND[data[place + 1]] == 3
+        else:
+            cut = False
+        if cut:
+            _emit(data, at, place, tokens, ends, counts, False)  # noqa: FBT003 - compiled
+            _emit(data, place, place + 1, tokens, ends, counts, True)  # noqa: FBT003 - compiled
+            at = place + 1
+    if at < last:
+        _emit(data, at, last, tokens, ends, counts, False)  # noqa: FBT003 - compiled
+        terminal = _emit_marks(data, last, end, tokens, ends, counts)
+    return terminal
+
+
+@njit(cache=True, nogil=True)
+def _flags(data: Bytes, at: int, end: int) -> int:
+    """Return the flags of the phrases that begin at `at`, whatever their case."""
+    flags = 0
+    for phrase in range(_PHRASE_FROM[data[at]], _PHRASE_TO[data[at]]):
+        start, size = _PHRASE_BOUNDS[phrase], _PHRASE_BOUNDS[phrase + 1] - _PHRASE_BOUNDS[phrase]
+        if at + size > end:
+            continue
+        same = 1
+        while same < size:
+            byte = data[at + same]
+            if 65 <= byte <= 90:
+                byte |= 32
+            if byte != _PHRASE_BYTES[start + same]:
+                break
+            same += 1
+        if same == size:
+            flags |= _PHRASE_FLAGS[phrase]
+    return flags
+
+
+@njit(cache=True, nogil=True)
+def _ends_with(data: Bytes, first: int, last: int) -> tuple[bool, bool, bool]:
+    """Say whether a line ends in terminal punctuation as C4 has it, as FineWeb has it, and in an ellipsis."""
+    byte = data[last - 1]
+    ellipsis = last - first >= 3 and byte == 46 and data[last - 2] == 46 and data[last - 3] == 46
+    stop = byte == 46 or byte == 33 or byte == 63
+    if last - first >= 3 and byte >= 128:
+        high, low = data[last - 3], data[last - 2]
+        ellipsis |= high == 0xE2 and low == 0x80 and byte == 0xA6
+        stop |= high == 0xE3 and low == 0x80 and byte == 0x82  # the full stops and marks of Chinese and Japanese
+        stop |= high == 0xEF and low == 0xBC and (byte == 0x81 or byte == 0x9F)
+    return (stop or byte == 34 or byte == 39) and not ellipsis, stop, ellipsis
+
+
+@njit(cache=True, nogil=True)
+def _emit_line(
+    data: Bytes, first: int, last: int, tokens: Hashes, ends: Counts, counts: Counts
+) -> tuple[int, int, int]:  # noqa: PLR0913 - compiled
+    """Add the tokens of a line; return its chunks, the characters of the longest, and its sentences."""
+    chunks, longest, sentences = 0, 0, 1
+    at = first
+    while at < last:
+        start = at
+        characters = 0
+        while at < last and data[at] > 32:
+            characters += _STARTS[data[at]]
+            at += 1
+        chunks += 1
+        longest = max(longest, characters)
+        if _emit_chunk(data, start, at, tokens, ends, counts) and at < last:
+            sentences += 1
+        while at < last and data[at] <= 32:
+            at += 1
+    return chunks, longest, sentences
+
+
+@njit(cache=True, nogil=True)
+def _line(  # noqa: PLR0913 - compiled
+    data: Bytes, first: int, last: int, tokens: Hashes, ends: Counts, counts: Counts, seen: Hashes
+) -> tuple[np.uint64, int]:
+    """Count one line that is not blank, without its outer blanks; return its hash and characters."""
+    before = counts[_TOKENS]
+    chunks, longest, sentences = _emit_line(data, first, last, tokens, ends, counts)
+    value, characters, flags, dots = _FNV_START, 0, 0, 0
+    for at in range(first, last):
+        byte = data[at]
+        value = (value ^ np.uint64(byte)) * _FNV_PRIME
+        characters += _STARTS[byte]
+        if byte == 123:
+            flags |= _CURLY
+        if _PHRASE_FROM[byte] < _PHRASE_TO[byte]:
+            flags |= _flags(data, at, last)
+        counts[_HASHES] += byte == 35
+        dots = dots + 1 if byte == 46 else 0
+        if dots == 3 or (byte == 0xA6 and at - 2 >= first and data[at - 1] == 0x80 and data[at - 2] == 0xE2):
+            counts[_ELLIPSES] += 1
+            dots = 0
+    value = _mix(value)
+    is_repeated = _seen(seen, value)
+    terminal, stop, ellipsis = _ends_with(data, first, last)
+    bullet = last - first >= 3 and data[first] == 0xE2 and data[first + 1] == 0x80 and data[first + 2] == 0xA2
+    counts[_LINES] += 1
+    counts[_BULLETS] += bullet or data[first] == 45
+    counts[_ELLIPSIS_LINES] += ellipsis
+    counts[_TERMINAL] += terminal
+    counts[_REPEATED] += is_repeated
+    counts[_REPEATED_CHARACTERS] += characters if is_repeated else 0
+    if chunks < LINE_WORDS_MIN or longest > WORD_CHARACTERS_MAX:
+        return value, characters
+    counts[_LOREM_LINES] += flags & _LOREM_IPSUM != 0
+    if flags & _JAVASCRIPT:
+        return value, characters
+    counts[_CURLY_LINES] += flags & _CURLY != 0
+    if flags & _NOTICE:
+        return value, characters
+    counts[_RETAINED] += 1
+    counts[_SENTENCES] += sentences
+    counts[_PUNCTUATED] += stop
+    counts[_SHORT] += characters <= SHORT_LINE_CHARACTERS
+    counts[_RETAINED_REPEATED] += characters if is_repeated else 0
+    counts[_RETAINED_CHARACTERS] += characters
+    counts[_RETAINED_TOKENS] += counts[_TOKENS] - before
+    return value, characters
+
+
+@njit(cache=True, nogil=True)
+def _lines(data: Bytes, tokens: Hashes, ends: Counts, counts: Counts) -> None:
+    """Count lines and paragraphs, which blank lines divide, and fill in the tokens."""
+    newlines = 1
+    for byte in data:
+        newlines += byte == 10
+        counts[_CHARACTERS] += _STARTS[byte]
+    seen, seen_paragraphs = _table(newlines), _table(newlines)
+    paragraph, size, start = _GOLDEN, 0, 0
+    while start <= data.size:
+        end = start
+        while end < data.size and data[end] != 10:
+            end += 1
+        first, last = start, end
+        while first < last and data[first] <= 32:
+            first += 1
+        while last > first and data[last - 1] <= 32:
+            last -= 1
+        if last > first:
+            value, characters = _line(data, first, last, tokens, ends, counts, seen)
+            paragraph = _mix((paragraph ^ value) * _GOLDEN)
+            size += characters + (1 if size else 0)
+        if size > 0 and (last == first or end >= data.size):
+            counts[_PARAGRAPHS] += 1
+            if _seen(seen_paragraphs, paragraph):
+                counts[_PARAGRAPHS_REPEATED] += 1
+                counts[_PARAGRAPH_CHARACTERS] += size
+            paragraph, size = _GOLDEN, 0
+        start = end + 1
+
+
+@njit(cache=True, nogil=True)
+def _top(tokens: Hashes, ends: Counts, grams: Hashes, repeated: npt.NDArray[np.bool_], words: int) -> int:
+    """Return how many characters the most frequent n-gram takes, with its blanks; 0 if none comes twice.
+
+    `grams` holds the hashes of the shorter n-grams, `repeated` which of them come twice; both are brought up to n. Of
+    equally frequent n-grams the longest counts. Only where both shorter n-grams come twice can a longer one.
+    """
+    places = max(tokens.size - words + 1, 0)
+    candidates = 0
+    for at in range(places):
+        grams[at] = _mix((grams[at] ^ tokens[at + words - 1]) * _GOLDEN)
+        repeated[at] &= repeated[at + 1]
+        candidates += repeated[at]
+    keys = _table(candidates)
+    times = np.zeros(keys.size, np.int32)
+    mask = np.uint64(keys.size - 1)
+    slots = np.empty(places, np.int64)
+    best = longest = 0
+    for at in range(places):
+        if not repeated[at]:
+            continue
+        key = grams[at] | np.uint64(1)
+        slot = _mix(key) & mask
+        while keys[slot] != np.uint64(0) and keys[slot] != key:
+            slot = (slot + np.uint64(1)) & mask
+        keys[slot] = key
+        times[slot] += 1
+        slots[at] = slot
+        characters = ends[at + words] - ends[at] + words - 1
+        if times[slot] > best or (times[slot] == best and characters > longest):
+            best, longest = times[slot], characters
+    for at in range(places):
+        repeated[at] = repeated[at] and times[slots[at]] > 1
+    repeated[places:] = False
+    return best * longest if best > 1 else 0
+
+
+@njit(cache=True, nogil=True)
+def _duplicated(tokens: Hashes, ends: Counts, grams: Hashes, runs: Counts, words: int) -> int:
+    """Return how many characters lie in n-grams that stood before, without blanks; what was counted is passed over.
+
+    `grams` holds the hashes of the shorter n-grams, `runs` how many 4-grams from here on all come twice.
+    """
+    places = max(tokens.size - words + 1, 0)
+    candidates = 0
+    for at in range(places):
+        if runs[at] >= words - 3:
+            grams[at] = _mix((grams[at] ^ tokens[at + words - 1]) * _GOLDEN)
+            candidates += 1
+    if candidates == 0:
+        return 0
+    seen = _table(candidates)
+    characters = at = 0
+    while at < places:
+        if runs[at] >= words - 3 and _seen(seen, grams[at]):
+            characters += ends[at + words] - ends[at]
+            at += words
+        else:
+            at += 1
+    return characters
+
+
+@njit(cache=True, nogil=True)
+def _ngrams(tokens: Hashes, ends: Counts) -> Counts:
+    """Return the characters of the top 2- to 4-grams, then those in duplicated 5- to 10-grams."""
+    characters = np.zeros(9, np.int64)
+    grams = np.empty(tokens.size, np.uint64)
+    for at in range(tokens.size):
+        grams[at] = _mix(tokens[at] * _GOLDEN)
+    repeated = np.ones(tokens.size + 1, np.bool_)
+    for words in range(2, 5):
+        characters[words - 2] = _top(tokens, ends, grams, repeated, words)
+    runs = np.zeros(tokens.size + 1, np.int64)
+    for at in range(tokens.size - 1, -1, -1):
+        runs[at] = runs[at + 1] + 1 if repeated[at] else 0
+    for words in range(5, 11):
+        characters[words - 2] = _duplicated(tokens, ends, grams, runs, words)
+    return characters
+
+
+@njit(cache=True, nogil=True)
+def _counts(data: Bytes) -> tuple[Counts, Counts]:
+    counts = np.zeros(_NUM_COUNTS, np.int64)
+    tokens = np.empty(data.size, np.uint64)
+    ends = np.empty(data.size + 1, np.int64)
+    ends[0] = 0
+    _lines(data, tokens, ends, counts)
+    return counts, _ngrams(tokens[: counts[_TOKENS]], ends)
+
+
+def measure(text: bytes) -> QualityMeasures:
+    """Return the measures of a document in UTF-8; a share of nothing is 0."""
+    counts, ngrams = _counts(np.frombuffer(text, np.uint8))
+    count = counts.tolist()
+
+    def share(part: int, whole: int) -> float:
+        return float(count[part]) / max(count[whole], 1)
+
+    return QualityMeasures(
+        float(count[_CHARACTERS]),
+        float(count[_TOKENS]),
+        float(count[_WORDS]),
+        share(_WORD_CHARACTERS, _WORDS),
+        share(_HASHES, _TOKENS),
+        share(_ELLIPSES, _TOKENS),
+        share(_BULLETS, _LINES),
+        share(_ELLIPSIS_LINES, _LINES),
+        share(_LETTER_TOKENS, _TOKENS),
+        float(count[_STOP_MASK].bit_count()),
+        share(_REPEATED, _LINES),
+        share(_REPEATED_CHARACTERS, _CHARACTERS),
+        share(_PARAGRAPHS_REPEATED, _PARAGRAPHS),
+        share(_PARAGRAPH_CHARACTERS, _CHARACTERS),
+        *(ngrams / max(count[_CHARACTERS], 1)).tolist(),
+        share(_TERMINAL, _LINES),
+        share(_RETAINED, _LINES),
+        float(count[_LOREM_LINES]),
+        float(count[_CURLY_LINES]),
+        float(count[_SENTENCES]),
+        share(_PUNCTUATED, _RETAINED),
+        share(_SHORT, _RETAINED),
+        share(_RETAINED_REPEATED, _RETAINED_CHARACTERS),
+        max(count[_RETAINED] - 1, 0) / max(count[_RETAINED_TOKENS], 1),
+    )
