@@ -13,6 +13,7 @@ from numba import njit
 
 from data_svc.domain.quality_rules import QualityMeasures
 from data_svc.worker.kernels import _FNV_PRIME, _FNV_START, _GOLDEN, Bytes, Hashes, _mix, _seen, _table
+from data_svc.worker.ngrams import ngram_characters
 
 __all__ = ["PHRASES", "STOP_WORDS", "measure"]
 
@@ -22,6 +23,7 @@ WORD_CHARACTERS_MAX = 1000
 SHORT_LINE_CHARACTERS = 30
 
 Counts = npt.NDArray[np.int64]
+Sink = tuple[Hashes, Counts, Counts]  # tokens, running sum of their characters, counts
 
 _WORD_BYTE, _LETTER_BYTE = np.uint8(1), np.uint8(2)
 _KIND = np.zeros(256, np.uint8)
@@ -82,8 +84,9 @@ def _mark_before(data: Bytes, start: int, at: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _emit(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts, counts: Counts, mark: bool) -> None:  # noqa: FBT001, PLR0913 - compiled
+def _emit(data: Bytes, start: int, end: int, sink: Sink, mark: bool) -> None:  # noqa: FBT001 - compiled
     """Add the token in bytes start to end; `ends` holds the running sum of characters."""
+    tokens, ends, counts = sink
     value, kind, characters = _FNV_START, np.uint8(0), 0
     for at in range(start, end):
         byte = data[at]
@@ -107,7 +110,7 @@ def _emit(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts, count
 
 
 @njit(cache=True, nogil=True)
-def _emit_marks(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts, counts: Counts) -> bool:  # noqa: PLR0913 - compiled
+def _emit_marks(data: Bytes, start: int, end: int, sink: Sink) -> bool:
     """Add the punctuation in bytes start to end; say whether a single mark in it ends a sentence."""
     terminal = False
     at = start
@@ -117,14 +120,14 @@ def _emit_marks(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts,
         while width == 1 and stop < end and data[stop] == data[at]:
             stop += 1
         byte = data[at]
-        terminal |= (byte == 46 and stop - at == 1) or byte == 33 or byte == 63
-        _emit(data, at, stop, tokens, ends, counts, True)  # noqa: FBT003 - compiled
+        terminal |= (byte == 46 and stop - at == 1) or byte in (33, 63)
+        _emit(data, at, stop, sink, True)
         at = stop
     return terminal
 
 
 @njit(cache=True, nogil=True)
-def _emit_chunk(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts, counts: Counts) -> bool:  # noqa: C901, PLR0913 - compiled
+def _emit_chunk(data: Bytes, start: int, end: int, sink: Sink) -> bool:
     """Add the tokens of what stands between two blanks; say whether it ends a sentence."""
     first, last = start, end
     while first < end:
@@ -137,23 +140,24 @@ def _emit_chunk(data: Bytes, start: int, end: int, tokens: Hashes, ends: Counts,
         if width == 0:
             break
         last -= width
-    terminal = _emit_marks(data, start, first, tokens, ends, counts)
+    terminal = _emit_marks(data, start, first, sink)
     at = first
     for place in range(first + 1, last - 1):
         byte = data[place]
         if byte == 45:
-            cut = _KIND[data[place - 1]] != 0 and _KIND[data[place + 1]] != 0
-        elif byte == 47 or byte == 58 or (60 <= byte <= 62):
-            cut = _KIND[data[place - 1]] != 0 and _KIND[data[place + 1]] == 3
+            cut = _mark_before(data, first, place) == 0 and _mark(data, place + 1, last) == 0
+        elif byte in (47, 58, 60, 61, 62):
+            cut = _mark_before(data, first, place) == 0 and _mark(data, place + 1, last) == 0
+            cut &= _KIND[data[place + 1]] == 3
         else:
             cut = False
         if cut:
-            _emit(data, at, place, tokens, ends, counts, False)  # noqa: FBT003 - compiled
-            _emit(data, place, place + 1, tokens, ends, counts, True)  # noqa: FBT003 - compiled
+            _emit(data, at, place, sink, False)
+            _emit(data, place, place + 1, sink, True)
             at = place + 1
     if at < last:
-        _emit(data, at, last, tokens, ends, counts, False)  # noqa: FBT003 - compiled
-        terminal = _emit_marks(data, last, end, tokens, ends, counts)
+        _emit(data, at, last, sink, False)
+        terminal = _emit_marks(data, last, end, sink)
     return terminal
 
 
@@ -183,19 +187,17 @@ def _ends_with(data: Bytes, first: int, last: int) -> tuple[bool, bool, bool]:
     """Say whether a line ends in terminal punctuation as C4 has it, as FineWeb has it, and in an ellipsis."""
     byte = data[last - 1]
     ellipsis = last - first >= 3 and byte == 46 and data[last - 2] == 46 and data[last - 3] == 46
-    stop = byte == 46 or byte == 33 or byte == 63
+    stop = byte in (33, 46, 63)
     if last - first >= 3 and byte >= 128:
         high, low = data[last - 3], data[last - 2]
         ellipsis |= high == 0xE2 and low == 0x80 and byte == 0xA6
         stop |= high == 0xE3 and low == 0x80 and byte == 0x82  # the full stops and marks of Chinese and Japanese
-        stop |= high == 0xEF and low == 0xBC and (byte == 0x81 or byte == 0x9F)
-    return (stop or byte == 34 or byte == 39) and not ellipsis, stop, ellipsis
+        stop |= high == 0xEF and low == 0xBC and byte in (0x81, 0x9F)
+    return (stop or byte in (34, 39)) and not ellipsis, stop, ellipsis
 
 
 @njit(cache=True, nogil=True)
-def _emit_line(
-    data: Bytes, first: int, last: int, tokens: Hashes, ends: Counts, counts: Counts
-) -> tuple[int, int, int]:  # noqa: PLR0913 - compiled
+def _emit_line(data: Bytes, first: int, last: int, sink: Sink) -> tuple[int, int, int]:
     """Add the tokens of a line; return its chunks, the characters of the longest, and its sentences."""
     chunks, longest, sentences = 0, 0, 1
     at = first
@@ -207,7 +209,7 @@ def _emit_line(
             at += 1
         chunks += 1
         longest = max(longest, characters)
-        if _emit_chunk(data, start, at, tokens, ends, counts) and at < last:
+        if _emit_chunk(data, start, at, sink) and at < last:
             sentences += 1
         while at < last and data[at] <= 32:
             at += 1
@@ -215,12 +217,8 @@ def _emit_line(
 
 
 @njit(cache=True, nogil=True)
-def _line(  # noqa: PLR0913 - compiled
-    data: Bytes, first: int, last: int, tokens: Hashes, ends: Counts, counts: Counts, seen: Hashes
-) -> tuple[np.uint64, int]:
-    """Count one line that is not blank, without its outer blanks; return its hash and characters."""
-    before = counts[_TOKENS]
-    chunks, longest, sentences = _emit_line(data, first, last, tokens, ends, counts)
+def _scan(data: Bytes, first: int, last: int, counts: Counts) -> tuple[np.uint64, int, int]:
+    """Return a line's hash, characters and flags, and count its hash signs and ellipses."""
     value, characters, flags, dots = _FNV_START, 0, 0, 0
     for at in range(first, last):
         byte = data[at]
@@ -235,37 +233,44 @@ def _line(  # noqa: PLR0913 - compiled
         if dots == 3 or (byte == 0xA6 and at - 2 >= first and data[at - 1] == 0x80 and data[at - 2] == 0xE2):
             counts[_ELLIPSES] += 1
             dots = 0
-    value = _mix(value)
-    is_repeated = _seen(seen, value)
+    return _mix(value), characters, flags
+
+
+@njit(cache=True, nogil=True)
+def _line(data: Bytes, first: int, last: int, sink: Sink, seen: Hashes) -> tuple[np.uint64, int]:
+    """Count one line that is not blank, without its outer blanks; return its hash and characters."""
+    counts = sink[2]
+    before = counts[_TOKENS]
+    chunks, longest, sentences = _emit_line(data, first, last, sink)
+    value, characters, flags = _scan(data, first, last, counts)
     terminal, stop, ellipsis = _ends_with(data, first, last)
     bullet = last - first >= 3 and data[first] == 0xE2 and data[first + 1] == 0x80 and data[first + 2] == 0xA2
+    repeated = characters if _seen(seen, value) else 0
     counts[_LINES] += 1
     counts[_BULLETS] += bullet or data[first] == 45
     counts[_ELLIPSIS_LINES] += ellipsis
     counts[_TERMINAL] += terminal
-    counts[_REPEATED] += is_repeated
-    counts[_REPEATED_CHARACTERS] += characters if is_repeated else 0
+    counts[_REPEATED] += repeated > 0
+    counts[_REPEATED_CHARACTERS] += repeated
     if chunks < LINE_WORDS_MIN or longest > WORD_CHARACTERS_MAX:
         return value, characters
     counts[_LOREM_LINES] += flags & _LOREM_IPSUM != 0
-    if flags & _JAVASCRIPT:
-        return value, characters
-    counts[_CURLY_LINES] += flags & _CURLY != 0
-    if flags & _NOTICE:
-        return value, characters
-    counts[_RETAINED] += 1
-    counts[_SENTENCES] += sentences
-    counts[_PUNCTUATED] += stop
-    counts[_SHORT] += characters <= SHORT_LINE_CHARACTERS
-    counts[_RETAINED_REPEATED] += characters if is_repeated else 0
-    counts[_RETAINED_CHARACTERS] += characters
-    counts[_RETAINED_TOKENS] += counts[_TOKENS] - before
+    counts[_CURLY_LINES] += flags & _CURLY != 0 and flags & _JAVASCRIPT == 0
+    if flags & (_JAVASCRIPT | _NOTICE) == 0:
+        counts[_RETAINED] += 1
+        counts[_SENTENCES] += sentences
+        counts[_PUNCTUATED] += stop
+        counts[_SHORT] += characters <= SHORT_LINE_CHARACTERS
+        counts[_RETAINED_REPEATED] += repeated
+        counts[_RETAINED_CHARACTERS] += characters
+        counts[_RETAINED_TOKENS] += counts[_TOKENS] - before
     return value, characters
 
 
 @njit(cache=True, nogil=True)
-def _lines(data: Bytes, tokens: Hashes, ends: Counts, counts: Counts) -> None:
+def _lines(data: Bytes, sink: Sink) -> None:
     """Count lines and paragraphs, which blank lines divide, and fill in the tokens."""
+    counts = sink[2]
     newlines = 1
     for byte in data:
         newlines += byte == 10
@@ -282,7 +287,7 @@ def _lines(data: Bytes, tokens: Hashes, ends: Counts, counts: Counts) -> None:
         while last > first and data[last - 1] <= 32:
             last -= 1
         if last > first:
-            value, characters = _line(data, first, last, tokens, ends, counts, seen)
+            value, characters = _line(data, first, last, sink, seen)
             paragraph = _mix((paragraph ^ value) * _GOLDEN)
             size += characters + (1 if size else 0)
         if size > 0 and (last == first or end >= data.size):
@@ -295,126 +300,48 @@ def _lines(data: Bytes, tokens: Hashes, ends: Counts, counts: Counts) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _top(tokens: Hashes, ends: Counts, grams: Hashes, repeated: npt.NDArray[np.bool_], words: int) -> int:
-    """Return how many characters the most frequent n-gram takes, with its blanks; 0 if none comes twice.
-
-    `grams` holds the hashes of the shorter n-grams, `repeated` which of them come twice; both are brought up to n. Of
-    equally frequent n-grams the longest counts. Only where both shorter n-grams come twice can a longer one.
-    """
-    places = max(tokens.size - words + 1, 0)
-    candidates = 0
-    for at in range(places):
-        grams[at] = _mix((grams[at] ^ tokens[at + words - 1]) * _GOLDEN)
-        repeated[at] &= repeated[at + 1]
-        candidates += repeated[at]
-    keys = _table(candidates)
-    times = np.zeros(keys.size, np.int32)
-    mask = np.uint64(keys.size - 1)
-    slots = np.empty(places, np.int64)
-    best = longest = 0
-    for at in range(places):
-        if not repeated[at]:
-            continue
-        key = grams[at] | np.uint64(1)
-        slot = _mix(key) & mask
-        while keys[slot] != np.uint64(0) and keys[slot] != key:
-            slot = (slot + np.uint64(1)) & mask
-        keys[slot] = key
-        times[slot] += 1
-        slots[at] = slot
-        characters = ends[at + words] - ends[at] + words - 1
-        if times[slot] > best or (times[slot] == best and characters > longest):
-            best, longest = times[slot], characters
-    for at in range(places):
-        repeated[at] = repeated[at] and times[slots[at]] > 1
-    repeated[places:] = False
-    return best * longest if best > 1 else 0
-
-
-@njit(cache=True, nogil=True)
-def _duplicated(tokens: Hashes, ends: Counts, grams: Hashes, runs: Counts, words: int) -> int:
-    """Return how many characters lie in n-grams that stood before, without blanks; what was counted is passed over.
-
-    `grams` holds the hashes of the shorter n-grams, `runs` how many 4-grams from here on all come twice.
-    """
-    places = max(tokens.size - words + 1, 0)
-    candidates = 0
-    for at in range(places):
-        if runs[at] >= words - 3:
-            grams[at] = _mix((grams[at] ^ tokens[at + words - 1]) * _GOLDEN)
-            candidates += 1
-    if candidates == 0:
-        return 0
-    seen = _table(candidates)
-    characters = at = 0
-    while at < places:
-        if runs[at] >= words - 3 and _seen(seen, grams[at]):
-            characters += ends[at + words] - ends[at]
-            at += words
-        else:
-            at += 1
-    return characters
-
-
-@njit(cache=True, nogil=True)
-def _ngrams(tokens: Hashes, ends: Counts) -> Counts:
-    """Return the characters of the top 2- to 4-grams, then those in duplicated 5- to 10-grams."""
-    characters = np.zeros(9, np.int64)
-    grams = np.empty(tokens.size, np.uint64)
-    for at in range(tokens.size):
-        grams[at] = _mix(tokens[at] * _GOLDEN)
-    repeated = np.ones(tokens.size + 1, np.bool_)
-    for words in range(2, 5):
-        characters[words - 2] = _top(tokens, ends, grams, repeated, words)
-    runs = np.zeros(tokens.size + 1, np.int64)
-    for at in range(tokens.size - 1, -1, -1):
-        runs[at] = runs[at + 1] + 1 if repeated[at] else 0
-    for words in range(5, 11):
-        characters[words - 2] = _duplicated(tokens, ends, grams, runs, words)
-    return characters
-
-
-@njit(cache=True, nogil=True)
 def _counts(data: Bytes) -> tuple[Counts, Counts]:
     counts = np.zeros(_NUM_COUNTS, np.int64)
     tokens = np.empty(data.size, np.uint64)
     ends = np.empty(data.size + 1, np.int64)
     ends[0] = 0
-    _lines(data, tokens, ends, counts)
-    return counts, _ngrams(tokens[: counts[_TOKENS]], ends)
+    _lines(data, (tokens, ends, counts))
+    return counts, ngram_characters(tokens[: counts[_TOKENS]], ends)
 
 
 def measure(text: bytes) -> QualityMeasures:
     """Return the measures of a document in UTF-8; a share of nothing is 0."""
-    counts, ngrams = _counts(np.frombuffer(text, np.uint8))
-    count = counts.tolist()
+    counted, ngrams = _counts(np.frombuffer(text, np.uint8))
+    count: list[int] = counted.tolist()
 
     def share(part: int, whole: int) -> float:
-        return float(count[part]) / max(count[whole], 1)
+        return count[part] / max(count[whole], 1)
 
-    return QualityMeasures(
-        float(count[_CHARACTERS]),
-        float(count[_TOKENS]),
-        float(count[_WORDS]),
-        share(_WORD_CHARACTERS, _WORDS),
-        share(_HASHES, _TOKENS),
-        share(_ELLIPSES, _TOKENS),
-        share(_BULLETS, _LINES),
-        share(_ELLIPSIS_LINES, _LINES),
-        share(_LETTER_TOKENS, _TOKENS),
-        float(count[_STOP_MASK].bit_count()),
-        share(_REPEATED, _LINES),
-        share(_REPEATED_CHARACTERS, _CHARACTERS),
-        share(_PARAGRAPHS_REPEATED, _PARAGRAPHS),
-        share(_PARAGRAPH_CHARACTERS, _CHARACTERS),
-        *(ngrams / max(count[_CHARACTERS], 1)).tolist(),
-        share(_TERMINAL, _LINES),
-        share(_RETAINED, _LINES),
-        float(count[_LOREM_LINES]),
-        float(count[_CURLY_LINES]),
-        float(count[_SENTENCES]),
-        share(_PUNCTUATED, _RETAINED),
-        share(_SHORT, _RETAINED),
-        share(_RETAINED_REPEATED, _RETAINED_CHARACTERS),
-        max(count[_RETAINED] - 1, 0) / max(count[_RETAINED_TOKENS], 1),
+    return QualityMeasures._make(
+        (
+            float(count[_CHARACTERS]),
+            float(count[_TOKENS]),
+            float(count[_WORDS]),
+            share(_WORD_CHARACTERS, _WORDS),
+            share(_HASHES, _TOKENS),
+            share(_ELLIPSES, _TOKENS),
+            share(_BULLETS, _LINES),
+            share(_ELLIPSIS_LINES, _LINES),
+            share(_LETTER_TOKENS, _TOKENS),
+            float(count[_STOP_MASK].bit_count()),
+            share(_REPEATED, _LINES),
+            share(_REPEATED_CHARACTERS, _CHARACTERS),
+            share(_PARAGRAPHS_REPEATED, _PARAGRAPHS),
+            share(_PARAGRAPH_CHARACTERS, _CHARACTERS),
+            *(ngrams / max(count[_CHARACTERS], 1)).tolist(),
+            share(_TERMINAL, _LINES),
+            share(_RETAINED, _LINES),
+            float(count[_LOREM_LINES]),
+            float(count[_CURLY_LINES]),
+            float(count[_SENTENCES]),
+            share(_PUNCTUATED, _RETAINED),
+            share(_SHORT, _RETAINED),
+            share(_RETAINED_REPEATED, _RETAINED_CHARACTERS),
+            max(count[_RETAINED] - 1, 0) / max(count[_RETAINED_TOKENS], 1),
+        )
     )

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.unit.data_svc.conftest import prose
 
+STOPS = (".", "!", "?", "。", "\uff01", "\uff1f")
 BLANK = "".join(map(chr, range(33)))
 MARK = re.compile("[\u2000-\u203f\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]")
 MARKS = re.compile("([\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f])\\1*|[\u2000-\u203f]")
-LETTER = "A-Za-z\x80-\U0010ffff"
+LETTER = "A-Za-z\x80-\u1fff\u2040-\U0010ffff"
 CUTS = re.compile(f"(?<=[{LETTER}0-9])-(?=[{LETTER}0-9])|(?<=[{LETTER}0-9])[/:<=>](?=[{LETTER}])")
 
 
@@ -89,7 +90,7 @@ def measure_in_python(text: str) -> QualityMeasures:
     kept = [line for line, fate in zip(lines, fates, strict=True) if fate[2]]
     kept_read = [line for line, fate in zip(read, fates, strict=True) if fate[2]]
     ellipsis_lines = [line for line in lines if line.endswith(("...", "…"))]
-    terminal = [line for line in lines if line.endswith((*".!?\"'。！？",)) and not line.endswith(("...", "…"))]
+    terminal = [line for line in lines if line.endswith((*STOPS, '"', "'")) and not line.endswith(("...", "…"))]
     size, newlines = len(text), len(kept) - 1
     return QualityMeasures(
         size,
@@ -113,7 +114,7 @@ def measure_in_python(text: str) -> QualityMeasures:
         sum(lorem for lorem, _, _ in fates),
         sum(curly for _, curly, _ in fates),
         sum(1 + sum(ends for _, ends in line[:-1]) for line in kept_read),
-        share(sum(line.endswith((*".!?。！？",)) for line in kept), len(kept)),
+        share(sum(line.endswith(STOPS) for line in kept), len(kept)),
         share(sum(len(line) <= 30 for line in kept), len(kept)),
         share(sum(map(len, repeated(kept))), sum(map(len, kept))),
         share(max(newlines, 0), sum(len(chunk) for line in kept_read for chunk, _ in line)),
@@ -128,7 +129,7 @@ PIECES = st.one_of(
     st.sampled_from(
         [" ", " ", " ", "\n", "\n\n", "\n \n", "\t", " one two three four five six. ", "\nagain and again.\n"]
     ),
-    st.text(alphabet="ab1 .,-/=é語。‘\n", max_size=6),
+    st.text(alphabet="ab1 .,-/=é語。\u2018\n", max_size=6),
 )
 
 
