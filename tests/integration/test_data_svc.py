@@ -326,6 +326,7 @@ async def test_curation_job_is_queued_pinned_replayed_watched_and_cancelled(serv
         min_characters=200,
         near_duplicate_threshold=0.8,
         tokens_max=0,
+        quality=data.QualityProfile.QUALITY_PROFILE_ENTERPRISE,
     )
     assert queued.inputs.uploads[0].artifact == done.artifact
     assert (await stub.CreateCurationJob(request)).name == queued.name

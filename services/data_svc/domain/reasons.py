@@ -19,6 +19,7 @@ class Reason(StrEnum):
     UNSUPPORTED_FORMAT = "UNSUPPORTED_FORMAT"
     ENCODING_DAMAGED = "ENCODING_DAMAGED"
     REPETITIVE = "REPETITIVE"
+    LOW_QUALITY = "LOW_QUALITY"
     PARSE_FAILED = "PARSE_FAILED"
     PARSE_TIMEOUT = "PARSE_TIMEOUT"
     PARSE_TRUNCATED = "PARSE_TRUNCATED"
@@ -45,6 +46,7 @@ EXPLANATIONS: dict[str, str] = {
     Reason.UNSUPPORTED_FORMAT: "a known format that is not read; convert it to PDF, HTML, Markdown or text",
     Reason.ENCODING_DAMAGED: "too many characters cannot be decoded",
     Reason.REPETITIVE: "almost all of it repeats itself",
+    Reason.LOW_QUALITY: "breaks a rule of web corpora; the recipe asks for quality = web",
     Reason.PARSE_FAILED: "the parser refused it or broke on it",
     Reason.PARSE_TIMEOUT: "the parser did not finish in time",
     Reason.PARSE_TRUNCATED: "ends before its end; upload the whole file again",

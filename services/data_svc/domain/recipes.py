@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bessemer.api.data.v1.dataset_pb2 import CurationRecipe, DatasetKind
+from bessemer.api.data.v1.dataset_pb2 import CurationRecipe, DatasetKind, QualityProfile
 from bessemer.kernel.errors import InvalidRequest
 
 __all__ = ["Recipe", "recipe_of"]
@@ -32,6 +32,7 @@ class Recipe:
     near_duplicate_threshold: float = 0.8
     rows_max: int = 2000
     tokens_max: int = 0
+    quality: str = "ENTERPRISE"
 
 
 def recipe_of(message: CurationRecipe, field: str = "curation_job.recipe") -> Recipe:
@@ -46,4 +47,11 @@ def recipe_of(message: CurationRecipe, field: str = "curation_job.recipe") -> Re
         low, high = _RANGES[name]
         if not low <= value <= high:
             raise InvalidRequest(f"{field}.{name} must be {low:g} to {high:g}; got {value!r}", field=f"{field}.{name}")
-    return Recipe(kind=DatasetKind.Name(message.kind).removeprefix("DATASET_KIND_"), **given)
+    if message.quality not in QualityProfile.values():
+        raise InvalidRequest(f"{field}.quality must be enterprise or web", field=f"{field}.quality")
+    profile = message.quality or QualityProfile.QUALITY_PROFILE_ENTERPRISE
+    return Recipe(
+        kind=DatasetKind.Name(message.kind).removeprefix("DATASET_KIND_"),
+        quality=QualityProfile.Name(profile).removeprefix("QUALITY_PROFILE_"),
+        **given,
+    )

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from data_svc.domain.gates import Measures
+from data_svc.domain.quality_rules import QualityMeasures
 
 __all__ = ["Corpus", "Document"]
 
@@ -23,6 +24,7 @@ class Document:
     format: str
     sha256: str
     measures: Measures
+    quality: QualityMeasures
     language: str
     text_start: int
     text_bytes: int
@@ -49,7 +51,9 @@ class Corpus:
     ) -> None:
         self._file.close()
 
-    def add(self, text: bytes, source: str, found: str, *, measures: Measures, language: str) -> None:
+    def add(
+        self, text: bytes, source: str, found: str, *, measures: Measures, quality: QualityMeasures, language: str
+    ) -> None:
         """Add a document; its id is its text's digest."""
         sha256 = hashlib.sha256(text).hexdigest()
         if sha256 not in self._places:
@@ -58,7 +62,7 @@ class Corpus:
             self._places[sha256] = (self._end, len(text))
             self._end += len(text)
         start, size = self._places[sha256]
-        self.documents.append(Document(sha256[:32], source, found, sha256, measures, language, start, size))
+        self.documents.append(Document(sha256[:32], source, found, sha256, measures, quality, language, start, size))
 
     def text_bytes(self, document: Document) -> bytes:
         """Return a document's text as UTF-8."""

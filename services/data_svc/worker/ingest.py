@@ -11,11 +11,13 @@ import numpy as np
 
 from data_svc.domain.conversations import Row, read_row
 from data_svc.domain.gates import Measures, gate
+from data_svc.domain.quality_rules import first_failure
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.worker.archives import read_source
 from data_svc.worker.corpus import Corpus
 from data_svc.worker.kernels import repetition
+from data_svc.worker.quality import measure
 from data_svc.worker.sandbox import ParsedDocument, Sandbox
 
 __all__ = ["Delivered", "Upload", "ingest"]
@@ -84,8 +86,12 @@ def _admit(document: ParsedDocument, corpus: Corpus, recipe: Recipe) -> Rejectio
     if verdict:
         reason, detail = verdict
         return Rejection(document.source, Reason(reason), detail, len(document.text))
+    quality = measure(document.text)
+    failure = first_failure(quality) if recipe.quality == "WEB" else None
+    if failure:
+        return Rejection(document.source, Reason.LOW_QUALITY, str(failure), len(document.text))
     language = eldc.detect(_sample(document.text.decode()))
-    corpus.add(document.text, document.source, document.format, measures=measures, language=language)
+    corpus.add(document.text, document.source, document.format, measures=measures, quality=quality, language=language)
     return None
 
 

@@ -101,7 +101,7 @@ def measure_in_python(text: str) -> QualityMeasures:
         share(text.count("...") + text.count("…"), len(tokens)),
         share(sum(line[0] in "-•" for line in lines), len(lines)),
         share(len(ellipsis_lines), len(lines)),
-        share(sum(bool(re.search(f"[{LETTER}]", word)) for word in words), len(tokens)),
+        share(sum(bool(re.search("[A-Za-z\x80-\U0010ffff]", word)) for word in words), len(tokens)),
         len(set(tokens) & set(STOP_WORDS)),
         share(len(repeated(lines)), len(lines)),
         share(sum(map(len, repeated(lines))), size),
