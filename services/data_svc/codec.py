@@ -58,7 +58,7 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
         near_duplicate_threshold=full.near_duplicate_threshold,
         rows_max=None if is_text else full.rows_max,
         tokens_max=full.tokens_max if is_text else None,
-        quality=QualityProfile.Value(f"QUALITY_PROFILE_{full.quality}"),
+        quality=f"QUALITY_PROFILE_{full.quality}",
     )
 
 

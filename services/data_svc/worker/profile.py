@@ -12,18 +12,27 @@ from bessemer.artifacts.report import Report
 
 from data_svc.domain.reasons import EXPLANATIONS, KEPT, Reason, Rejection
 from data_svc.worker.corpus import Document
+from data_svc.worker.web_rules import count_web_rules, show_web_rules
 
 __all__ = ["histogram", "page", "text_profile"]
 
 _EXAMPLES = 20
 _SIZES = [0.0, *(float(base * 10**power) for power in range(1, 8) for base in (1, 2, 5))]
 _SHARES = [number / 20 for number in range(21)]
+_WORD_LENGTHS = [float(number) for number in range(16)]
 _MEASURES: tuple[tuple[str, Sequence[float], Callable[[Document], float]], ...] = (
     ("document_characters", _SIZES, lambda document: document.measures.characters),
     ("document_tokens", _SIZES, lambda document: document.num_tokens),
     ("repeated_line_share", _SHARES, lambda document: document.measures.repeated_line_share),
     ("repeated_run_share", _SHARES, lambda document: document.measures.repeated_ngram_share),
     ("letter_share", _SHARES, lambda document: document.measures.letter_share),
+    ("words", _SIZES, lambda document: document.quality.words),
+    ("mean_word_length", _WORD_LENGTHS, lambda document: document.quality.mean_word_length),
+    ("letter_token_share", _SHARES, lambda document: document.quality.letter_token_share),
+    ("duplicate_line_character_share", _SHARES, lambda document: document.quality.duplicate_line_character_share),
+    ("duplicate_5gram_share", _SHARES, lambda document: document.quality.duplicate_5gram_share),
+    ("punctuated_line_share", _SHARES, lambda document: document.quality.punctuated_line_share),
+    ("short_line_share", _SHARES, lambda document: document.quality.short_line_share),
 )
 
 
@@ -44,6 +53,7 @@ def text_profile(documents: Sequence[Document]) -> dict[str, JSON]:
         categories[f"format/{document.format}"] += 1
         categories[f"language/{document.language}"] += 1
         categories[f"split/{document.split}"] += 1
+    categories.update({f"web rule/{rule}": count for rule, count in count_web_rules(documents).items()})
     histograms = [histogram(name, edges, [value(d) for d in documents]) for name, edges, value in _MEASURES]
     return {"histograms": histograms, "categories": dict(sorted(categories.items()))}
 
@@ -55,8 +65,12 @@ def page(
     *,
     profile: dict[str, JSON],
     rejections: Sequence[Rejection],
+    documents: Sequence[Document] = (),
 ) -> str:
-    """Return the report: what was delivered, what was kept and why not the rest, and what the kept looks like."""
+    """Return the report: what was delivered, what was kept and why not the rest, and what the kept looks like.
+
+    `documents` are the kept ones of a text version.
+    """
     report = Report(title)
     delivered = sum(count.documents for count in reasons)
     kept = next((count.documents for count in reasons if count.reason == KEPT), 0)
@@ -75,6 +89,7 @@ def page(
     _categories(report, profile)
     for shown in profile.get("histograms", []) or []:  # type: ignore[union-attr]
         report.histogram(shown["measure"].replace("_", " "), shown["edges"], shown["counts"])  # type: ignore[index,call-overload,union-attr,arg-type]
+    show_web_rules(report, documents)
     _examples(report, rejections)
     return report.html()
 
@@ -84,6 +99,8 @@ def _categories(report: Report, profile: dict[str, JSON]) -> None:
     categories = profile.get("categories")
     for name, count in categories.items() if isinstance(categories, dict) else ():
         group, _, value = name.partition("/")
+        if group == "web rule":  # shown per format
+            continue
         groups.setdefault(group, {})[value or "unknown"] = float(str(count))
     report.heading("What it consists of")
     for group, values in groups.items():

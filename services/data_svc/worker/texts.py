@@ -11,6 +11,7 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON
 from bessemer.kernel.errors import InvalidRequest
 
+from data_svc.domain.quality_rules import failures
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of, within_budget
@@ -66,7 +67,7 @@ def make_text_version(
         profile = text_profile(kept)
         draft.write_json("profile.json", profile)
         splits = list(draft.splits.values())
-        report = page("Data profile", reasons, splits, profile=profile, rejections=rejections)
+        report = page("Data profile", reasons, splits, profile=profile, rejections=rejections, documents=kept)
         (draft.folder / "report.html").write_text(report)
     facts: dict[str, JSON] = {
         "sequence_length": recipe.sequence_length,
@@ -144,4 +145,5 @@ def _record(number: int, document: Document) -> dict[str, JSON]:
         "characters": document.measures.characters,
         "tokens": document.num_tokens,
         "family": document.family,
+        "web_rules": [failure.rule.name for failure in failures(document.quality)],
     }

@@ -148,6 +148,32 @@ def test_text_version_of_nothing_usable_says_why(tmp_path: Path, tokenizer_path:
     assert "TOO_SHORT" in caught.value.message
 
 
+def test_text_version_keeps_what_breaks_web_rules_and_tells_of_it(
+    tmp_path: Path, tokenizer_path: Path, blobs: Blobs
+) -> None:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    for number in range(4):
+        table = "".join(f"{row} | {number} | {row * number}\n" for row in range(1000 * number, 1000 * number + 100))
+        (folder / f"table{number}.txt").write_text(table)
+    (folder / "article.md").write_text(prose(1, 600) + " That was the end of it.")
+    kept = curate([folder], RECIPE, tokenizer_path, blobs)
+    assert reasons(kept) == {"kept": 5}
+    version = fetch(blobs, read_manifest(blobs, kept.manifest), tmp_path / "version")
+    broken = {record["source"]: record["web_rules"] for record in rows(version / "documents.jsonl")}
+    assert "gopher/letters" in broken["table1.txt"]
+    assert broken["article.md"] == []
+    assert json.loads((version / "profile.json").read_text())["categories"]["web rule/any rule"] == 4
+    report = (version / "report.html").read_text()
+    assert "What a web corpus would drop" in report
+    assert "letter_token_share 0 is below 0.8" in report
+    web = curate([folder], replace(RECIPE, quality="WEB", heldout_fraction=0), tokenizer_path, blobs)
+    assert reasons(web) == {"kept": 1, "LOW_QUALITY": 4}
+    version = fetch(blobs, read_manifest(blobs, web.manifest), tmp_path / "web")
+    dropped = rows(version / "rejections.jsonl")
+    assert all(" is below " in row["detail"] or " is above " in row["detail"] for row in dropped)
+
+
 def test_text_version_without_a_tokenizer_is_refused(tmp_path: Path, documents: Path, blobs: Blobs) -> None:
     with pytest.raises(InvalidRequest):
         curate([documents], RECIPE, None, blobs)

@@ -97,6 +97,10 @@ def test_gate_keeps_manuals_and_drops_junk() -> None:
 def test_recipe_out_of_range_names_the_field() -> None:
     assert recipe_of(CurationRecipe(kind=1)) == Recipe()
     assert recipe_of(CurationRecipe(kind=1, heldout_fraction=0.0)).heldout_fraction == 0
+    assert recipe_of(CurationRecipe(kind=1, quality=2)) == Recipe(quality="WEB")
+    with pytest.raises(InvalidRequest) as caught:
+        recipe_of(CurationRecipe(kind=1, quality=7))
+    assert caught.value.fields["field"] == "curation_job.recipe.quality"
     with pytest.raises(InvalidRequest) as caught:
         recipe_of(CurationRecipe(kind=2, heldout_fraction=0.9))
     assert caught.value.fields["field"] == "curation_job.recipe.heldout_fraction"
