@@ -12,7 +12,6 @@ from bessemer.api.data.v1.dataset_pb2 import (
     CurationResult,
     DatasetKind,
     DatasetVersion,
-    QualityProfile,
     SourceFile,
 )
 from bessemer.api.data.v1.lineage_service_pb2 import Lineage, LineageEdge, LineageNode

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "services")]
 
 from data_svc.domain.normal_form import normalise  # noqa: E402
-from data_svc.domain.quality_rules import first_failure  # noqa: E402
+from data_svc.domain.quality_rules import failures, first_failure  # noqa: E402
 from data_svc.worker.quality import measure  # noqa: E402
 
 PEER = "datatrove==0.10.1"
@@ -32,6 +32,7 @@ PACKAGES += " installation-guide-amd64"
 FOLDERS = [Path("/usr/share/doc") / name for name in PACKAGES.replace("python3.11-doc", "python3.11").split()]
 BYTES_MIN, SAMPLE_BYTES, DOCUMENT_BYTES_MIN = 100_000_000, 4_000_000, 200
 ROUNDS = 2
+GATES = ("Gopher repetition", "Gopher quality", "C4", "FineWeb")
 
 
 def main() -> None:
@@ -59,21 +60,49 @@ def main() -> None:
     both = sum(a and b for a, b in zip(kept, peer_kept, strict=True))
     either = sum(a or b for a, b in zip(kept, peer_kept, strict=True))
     mine, theirs = statistics.median(ours), statistics.median(peer)
-    what = f"MB per CPU second, measures and web rules, {len(sample):,} documents, {sample_size:.1f} MB, against {PEER}"
+    rate = statistics.median(full)
+    what = "MB per CPU second, measures and web rules"
     rows = [
-        row(f"MB per CPU second, measures and web rules, {len(texts):,} documents, {size:.0f} MB; limit: UTF-8 decoding",
-            statistics.median(full), None, limit, 25),
-        row(what, mine, theirs, None, 40),
+        row(f"{what}, {len(texts):,} documents, {size:.0f} MB; limit: UTF-8 decoding", rate, None, limit, 25),
+        row(f"{what}, {len(sample):,} documents, {sample_size:.1f} MB, against {PEER}", mine, theirs, None, 40),
         row(f"share of equal keep and drop decisions with {PEER}, same sample", equal, 1.0, 1.0, 0.97),
         row(f"Jaccard overlap of the kept with {PEER}, same sample", both / max(either, 1), 1.0, 1.0, None),
         row("share of the sample kept", sum(kept) / len(kept), sum(peer_kept) / len(kept), None, None),
-    ]  # fmt: skip
+        *gate_rows(sample, found["gates"]),
+    ]
     differences = Counter(
         (a.split(":")[0] or "kept", b or "kept")
         for a, b in zip(verdicts, found["verdicts"], strict=True)
         if bool(a) != bool(b)
     )
     report(rows, differences)
+
+
+def gate_of(rule: str) -> int:
+    """Return which of the peer's four filters applies a rule."""
+    family, _, name = rule.partition("/")
+    if family == "gopher":
+        return 0 if name.startswith(("duplicate_", "top_")) else 1
+    return 2 if family == "c4" else 3
+
+
+def gate_rows(sample: list[bytes], verdicts: list[list[str]]) -> list[dict[str, object]]:
+    """Compare filter by filter, for in a row a strict one hides the others; FineWeb where both pass C4."""
+    pairs: list[list[tuple[bool, bool]]] = [[] for _ in GATES]
+    for text, theirs in zip(sample, verdicts, strict=True):
+        broken = {gate_of(failure.rule.name) for failure in failures(measure(text))}
+        for gate in range(len(GATES)):
+            if gate < 3 or not (2 in broken or theirs[2]):
+                pairs[gate].append((gate in broken, bool(theirs[gate])))
+    rows = []
+    for name, decided in zip(GATES, pairs, strict=True):
+        passed = sum(not theirs for _, theirs in decided) / max(len(decided), 1)
+        equal = sum(mine == theirs for mine, theirs in decided) / max(len(decided), 1)
+        what = (
+            f"share of equal decisions, {name} alone, {len(decided)} documents of which {passed:.0%} pass at the peer"
+        )
+        rows.append(row(what, equal, 1.0, 1.0, 0.97))
+    return rows
 
 
 def row(metric: str, ours: float, peer: float | None, limit: float | None, goal: float | None) -> dict[str, object]:

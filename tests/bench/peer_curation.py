@@ -1,6 +1,7 @@
 """Run the filters of datatrove over documents; started by `bench_curation.py` with the peer's own Python.
 
-Arguments: JSON Lines of `{"text"}`, and the file for `{"seconds", "verdicts"}`, where an empty verdict keeps.
+Arguments: JSON Lines of `{"text"}`, and the file for `{"seconds", "verdicts", "gates"}`: an empty verdict keeps;
+`gates` has one verdict of every filter by itself, FineWeb over what C4 leaves.
 The filters are called as the FineWeb pipeline does, in its order, without executor, readers or language filter.
 """
 
@@ -22,7 +23,7 @@ from datatrove.pipeline.filters import (
 
 def main() -> None:
     """Filter every document, and write the CPU seconds that took and the verdicts."""
-    texts = [json.loads(line)["text"] for line in Path(sys.argv[1]).open()]
+    texts = [json.loads(line)["text"] for line in Path(sys.argv[1]).read_text().splitlines()]
     filters = [
         GopherRepetitionFilter(),
         GopherQualityFilter(),
@@ -35,7 +36,10 @@ def main() -> None:
     begin = time.process_time()
     verdicts = [verdict(text, filters) for text in texts]
     seconds = time.process_time() - begin
-    Path(sys.argv[2]).write_text(json.dumps({"seconds": seconds, "verdicts": verdicts}))
+    gates = [[verdict(text, [chosen]) for chosen in filters[:3]] for text in texts]
+    for text, found in zip(texts, gates, strict=True):
+        found.append(verdict(text, filters[2:]) if not found[2] else "")  # FineWeb reads what C4 leaves
+    Path(sys.argv[2]).write_text(json.dumps({"seconds": seconds, "verdicts": verdicts, "gates": gates}))
 
 
 def verdict(text: str, filters: list) -> str:

@@ -1,8 +1,9 @@
 """Quality measures of web corpora (Gopher, C4, FineWeb) over a document's UTF-8 bytes, compiled.
 
 Blanks are bytes up to 32. A chunk between blanks is one word with its leading and trailing punctuation cut off; a word
-is cut at `-` between letters or digits, and at one of `/:=<>` before a letter. A run of one ASCII mark is one token, so
-is a character of U+2000 to U+203F. Other characters beyond ASCII count as letters. Runs are compared by 64-bit hashes.
+is cut at `-` between letters or digits, and at one of `/:=<>` before a letter. Marks are those of ASCII and U+2000 to
+U+203F; each is a token, and so is a run of one of `-.~^`. Other characters beyond ASCII count as letters.
+Lines and runs of words are compared by 64-bit hashes.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def _emit_marks(data: Bytes, start: int, end: int, sink: Sink) -> bool:
     while at < end:
         width = _mark(data, at, end)
         stop = at + width
-        while width == 1 and stop < end and data[stop] == data[at]:
+        while data[at] in (45, 46, 94, 126) and stop < end and data[stop] == data[at]:
             stop += 1
         byte = data[at]
         terminal |= (byte == 46 and stop - at == 1) or byte in (33, 63)

@@ -14,7 +14,7 @@ from tests.unit.data_svc.conftest import prose
 STOPS = (".", "!", "?", "。", "\uff01", "\uff1f")
 BLANK = "".join(map(chr, range(33)))
 MARK = re.compile("[\u2000-\u203f\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]")
-MARKS = re.compile("([\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f])\\1*|[\u2000-\u203f]")
+MARKS = re.compile(rf"([-.~^])\1*|{MARK.pattern}")
 LETTER = "A-Za-z\x80-\u1fff\u2040-\U0010ffff"
 CUTS = re.compile(f"(?<=[{LETTER}0-9])-(?=[{LETTER}0-9])|(?<=[{LETTER}0-9])[/:<=>](?=[{LETTER}])")
 
