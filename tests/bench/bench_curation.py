@@ -98,9 +98,7 @@ def gate_rows(sample: list[bytes], verdicts: list[list[str]]) -> list[dict[str, 
     for name, decided in zip(GATES, pairs, strict=True):
         passed = sum(not theirs for _, theirs in decided) / max(len(decided), 1)
         equal = sum(mine == theirs for mine, theirs in decided) / max(len(decided), 1)
-        what = (
-            f"share of equal decisions, {name} alone, {len(decided)} documents of which {passed:.0%} pass at the peer"
-        )
+        what = f"share of equal decisions, {name} alone, {len(decided)} documents, {passed:.0%} pass the peer"
         rows.append(row(what, equal, 1.0, 1.0, 0.97))
     return rows
 
