@@ -110,7 +110,7 @@ _C4 = (
     Rule("c4/curly_bracket", "curly_bracket_lines", high=0),
     Rule("c4/sentences", "sentences", low=5),
 )
-# Penedo et al. 2024, "The FineWeb Datasets", section 3.6; the share of newlines is in its published code alone.
+# Penedo et al. 2024, "The FineWeb Datasets", section 3.6; values and the share of newlines as in its published code.
 _FINEWEB = (
     Rule("fineweb/line_punctuation", "punctuated_line_share", low=0.12),
     Rule("fineweb/short_lines", "short_line_share", high=0.67),
