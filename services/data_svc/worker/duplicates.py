@@ -1,24 +1,27 @@
-"""Exact and near duplicates, and families of related documents that the split must not tear apart."""
+"""Exact and near duplicates, and families of related documents that the split must not tear apart.
+
+Cost: one pass over all texts for the signatures, a second over those of candidate pairs for the exact comparison.
+Memory: 500 bytes per document, and the shingles of `_BATCH_BYTES` of text.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from data_svc.domain.reasons import Reason, Rejection
-from data_svc.domain.splitting import Families
-from data_svc.worker import kernels
+from data_svc.worker import families, minhash
 from data_svc.worker.corpus import Corpus, Document
 
 __all__ = ["RELATED_SIMILARITY", "drop_duplicates", "drop_exact"]
 
 RELATED_SIMILARITY = 0.5
+_CONTAINED_MIN = 0.9
 _ALL_PAIRS_MAX = 50
-_TICK_DOCUMENTS = 200
+_BATCH_BYTES = 4 << 20
 _AGREEMENT_MIN = 0.35  # of the signatures; a pair that is half similar falls below once in two thousand
 
 
@@ -39,68 +42,60 @@ def drop_duplicates(
 ) -> tuple[list[Document], list[Rejection]]:
     """Return the documents without near duplicates, with `family` filled in, and the dropped ones.
 
-    Of documents at least `threshold` similar the longest survives, then the smallest id. Documents that are at least
-    half similar, or whose shorter one is nearly contained in the longer, form a family.
+    Of documents at least `threshold` similar (Jaccard, runs of three words) the longest survives, then the smallest id.
+    Documents that are at least half similar, or whose shorter one is nearly contained in the longer, form a family.
     """
-
-    @lru_cache(maxsize=512)
-    def shingles_of(number: int) -> kernels.Hashes:
-        text = corpus.text(documents[number]).lower().encode()
-        return kernels.shingles(np.frombuffer(text, np.uint8))
-
-    num = len(documents)
-    signatures = np.empty((num, kernels.NUM_HASHES), np.uint32)
-    for number in range(num):
-        signatures[number] = kernels.signature(shingles_of(number))
-        if number % _TICK_DOCUMENTS == 0:
-            tick(f"comparing {num} documents", number / num)
-    same, related = Families(num), Families(num)
-    for first, second in _candidates(kernels.band_keys(signatures), same):
-        if np.mean(signatures[first] == signatures[second]) < _AGREEMENT_MIN:
-            continue
-        left, right = shingles_of(first), shingles_of(second)
-        shared = kernels.overlap(left, right)
-        similarity = shared / (left.size + right.size - shared)
-        if similarity >= threshold:
-            same.join(first, second)
-        if similarity >= min(threshold, RELATED_SIMILARITY) or shared >= 0.9 * min(left.size, right.size):
-            related.join(first, second)
+    documents = sorted(documents, key=lambda document: document.id)  # the order must not depend on names of files
+    rows = np.empty((len(documents), minhash.NUM_HASHES), np.uint32)
+    done = 0
+    for batch in corpus.batches(documents, _BATCH_BYTES):
+        tick(f"comparing {len(documents)} documents", done / len(documents))
+        rows[done : done + len(batch)] = minhash.signatures(*_shingles(corpus, batch))
+        done += len(batch)
+    pairs = minhash.candidates(rows, _AGREEMENT_MIN, _ALL_PAIRS_MAX)
+    same, related = _joined(corpus, documents, pairs, threshold)
     return _survivors(documents, same, related)
 
 
-def _candidates(keys: npt.NDArray[np.uint64], same: Families) -> Iterator[tuple[int, int]]:
-    """Yield pairs that agree in a band, each once; pairs already found to be the same are passed over."""
-    asked: set[tuple[int, int]] = set()
-    for band in range(keys.shape[1]):
-        order = np.argsort(keys[:, band], kind="stable")
-        column = keys[order, band]
-        starts = np.flatnonzero(np.r_[True, column[1:] != column[:-1]]) if len(column) else np.empty(0, np.int64)
-        ends = np.r_[starts[1:], len(column)]
-        for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
-            for pair in _pairs([int(number) for number in order[start:end]]):
-                if pair not in asked and same.find(pair[0]) != same.find(pair[1]):
-                    asked.add(pair)
-                    yield pair
+def _shingles(corpus: Corpus, documents: Sequence[Document]) -> tuple[minhash.Hashes, minhash.Offsets]:
+    texts = [corpus.text_bytes(document) for document in documents]
+    offsets = np.cumsum([0, *(len(text) for text in texts)])
+    return minhash.shingles(np.frombuffer(b"".join(texts), np.uint8), offsets, minhash.fold_table())
 
 
-def _pairs(members: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield all pairs of a small group; of a large one, each member with the first and with its neighbour."""
-    for place, first in enumerate(members):
-        if len(members) <= _ALL_PAIRS_MAX:
-            yield from ((first, second) for second in members[place + 1 :])
-        elif place:
-            yield members[0], first
-            yield members[place - 1], first
+def _joined(
+    corpus: Corpus, documents: Sequence[Document], pairs: npt.NDArray[np.int64], threshold: float
+) -> tuple[list[int], list[int]]:
+    """Return per document the root of those that are the same, and of those that are related.
+
+    Pairs are compared group by group, so that few texts are read twice.
+    """
+    num = len(documents)
+    groups = families.roots(num, pairs)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0], groups[pairs[:, 0]]))]
+    sizes = np.array([document.text_bytes for document in documents], np.int64)
+    parents = np.stack([np.arange(num), np.arange(num)])
+    places = np.zeros(num, np.int64)
+    limits = np.array([threshold, min(threshold, RELATED_SIMILARITY), _CONTAINED_MIN])
+    start = 0
+    for end in families.batch_ends(pairs, sizes, _BATCH_BYTES):
+        members = np.unique(pairs[start:end])
+        places[members] = np.arange(len(members))
+        keys, bounds = families.distinct(*_shingles(corpus, [documents[member] for member in members]))
+        families.compare(pairs[start:end], (keys, bounds, places), parents, limits)
+        start = end
+    same, related = ([families.find(tree, number) for number in range(num)] for tree in parents)
+    return same, related
 
 
 def _survivors(
-    documents: Sequence[Document], same: Families, related: Families
+    documents: Sequence[Document], same: Sequence[int], related: Sequence[int]
 ) -> tuple[list[Document], list[Rejection]]:
     copies: dict[int, list[Document]] = defaultdict(list)
     relatives: dict[int, list[Document]] = defaultdict(list)
-    for number, document in enumerate(documents):
-        copies[same.find(number)].append(document)
-        relatives[related.find(number)].append(document)
+    for document, copy, relative in zip(documents, same, related, strict=True):
+        copies[copy].append(document)
+        relatives[relative].append(document)
     for group in relatives.values():
         key = min(document.id for document in group)
         for document in group:

@@ -1,0 +1,200 @@
+"""Compiled MinHash over whole batches: word shingles, signatures, and pairs of documents worth comparing.
+
+A batch is one buffer of UTF-8 (`data`, uint8) and where its documents begin and end (`offsets`, int64, [documents + 1]).
+Nothing here depends on the order of documents or on the size of batches.
+
+Source: Broder 1997, "On the resemblance and containment of documents"; bands as in Leskovec, Rajaraman and Ullman,
+"Mining of Massive Datasets", section 3.4.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["BANDS", "NUM_HASHES", "candidates", "fold_table", "shingles", "signatures"]
+
+BANDS, BAND_ROWS = 30, 4  # finds every pair that the usual 20 bands of 6 find, and pairs from half similar on
+NUM_HASHES = BANDS * BAND_ROWS
+SHINGLE_WORDS = 3
+
+Bytes = npt.NDArray[np.uint8]
+Hashes = npt.NDArray[np.uint64]
+Offsets = npt.NDArray[np.int64]
+Signatures = npt.NDArray[np.uint32]
+
+_random = np.random.Generator(np.random.Philox(20_6_3))  # fixed for ever: two runs must choose the same documents
+_MULTIPLIERS = _random.integers(0, 1 << 31, NUM_HASHES, np.uint32) * np.uint32(2) + np.uint32(1)
+_ADDENDS = _random.integers(0, 1 << 32, NUM_HASHES, np.uint32)
+
+_TABLE_SIZE = 0x20000  # characters beyond are rare ideographs and private use
+_ALONE = np.uint32(1 << 31)
+_ALONE_RANGES = (  # scripts written without spaces: Thai and Lao, Burmese, Khmer, kana and ideographs
+    *((0x0E00, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800)),
+    *((0x2E80, 0xA000), (0xF900, 0xFB00), (0x1B000, 0x1B170)),
+)
+_FNV_START = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME = np.uint64(0x100000001B3)
+_FIRST, _SECOND, _THIRD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_S29, _S32 = np.uint64(29), np.uint64(32)
+_LOW = np.uint64(0xFFFFFFFF)
+
+
+@cache
+def fold_table() -> npt.NDArray[np.uint32]:
+    """Return what each character counts as in a word: itself without case, or 0 where it separates words.
+
+    The high bit marks characters that are words by themselves. Shapes: [0x20000].
+    """
+    table = np.zeros(_TABLE_SIZE, np.uint32)
+    for code in range(_TABLE_SIZE):
+        character = chr(code)
+        if character == "_" or unicodedata.category(character)[0] in "LMN":
+            folded = character.casefold()
+            table[code] = ord(folded if len(folded) == 1 else character.lower()[0])
+    for first, end in _ALONE_RANGES:
+        table[first:end][table[first:end] > 0] |= _ALONE
+    return table
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mix(value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    value ^= value >> _S32
+    value *= _MIX
+    return value ^ (value >> _S29)
+
+
+@njit(cache=True, nogil=True)
+def _words(data: Bytes, table: npt.NDArray[np.uint32], hashes: Hashes) -> int:
+    """Write one hash per word and return their number."""
+    count = at = 0
+    value = _FNV_START
+    while at < data.size:
+        byte = np.uint32(data[at])
+        at += 1
+        code = table[byte]
+        if byte >= 0x80:
+            code, at = _character(data, at - 1, table)
+        if code != 0 and code < _ALONE:
+            value = (value ^ np.uint64(code)) * _FNV_PRIME
+            continue
+        if value != _FNV_START:
+            hashes[count] = value
+            count += 1
+            value = _FNV_START
+        if code != 0:
+            hashes[count] = (value ^ np.uint64(code)) * _FNV_PRIME
+            count += 1
+    if value != _FNV_START:
+        hashes[count] = value
+        count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _character(data: Bytes, at: int, table: npt.NDArray[np.uint32]) -> tuple[np.uint32, int]:
+    """Return what the character beyond ASCII at `at` counts as, and where the next one begins."""
+    lead = np.uint32(data[at])
+    size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+    code = lead & np.uint32(0xFF >> (size + 1))
+    for follow in range(at + 1, min(at + size, data.size)):
+        code = np.uint32(code << np.uint32(6)) | np.uint32(data[follow] & 0x3F)
+    return (table[code] if code < table.size else np.uint32(code | _ALONE)), at + size
+
+
+@njit(cache=True, nogil=True)
+def shingles(data: Bytes, offsets: Offsets, table: npt.NDArray[np.uint32]) -> tuple[Hashes, Offsets]:
+    """Return the hashes of all runs of three words, repeats included, and where each document's begin and end.
+
+    A text of one or two words is one shingle; one without words is the hash of its bytes.
+    """
+    num = offsets.size - 1
+    hashes = np.empty((offsets[num] - offsets[0]) // 2 + 3 * num + 1, np.uint64)
+    starts = np.zeros(num + 1, np.int64)
+    for document in range(num):
+        text = data[offsets[document] : offsets[document + 1]]
+        place = hashes[starts[document] :]
+        count = _words(text, table, place)
+        if count == 0:
+            value = _FNV_START
+            for byte in text:
+                value = (value ^ np.uint64(byte)) * _FNV_PRIME
+            place[0] = value
+            count = 1
+        for word in range(count, SHINGLE_WORDS):
+            place[word] = np.uint64(0)
+        count = max(count - SHINGLE_WORDS + 1, 1)
+        for at in range(count):
+            place[at] = _mix(place[at] * _FIRST + place[at + 1] * _SECOND + place[at + 2] * _THIRD)
+        starts[document + 1] = starts[document] + count
+    return hashes[: starts[num]], starts
+
+
+@njit(cache=True, nogil=True)
+def signatures(hashes: Hashes, starts: Offsets) -> Signatures:
+    """Return the MinHash signatures: per function (multiply, add, modulo 2^32) the least value of the document.
+
+    Repeats do not matter. Shapes: [documents, NUM_HASHES].
+    """
+    least = np.full((starts.size - 1, NUM_HASHES), 0xFFFFFFFF, np.uint32)
+    for document in range(starts.size - 1):
+        row = least[document]
+        for at in range(starts[document], starts[document + 1]):
+            value = np.uint32(hashes[at] >> _S32)
+            for function in range(NUM_HASHES):
+                row[function] = min(row[function], np.uint32(_MULTIPLIERS[function] * value + _ADDENDS[function]))
+    return least
+
+
+def candidates(rows: Signatures, agreement_min: float, all_pairs_max: int) -> npt.NDArray[np.int64]:
+    """Return the pairs that agree in a band and in at least `agreement_min` of their signatures; each once, sorted.
+
+    A band's group of more than `all_pairs_max` gives each member with the first and with its neighbour only.
+    Shapes: rows [documents, NUM_HASHES]; returns [pairs, 2], the lower number first.
+    """
+    found = [np.empty(0, np.uint64)]
+    for band in range(BANDS):
+        ordered = np.sort(_band(rows, band))
+        found.append(_agreeing(ordered, rows, agreement_min, all_pairs_max))
+    pairs = np.unique(np.concatenate(found))
+    return np.stack([pairs >> _S32, pairs & _LOW], axis=1).astype(np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _band(rows: Signatures, band: int) -> Hashes:
+    """Return 32 bits of a hash of each document's band, and its number below, so that sorting makes the groups."""
+    keys = np.empty(rows.shape[0], np.uint64)
+    for document in range(rows.shape[0]):
+        value = _FIRST
+        for row in range(band * BAND_ROWS, (band + 1) * BAND_ROWS):
+            value = _mix((value ^ np.uint64(rows[document, row])) * _FIRST)
+        keys[document] = (value & ~_LOW) | np.uint64(document)
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def _agreeing(ordered: Hashes, rows: Signatures, agreement_min: float, all_pairs_max: int) -> Hashes:
+    """Return the agreeing pairs of all groups, the lower number in the high half."""
+    found = np.empty(1024, np.uint64)
+    count = start = 0
+    for end in range(1, ordered.size + 1):
+        if end < ordered.size and ordered[end] >> _S32 == ordered[start] >> _S32:
+            continue
+        small = end - start <= all_pairs_max
+        for left in range(start, end - 1):
+            for right in range(left + 1, end):
+                if not small and left != start and right != left + 1:
+                    break
+                first, second = ordered[left] & _LOW, ordered[right] & _LOW
+                if np.sum(rows[first] == rows[second]) >= agreement_min * NUM_HASHES:
+                    if count == found.size:
+                        found = np.concatenate((found, np.empty_like(found)))
+                    found[count] = first << _S32 | second
+                    count += 1
+        start = end
+    return found[:count]
