@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["HELDOUT", "TRAIN", "Families", "share", "splits_of", "within_budget"]
+__all__ = ["HELDOUT", "TRAIN", "share", "splits_of", "within_budget"]
 
 TRAIN, HELDOUT = "train", "heldout"
 
@@ -14,27 +14,6 @@ def share(seed: int, purpose: str, key: str) -> float:
     """Return a number in [0, 1) that depends on nothing but the arguments."""
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{key}".encode()).digest()
     return int.from_bytes(digest[:7]) / (1 << 56)
-
-
-class Families:
-    """Disjoint sets of documents that must stay together."""
-
-    def __init__(self, num_documents: int) -> None:
-        self._parent = list(range(num_documents))
-
-    def find(self, document: int) -> int:
-        """Return the smallest document number of the family."""
-        root = document
-        while self._parent[root] != root:
-            root = self._parent[root]
-        while self._parent[document] != root:
-            self._parent[document], document = root, self._parent[document]
-        return root
-
-    def join(self, first: int, second: int) -> None:
-        """Put two documents, and all their relatives, into one family."""
-        low, high = sorted((self.find(first), self.find(second)))
-        self._parent[high] = low
 
 
 def splits_of(families: Iterable[str], seed: int, heldout_fraction: float) -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""Compiled comparison of shingle sets, and the families that it joins documents into.
-
-A family is a tree in `parents` (int64, [documents]); its root is its smallest document number.
-"""
+"""Compiled comparison of shingle sets, and what follows from it: families, and which documents stand for others."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["batch_ends", "compare", "distinct", "find", "overlap", "roots"]
+__all__ = ["batch_ends", "compare", "distinct", "roots", "stand_ins"]
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
@@ -21,8 +18,20 @@ _S32 = np.uint64(32)
 
 
 @njit(cache=True, nogil=True)
-def find(parents: Numbers, document: int) -> int:
-    """Return the smallest document number of the family, and shorten the way to it."""
+def roots(parents: Numbers, pairs: Numbers) -> None:
+    """Join each pair's families: `parents[n]` becomes the smallest number of the family of n.
+
+    `parents` starts as each number by itself. Shapes: parents [documents], pairs [pairs, 2].
+    """
+    for first, second in pairs:
+        left, right = _find(parents, first), _find(parents, second)
+        parents[max(left, right)] = min(left, right)
+    for document in range(parents.size):
+        parents[document] = _find(parents, document)
+
+
+@njit(cache=True, nogil=True)
+def _find(parents: Numbers, document: int) -> int:
     while parents[document] != document:
         parents[document] = parents[parents[document]]
         document = parents[document]
@@ -30,20 +39,15 @@ def find(parents: Numbers, document: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _join(parents: Numbers, first: int, second: int) -> None:
-    left, right = find(parents, first), find(parents, second)
-    parents[max(left, right)] = min(left, right)
+def stand_ins(chosen: Numbers, pairs: Numbers) -> None:
+    """Give each document that is the same as an earlier survivor that survivor: `chosen[n]`, else n itself.
 
-
-@njit(cache=True, nogil=True)
-def roots(num_documents: int, pairs: Numbers) -> Numbers:
-    """Return the root of each document when all pairs are joined."""
-    parents = np.arange(num_documents)
+    Nothing follows from likeness of likeness: who is dropped is similar to the one that stands for it.
+    Shapes: chosen [documents], at the start as each survivor by itself; pairs [pairs, 2], sorted, the lower number first.
+    """
     for first, second in pairs:
-        _join(parents, first, second)
-    for document in range(num_documents):
-        parents[document] = find(parents, document)
-    return parents
+        if chosen[first] == first and chosen[second] == second:
+            chosen[second] = first
 
 
 @njit(cache=True, nogil=True)
@@ -114,42 +118,24 @@ def _filled(keys: Hashes) -> Hashes:
 
 
 @njit(cache=True, nogil=True)
-def _shared(table: Hashes, keys: Hashes) -> int:
-    shared = 0
-    for key in keys:
-        shared += table[_slot(table, key)] == key
-    return shared
+def compare(pairs: Numbers, keys: Hashes, bounds: Numbers) -> npt.NDArray[np.float64]:
+    """Return each pair's Jaccard similarity, and the share of the smaller set that both have.
 
-
-@njit(cache=True, nogil=True)
-def overlap(first: Hashes, second: Hashes) -> int:
-    """Return how many keys two sets of `distinct` share."""
-    return _shared(_filled(first), second)
-
-
-@njit(cache=True, nogil=True)
-def compare(pairs: Numbers, sets: tuple[Hashes, Numbers, Numbers], parents: Numbers, limits: npt.NDArray[np.float64]) -> None:
-    """Join what is similar; pairs that are the same document already are passed over, as they change nothing.
-
-    Shapes: pairs [pairs, 2] in order of the first; sets (keys, bounds, the place of each document in bounds);
-    parents [2, documents], of documents that are the same and of those that are related; limits (least Jaccard
-    similarity of the same, of the related, least share of the smaller set that makes two related).
+    Shapes: pairs [pairs, 2], places in bounds, best in order of the first; keys and bounds as of `distinct`;
+    returns [pairs, 2].
     """
-    keys, bounds, places = sets
-    same, related = parents[0], parents[1]
+    results = np.empty((pairs.shape[0], 2))
     loaded = -1
     table = _table(0)
-    for first, second in pairs:
-        if find(same, first) == find(same, second):
-            continue
-        left, right = places[first], places[second]
+    for at in range(pairs.shape[0]):
+        first, second = pairs[at]
         if first != loaded:
-            table = _filled(keys[bounds[left] : bounds[left + 1]])
+            table = _filled(keys[bounds[first] : bounds[first + 1]])
             loaded = first
-        shared = _shared(table, keys[bounds[right] : bounds[right + 1]])
-        sizes = bounds[left + 1] - bounds[left], bounds[right + 1] - bounds[right]
-        similarity = shared / (sizes[0] + sizes[1] - shared)
-        if similarity >= limits[0]:
-            _join(same, first, second)
-        if similarity >= limits[1] or shared >= limits[2] * min(sizes[0], sizes[1]):
-            _join(related, first, second)
+        shared = 0
+        for key in keys[bounds[second] : bounds[second + 1]]:
+            shared += table[_slot(table, key)] == key
+        left, right = bounds[first + 1] - bounds[first], bounds[second + 1] - bounds[second]
+        results[at, 0] = shared / (left + right - shared)
+        results[at, 1] = shared / min(left, right)
+    return results

@@ -1,4 +1,4 @@
-"""Compiled loops over UTF-8 bytes and numbers: repetition, shingles, MinHash, set overlap, best-fit packing."""
+"""Compiled loops over UTF-8 bytes and numbers: repetition, best-fit packing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["BANDS", "NUM_HASHES", "band_keys", "best_fit", "overlap", "repetition", "shingles", "signature"]
+__all__ = ["best_fit", "repetition"]
 
-BANDS, BAND_ROWS = 30, 4  # finds every pair that the usual 20 bands of 6 find, and pairs from half similar on
-NUM_HASHES = BANDS * BAND_ROWS
-_SHINGLE_WORDS = 3
 _NGRAM_WORDS = 8
 
 Bytes = npt.NDArray[np.uint8]
@@ -21,9 +18,6 @@ _WORD[[*b"_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]] = T
 _WORD[128:] = True
 _LETTER = _WORD.copy()
 _LETTER[[*b"_0123456789"]] = False
-_random = np.random.Generator(np.random.Philox(20_6_3))  # fixed for ever: signatures of versions must be comparable
-_MULTIPLIERS = _random.integers(0, 1 << 63, NUM_HASHES, np.uint64) * np.uint64(2) + np.uint64(1)
-_ADDENDS = _random.integers(0, 1 << 63, NUM_HASHES, np.uint64)
 
 _FNV_START = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
@@ -125,60 +119,6 @@ def repetition(data: Bytes) -> tuple[int, float, float, float]:
         else:
             at += 1
     return words.size, repeated / max(total, 1), covered / max(words.size, 1), letters / max(data.size, 1)
-
-
-@njit(cache=True, nogil=True)
-def shingles(data: Bytes) -> Hashes:
-    """Return the sorted set of hashes of runs of three words; a shorter text is one shingle."""
-    words = _words(data)
-    count = max(words.size - _SHINGLE_WORDS + 1, 1)
-    hashes = np.empty(count, np.uint64)
-    for at in range(count):
-        value = _GOLDEN
-        for word in words[at : at + _SHINGLE_WORDS]:
-            value = _mix((value ^ word) * _GOLDEN)
-        hashes[at] = value
-    return np.unique(hashes)
-
-
-@njit(cache=True, nogil=True)
-def signature(hashes: Hashes) -> npt.NDArray[np.uint32]:
-    """Return the MinHash signature: per hash function (multiply, add, high half) the least value of the set."""
-    least = np.full(NUM_HASHES, 0xFFFFFFFF, np.uint32)
-    for value in hashes:
-        for function in range(NUM_HASHES):
-            hashed = np.uint32((value * _MULTIPLIERS[function] + _ADDENDS[function]) >> _S32)
-            least[function] = min(least[function], hashed)
-    return least
-
-
-@njit(cache=True, nogil=True)
-def band_keys(signatures: npt.NDArray[np.uint32]) -> Hashes:
-    """Return one key per document and band, shape [documents, BANDS]."""
-    keys = np.empty((signatures.shape[0], BANDS), np.uint64)
-    for document in range(signatures.shape[0]):
-        for band in range(BANDS):
-            value = np.uint64(band) * _GOLDEN
-            for row in range(BAND_ROWS):
-                value = _mix((value ^ np.uint64(signatures[document, band * BAND_ROWS + row])) * _GOLDEN)
-            keys[document, band] = value
-    return keys
-
-
-@njit(cache=True, nogil=True)
-def overlap(first: Hashes, second: Hashes) -> int:
-    """Return how many values two sorted sets share."""
-    left = right = shared = 0
-    while left < first.size and right < second.size:
-        if first[left] == second[right]:
-            shared += 1
-            left += 1
-            right += 1
-        elif first[left] < second[right]:
-            left += 1
-        else:
-            right += 1
-    return shared
 
 
 @njit(cache=True, nogil=True)

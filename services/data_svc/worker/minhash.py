@@ -20,7 +20,6 @@ __all__ = ["BANDS", "NUM_HASHES", "candidates", "fold_table", "shingles", "signa
 
 BANDS, BAND_ROWS = 30, 4  # finds every pair that the usual 20 bands of 6 find, and pairs from half similar on
 NUM_HASHES = BANDS * BAND_ROWS
-SHINGLE_WORDS = 3
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
@@ -39,7 +38,7 @@ _ALONE_RANGES = (  # scripts written without spaces: Thai and Lao, Burmese, Khme
 )
 _FNV_START = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
-_FIRST, _SECOND, _THIRD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _S29, _S32 = np.uint64(29), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -108,29 +107,32 @@ def _character(data: Bytes, at: int, table: npt.NDArray[np.uint32]) -> tuple[np.
 
 
 @njit(cache=True, nogil=True)
-def shingles(data: Bytes, offsets: Offsets, table: npt.NDArray[np.uint32]) -> tuple[Hashes, Offsets]:
-    """Return the hashes of all runs of three words, repeats included, and where each document's begin and end.
+def shingles(
+    data: Bytes, offsets: Offsets, table: npt.NDArray[np.uint32], num_words: int
+) -> tuple[Hashes, Offsets]:
+    """Return the hashes of all runs of `num_words` words, repeats included, and each document's bounds among them.
 
-    A text of one or two words is one shingle; one without words is the hash of its bytes.
+    A text of fewer words is one shingle; one without words is the hash of its bytes. `table` is `fold_table()`.
     """
     num = offsets.size - 1
-    hashes = np.empty((offsets[num] - offsets[0]) // 2 + 3 * num + 1, np.uint64)
+    hashes = np.empty((offsets[num] - offsets[0]) // 2 + num + num_words, np.uint64)
     starts = np.zeros(num + 1, np.int64)
     for document in range(num):
         text = data[offsets[document] : offsets[document + 1]]
         place = hashes[starts[document] :]
         count = _words(text, table, place)
         if count == 0:
-            value = _FNV_START
+            place[0] = _FNV_START
             for byte in text:
-                value = (value ^ np.uint64(byte)) * _FNV_PRIME
-            place[0] = value
+                place[0] = (place[0] ^ np.uint64(byte)) * _FNV_PRIME
             count = 1
-        for word in range(count, SHINGLE_WORDS):
-            place[word] = np.uint64(0)
-        count = max(count - SHINGLE_WORDS + 1, 1)
+        place[count : max(count, num_words)] = 0
+        count = max(count - num_words + 1, 1)
         for at in range(count):
-            place[at] = _mix(place[at] * _FIRST + place[at + 1] * _SECOND + place[at + 2] * _THIRD)
+            value = place[at]
+            for word in range(at + 1, at + num_words):
+                value = value * _GOLDEN + place[word]
+            place[at] = _mix(value)
         starts[document + 1] = starts[document] + count
     return hashes[: starts[num]], starts
 
@@ -151,18 +153,22 @@ def signatures(hashes: Hashes, starts: Offsets) -> Signatures:
     return least
 
 
-def candidates(rows: Signatures, agreement_min: float, all_pairs_max: int) -> npt.NDArray[np.int64]:
+def candidates(
+    rows: Signatures, agreement_min: float, all_pairs_max: int
+) -> tuple[npt.NDArray[np.int64], bool]:
     """Return the pairs that agree in a band and in at least `agreement_min` of their signatures; each once, sorted.
 
-    A band's group of more than `all_pairs_max` gives each member with the first and with its neighbour only.
-    Shapes: rows [documents, NUM_HASHES]; returns [pairs, 2], the lower number first.
+    A band's group of more than `all_pairs_max` gives each member with the first and with its neighbour only; the second
+    value is whether there was none. Shapes: rows [documents, NUM_HASHES]; returns [pairs, 2], the lower number first.
     """
     found = [np.empty(0, np.uint64)]
+    complete = True
     for band in range(BANDS):
-        ordered = np.sort(_band(rows, band))
-        found.append(_agreeing(ordered, rows, agreement_min, all_pairs_max))
-    pairs = np.unique(np.concatenate(found))
-    return np.stack([pairs >> _S32, pairs & _LOW], axis=1).astype(np.int64)
+        pairs, all_pairs = _agreeing(np.sort(_band(rows, band)), rows, agreement_min, all_pairs_max)
+        found.append(pairs)
+        complete = complete and all_pairs
+    chosen = np.unique(np.concatenate(found))
+    return np.stack([chosen >> _S32, chosen & _LOW], axis=1).astype(np.int64), complete
 
 
 @njit(cache=True, nogil=True)
@@ -170,22 +176,24 @@ def _band(rows: Signatures, band: int) -> Hashes:
     """Return 32 bits of a hash of each document's band, and its number below, so that sorting makes the groups."""
     keys = np.empty(rows.shape[0], np.uint64)
     for document in range(rows.shape[0]):
-        value = _FIRST
+        value = _GOLDEN
         for row in range(band * BAND_ROWS, (band + 1) * BAND_ROWS):
-            value = _mix((value ^ np.uint64(rows[document, row])) * _FIRST)
+            value = _mix((value ^ np.uint64(rows[document, row])) * _GOLDEN)
         keys[document] = (value & ~_LOW) | np.uint64(document)
     return keys
 
 
 @njit(cache=True, nogil=True)
-def _agreeing(ordered: Hashes, rows: Signatures, agreement_min: float, all_pairs_max: int) -> Hashes:
-    """Return the agreeing pairs of all groups, the lower number in the high half."""
+def _agreeing(ordered: Hashes, rows: Signatures, agreement_min: float, all_pairs_max: int) -> tuple[Hashes, bool]:
+    """Return the agreeing pairs of all groups, the lower number in the high half, and whether all were compared."""
     found = np.empty(1024, np.uint64)
     count = start = 0
+    complete = True
     for end in range(1, ordered.size + 1):
         if end < ordered.size and ordered[end] >> _S32 == ordered[start] >> _S32:
             continue
         small = end - start <= all_pairs_max
+        complete = complete and small
         for left in range(start, end - 1):
             for right in range(left + 1, end):
                 if not small and left != start and right != left + 1:
@@ -197,4 +205,4 @@ def _agreeing(ordered: Hashes, rows: Signatures, agreement_min: float, all_pairs
                     found[count] = first << _S32 | second
                     count += 1
         start = end
-    return found[:count]
+    return found[:count], complete

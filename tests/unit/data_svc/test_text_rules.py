@@ -11,7 +11,7 @@ from data_svc.domain.gates import Measures, gate
 from data_svc.domain.markup import headers_to_text, record_to_text, rst_to_markdown
 from data_svc.domain.normal_form import cut, normalise
 from data_svc.domain.recipes import Recipe, recipe_of
-from data_svc.domain.splitting import HELDOUT, TRAIN, Families, share, splits_of, within_budget
+from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of, within_budget
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,13 +117,6 @@ def test_splits_depend_on_nothing_but_family_and_seed() -> None:
     assert sorted(splits_of(["a", "b"], 0, 0.01).values()) == [HELDOUT, TRAIN]
     assert splits_of(["a"], 0, 0.5) == {"a": TRAIN}
     assert set(splits_of(keys, 0, 0.0).values()) == {TRAIN}
-
-
-def test_families_of_joined_documents_are_one() -> None:
-    families = Families(5)
-    families.join(3, 1)
-    families.join(4, 3)
-    assert [families.find(n) for n in range(5)] == [0, 1, 2, 1, 1]
 
 
 def test_within_budget_takes_whole_documents() -> None:
