@@ -20,7 +20,7 @@ __all__ = ["RELATED_SIMILARITY", "drop_duplicates", "drop_exact"]
 Pairs = npt.NDArray[np.int64]
 
 RELATED_SIMILARITY = 0.5
-_RUNS = (3, 5)  # words; threes find copies with many small edits, fives see through stock phrases
+_SHORT, _LONG = 3, 5  # words in a run; threes find copies with many small edits, fives see through stock phrases
 _CONTAINED_MIN = 0.9
 _ALL_PAIRS_MAX = 50
 _BATCH_BYTES = 4 << 20
@@ -54,65 +54,53 @@ def drop_duplicates(
     done = 0
     for batch in corpus.batches(documents, _BATCH_BYTES):
         tick(f"comparing {len(documents)} documents", done / len(documents))
-        rows[done : done + len(batch)] = minhash.signatures(*_shingles(corpus, batch, _RUNS[0]))
+        rows[done : done + len(batch)] = minhash.signatures(*minhash.shingles(*_words(corpus, batch), _SHORT))
         done += len(batch)
-    chosen, parents = np.arange(len(documents)), np.arange(len(documents))
-    alive, complete = chosen, False
+    state = np.stack([np.arange(len(documents)), np.arange(len(documents))])
+    alive, complete = state[0].copy(), False
     while not complete:  # a large group is not compared in full: its survivors are, until none is dropped
         pairs, complete = minhash.candidates(rows[alive], _AGREEMENT_MIN, _ALL_PAIRS_MAX)
-        pairs, same, related = _compared(corpus, documents, alive[pairs], threshold)
-        families.stand_ins(chosen, pairs[same])
-        families.roots(parents, pairs[related])
-        before, alive = alive, np.flatnonzero(chosen == np.arange(len(documents)))
+        _compare(corpus, documents, alive[pairs], threshold, state=state)
+        before, alive = alive, np.flatnonzero(state[0] == np.arange(len(documents)))
         complete = complete or len(alive) == len(before)
-    families.roots(chosen, np.empty((0, 2), np.int64))  # whoever was dropped in a later round has a survivor too
-    return _survivors(documents, chosen, parents)
+    for tree in state:  # whoever stands for another may have been dropped in a later round
+        families.roots(tree, np.empty((0, 2), np.int64))
+    return _survivors(documents, *state.tolist())
 
 
-def _shingles(
-    corpus: Corpus, documents: Sequence[Document], num_words: int
-) -> tuple[minhash.Hashes, minhash.Offsets]:
+def _words(corpus: Corpus, documents: Sequence[Document]) -> tuple[minhash.Hashes, minhash.Offsets]:
     texts = [corpus.text_bytes(document) for document in documents]
     offsets = np.cumsum([0, *(len(text) for text in texts)])
-    return minhash.shingles(np.frombuffer(b"".join(texts), np.uint8), offsets, minhash.fold_table(), num_words)
+    return minhash.words(np.frombuffer(b"".join(texts), np.uint8), offsets, minhash.fold_table())
 
 
-def _compared(
-    corpus: Corpus, documents: Sequence[Document], pairs: Pairs, threshold: float
-) -> tuple[Pairs, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return the pairs, sorted, and which of them are the same and which are related.
-
-    They are compared group by group, so that few texts are read twice.
-    """
+def _compare(
+    corpus: Corpus, documents: Sequence[Document], pairs: Pairs, threshold: float, *, state: npt.NDArray[np.int64]
+) -> None:
+    """Compare pairs and change `state` as `families.compare` does, group by group, so that few texts are read twice."""
     groups = np.arange(len(documents))
     families.roots(groups, pairs)
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0], groups[pairs[:, 0]]))]
     sizes = np.array([document.text_bytes for document in documents], np.int64)
-    results = np.empty((len(_RUNS), len(pairs), 2))
+    limits = np.array([threshold, RELATED_SIMILARITY, _CONTAINED_MIN])
     start = 0
     for end in families.batch_ends(pairs, sizes, _BATCH_BYTES):
         members, places = np.unique(pairs[start:end], return_inverse=True)
-        batch = [documents[member] for member in members]
-        for at, num_words in enumerate(_RUNS):
-            keys, bounds = families.distinct(*_shingles(corpus, batch, num_words))
-            results[at, start:end] = families.compare(places.reshape(-1, 2), keys, bounds)
+        words = _words(corpus, [documents[member] for member in members])
+        short, long = (families.distinct(*minhash.shingles(*words, num)) for num in (_SHORT, _LONG))
+        families.compare(places.reshape(-1, 2), members, (*short, *long), state, limits)
         start = end
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    pairs, results = pairs[order], results[:, order]
-    same = results[:, :, 0].max(axis=0) >= threshold
-    similar, contained = results[0].T
-    return pairs, same, same | (similar >= RELATED_SIMILARITY) | (contained >= _CONTAINED_MIN)
 
 
 def _survivors(
-    documents: Sequence[Document], chosen: npt.NDArray[np.int64], parents: npt.NDArray[np.int64]
+    documents: Sequence[Document], chosen: Sequence[int], parents: Sequence[int]
 ) -> tuple[list[Document], list[Rejection]]:
     """Fill in the families, named after their smallest id, and return who survives and who is dropped, by source."""
     names: dict[int, str] = {}
-    for document, root in zip(documents, parents.tolist(), strict=True):
+    for document, root in zip(documents, parents, strict=True):
         names[root] = min(names.get(root, document.id), document.id)
     kept, rejections = [], []
-    for document, root, stand_in in zip(documents, parents.tolist(), chosen.tolist(), strict=True):
+    for document, root, stand_in in zip(documents, parents, chosen, strict=True):
         document.family = names[root]
         if documents[stand_in] is document:
             kept.append(document)

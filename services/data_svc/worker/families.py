@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["batch_ends", "compare", "distinct", "roots", "stand_ins"]
+__all__ = ["batch_ends", "compare", "distinct", "roots"]
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
+Sets = tuple[Hashes, Numbers, Hashes, Numbers]
 
 _EMPTY = np.uint64(0)
 _ONE = np.uint64(1)
@@ -24,8 +25,7 @@ def roots(parents: Numbers, pairs: Numbers) -> None:
     `parents` starts as each number by itself. Shapes: parents [documents], pairs [pairs, 2].
     """
     for first, second in pairs:
-        left, right = _find(parents, first), _find(parents, second)
-        parents[max(left, right)] = min(left, right)
+        _join(parents, first, second)
     for document in range(parents.size):
         parents[document] = _find(parents, document)
 
@@ -39,15 +39,9 @@ def _find(parents: Numbers, document: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def stand_ins(chosen: Numbers, pairs: Numbers) -> None:
-    """Give each document that is the same as an earlier survivor that survivor: `chosen[n]`, else n itself.
-
-    Nothing follows from likeness of likeness: who is dropped is similar to the one that stands for it.
-    Shapes: chosen [documents], at the start as each survivor by itself; pairs [pairs, 2], sorted, the lower number first.
-    """
-    for first, second in pairs:
-        if chosen[first] == first and chosen[second] == second:
-            chosen[second] = first
+def _join(parents: Numbers, first: int, second: int) -> None:
+    left, right = _find(parents, first), _find(parents, second)
+    parents[max(left, right)] = min(left, right)
 
 
 @njit(cache=True, nogil=True)
@@ -118,24 +112,47 @@ def _filled(keys: Hashes) -> Hashes:
 
 
 @njit(cache=True, nogil=True)
-def compare(pairs: Numbers, keys: Hashes, bounds: Numbers) -> npt.NDArray[np.float64]:
-    """Return each pair's Jaccard similarity, and the share of the smaller set that both have.
+def compare(pairs: Numbers, members: Numbers, sets: Sets, state: Numbers, limits: npt.NDArray[np.float64]) -> None:
+    """Decide which documents stand for others, and join families; pairs that can change neither are passed over.
 
-    Shapes: pairs [pairs, 2], places in bounds, best in order of the first; keys and bounds as of `distinct`;
-    returns [pairs, 2].
+    Of a pair that is the same the second is dropped if both survive so far. Nothing follows from likeness of likeness:
+    whoever is dropped is similar to the one that stands for it.
+    Shapes: pairs [pairs, 2], places in members and in the sets, all pairs of a group in order of the first;
+    sets (keys, bounds, keys of longer runs, their bounds) as of `distinct`;
+    state [2, documents]: who stands for each document, and the families' trees;
+    limits (least similarity of the same, of the related, least share of the smaller set that makes two related).
     """
-    results = np.empty((pairs.shape[0], 2))
-    loaded = -1
-    table = _table(0)
+    keys, bounds, long_keys, long_bounds = sets
+    chosen, parents = state[0], state[1]
+    loaded = long_loaded = -1
+    table = long_table = _table(0)
     for at in range(pairs.shape[0]):
-        first, second = pairs[at]
-        if first != loaded:
-            table = _filled(keys[bounds[first] : bounds[first + 1]])
-            loaded = first
-        shared = 0
-        for key in keys[bounds[second] : bounds[second + 1]]:
-            shared += table[_slot(table, key)] == key
-        left, right = bounds[first + 1] - bounds[first], bounds[second + 1] - bounds[second]
-        results[at, 0] = shared / (left + right - shared)
-        results[at, 1] = shared / min(left, right)
-    return results
+        left, right = pairs[at]
+        first, second = members[left], members[right]
+        alive = chosen[first] == first and chosen[second] == second
+        if not alive and _find(parents, first) == _find(parents, second):
+            continue
+        if loaded != left:
+            table = _filled(keys[bounds[left] : bounds[left + 1]])
+            loaded = left
+        similarity, share = _similarity(table, bounds[left + 1] - bounds[left], keys[bounds[right] : bounds[right + 1]])
+        same = similarity >= limits[0]
+        if not same and alive:
+            if long_loaded != left:
+                long_table = _filled(long_keys[long_bounds[left] : long_bounds[left + 1]])
+                long_loaded = left
+            longer = long_keys[long_bounds[right] : long_bounds[right + 1]]
+            same = _similarity(long_table, long_bounds[left + 1] - long_bounds[left], longer)[0] >= limits[0]
+        if same and alive:
+            chosen[second] = first
+        if same or similarity >= limits[1] or share >= limits[2]:
+            _join(parents, first, second)
+
+
+@njit(cache=True, nogil=True)
+def _similarity(table: Hashes, size: int, keys: Hashes) -> tuple[float, float]:
+    """Return the Jaccard similarity of a set in a table and another one, and the share of the smaller that is shared."""
+    shared = 0
+    for key in keys:
+        shared += table[_slot(table, key)] == key
+    return shared / (size + keys.size - shared), shared / min(size, keys.size)

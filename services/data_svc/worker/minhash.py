@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["BANDS", "NUM_HASHES", "candidates", "fold_table", "shingles", "signatures"]
+__all__ = ["BANDS", "NUM_HASHES", "candidates", "fold_table", "shingles", "signatures", "words"]
 
 BANDS, BAND_ROWS = 30, 4  # finds every pair that the usual 20 bands of 6 find, and pairs from half similar on
 NUM_HASHES = BANDS * BAND_ROWS
@@ -107,15 +107,13 @@ def _character(data: Bytes, at: int, table: npt.NDArray[np.uint32]) -> tuple[np.
 
 
 @njit(cache=True, nogil=True)
-def shingles(
-    data: Bytes, offsets: Offsets, table: npt.NDArray[np.uint32], num_words: int
-) -> tuple[Hashes, Offsets]:
-    """Return the hashes of all runs of `num_words` words, repeats included, and each document's bounds among them.
+def words(data: Bytes, offsets: Offsets, table: npt.NDArray[np.uint32]) -> tuple[Hashes, Offsets]:
+    """Return one hash per word, in order, and each document's bounds among them; `table` is `fold_table()`.
 
-    A text of fewer words is one shingle; one without words is the hash of its bytes. `table` is `fold_table()`.
+    A text without words has one: its bytes.
     """
     num = offsets.size - 1
-    hashes = np.empty((offsets[num] - offsets[0]) // 2 + num + num_words, np.uint64)
+    hashes = np.empty((offsets[num] - offsets[0]) // 2 + num, np.uint64)
     starts = np.zeros(num + 1, np.int64)
     for document in range(num):
         text = data[offsets[document] : offsets[document + 1]]
@@ -126,15 +124,30 @@ def shingles(
             for byte in text:
                 place[0] = (place[0] ^ np.uint64(byte)) * _FNV_PRIME
             count = 1
-        place[count : max(count, num_words)] = 0
-        count = max(count - num_words + 1, 1)
-        for at in range(count):
-            value = place[at]
-            for word in range(at + 1, at + num_words):
-                value = value * _GOLDEN + place[word]
-            place[at] = _mix(value)
         starts[document + 1] = starts[document] + count
     return hashes[: starts[num]], starts
+
+
+@njit(cache=True, nogil=True)
+def shingles(hashes: Hashes, starts: Offsets, num_words: int) -> tuple[Hashes, Offsets]:
+    """Return the hashes of all runs of `num_words` words, repeats included, and each document's bounds among them.
+
+    A text of fewer words is one shingle. `hashes` and `starts` are as of `words`.
+    """
+    runs = np.empty(hashes.size, np.uint64)
+    bounds = np.zeros(starts.size, np.int64)
+    count = 0
+    for document in range(starts.size - 1):
+        first, end = starts[document], starts[document + 1]
+        length = min(num_words, end - first)
+        for at in range(first, end - length + 1):
+            value = hashes[at]
+            for word in range(at + 1, at + length):
+                value = value * _GOLDEN + hashes[word]
+            runs[count] = _mix(value)
+            count += 1
+        bounds[document + 1] = count
+    return runs[:count], bounds
 
 
 @njit(cache=True, nogil=True)
