@@ -1,4 +1,4 @@
-"""Compiled loops over UTF-8 bytes and numbers: repetition, best-fit packing."""
+"""Compiled loops over UTF-8 bytes and numbers: repetition, best-fit packing, rows of tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["best_fit", "repetition"]
+__all__ = ["best_fit", "gather", "repetition"]
 
 _NGRAM_WORDS = 8
 
@@ -167,3 +167,17 @@ def best_fit(  # noqa: C901 - one loop, compiled
                 tree[node] += 1
                 node //= 2
     return rows
+
+
+@njit(cache=True, nogil=True)
+def gather(
+    tokens: npt.NDArray[np.unsignedinteger],
+    sources: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.unsignedinteger],
+) -> None:
+    """Copy each piece, `lengths` tokens from `sources` on, to its place in `rows`, which is flat."""
+    for piece in range(sources.size):
+        source, length, place = sources[piece], lengths[piece], places[piece]
+        rows[place : place + length] = tokens[source : source + length]

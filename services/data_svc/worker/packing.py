@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bessemer.artifacts.shard import BOUND, rows_per_shard, write_shard
 
 from data_svc.worker.corpus import Document
-from data_svc.worker.kernels import best_fit
+from data_svc.worker.kernels import best_fit, gather
 
 __all__ = ["pack", "write_rows"]
 
@@ -56,15 +56,16 @@ def write_rows(
     bounds = pack(np.array([document.num_tokens for _, document in documents], np.int64), sequence_length, seed)
     num_rows = int(bounds["row"][-1]) + 1 if len(bounds) else 0
     step = rows_per_shard(sequence_length, tokens.dtype.itemsize)
+    token_starts = np.array([document.token_start for _, document in documents], np.int64)
     numbers = np.array([number for number, _ in documents], np.uint32)
     for shard, start in enumerate(range(0, num_rows, step)):
         first, last = np.searchsorted(bounds["row"], [start, start + step])
         part = bounds[first:last].copy()
         part["row"] -= start
         rows = np.zeros((min(step, num_rows - start), sequence_length), tokens.dtype)
-        for row, offset, length, document, begin in part.tolist():
-            source = documents[document][1].token_start + begin
-            rows[row, offset : offset + length] = tokens[source : source + length]
+        places = part["row"].astype(np.int64) * sequence_length + part["offset"]
+        sources = token_starts[part["document"]] + part["start"]
+        gather(np.asarray(tokens), sources, part["length"].astype(np.int64), places, rows.reshape(-1))
         part["document"] = numbers[part["document"]]
         write_shard(folder, split, shard, rows, part)
     return num_rows

@@ -1,0 +1,117 @@
+"""Shard writing: documents' tokens packed into rows, written, and digested; and how many documents packing cuts.
+
+Tokens are drawn at random, because writing does not look at them; lengths are those of real manuals where these are
+installed. The limit is SHA-256 of the same files alone. A cut document is one in more pieces than its length needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from bessemer.artifacts.shard import BOUND  # noqa: E402
+from data_svc.domain.gates import Measures  # noqa: E402
+from data_svc.worker.corpus import Document  # noqa: E402
+from data_svc.worker.packing import write_rows  # noqa: E402
+
+ROUNDS = 5
+SEQUENCE_LENGTH = 2048
+NUM_TOKENS = 80_000_000
+CHARACTERS_PER_TOKEN = 4
+GOAL = 500
+
+
+def main() -> None:
+    """Measure, print the table, write `build/bench/shards.json`."""
+    documents, tokens = corpus()
+    write_and_digest(documents[:100], tokens)  # compiles
+    rates, limits = [], []
+    for _ in range(ROUNDS):
+        size, seconds, digest_seconds, bounds = write_and_digest(documents, tokens)
+        rates.append(size / 1e6 / seconds)
+        limits.append(size / 1e6 / digest_seconds)
+    lengths = np.array([document.num_tokens for _, document in documents])
+    pieces = np.bincount(bounds["document"], minlength=len(lengths))
+    cut = int((pieces != -(-lengths // SEQUENCE_LENGTH)).sum())
+    fill = float(lengths.sum()) / (size_of_rows(bounds) * SEQUENCE_LENGTH)
+    report(
+        [
+            row(
+                "shard write with SHA-256, MB per CPU second", statistics.median(rates), statistics.median(limits), GOAL
+            ),
+            row(f"documents cut that need not be, of {len(lengths)}", cut, None, 0),
+            row("share of rows that holds tokens", fill, 1.0, None),
+        ]
+    )
+
+
+def corpus() -> tuple[list[tuple[int, Document]], np.ndarray]:
+    """Return numbered documents and their tokens; without manuals the lengths are log-normal."""
+    random = np.random.default_rng(0)
+    files = sorted(Path("/usr/share/doc").glob("linux-doc*/**/*.html"))
+    sizes = [path.stat().st_size for path in files] or random.lognormal(9, 1.2, 5000)
+    lengths = random.permutation((np.array(sizes) // CHARACTERS_PER_TOKEN + 1).astype(np.int64))
+    lengths = np.tile(lengths, NUM_TOKENS // int(lengths.sum()) + 1)
+    lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), NUM_TOKENS))]
+    starts = np.cumsum(lengths) - lengths
+    tokens = random.integers(0, 1 << 15, int(lengths.sum()), np.uint16)
+    measures = Measures(0, 0, 1, 0, 0, 1)
+    return [
+        (number, Document(str(number), "", "txt", "", measures, "en", 0, 0, "", "", int(start), int(length)))
+        for number, (start, length) in enumerate(zip(starts, lengths, strict=True))
+    ], tokens
+
+
+def write_and_digest(documents: list[tuple[int, Document]], tokens: np.ndarray) -> tuple[int, float, float, np.ndarray]:
+    """Return bytes, CPU seconds in all and of the digests alone, and the bounds with rows counted on."""
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.process_time()
+        write_rows(Path(folder), "train", documents, tokens, sequence_length=SEQUENCE_LENGTH, seed=0)
+        written = time.process_time()
+        paths = sorted(Path(folder).rglob("*.b*"))
+        for path in paths:
+            with path.open("rb") as file:
+                hashlib.file_digest(file, "sha256")
+        end = time.process_time()
+        size = sum(path.stat().st_size for path in paths)
+        bounds = [np.fromfile(path, BOUND) for path in paths if path.suffix == ".bounds"]
+    first = 0
+    for part in bounds:
+        part["row"] += first
+        first = int(part["row"][-1]) + 1
+    return size, end - begin, end - written, np.concatenate(bounds)
+
+
+def size_of_rows(bounds: np.ndarray) -> int:
+    """Return the number of rows."""
+    return int(bounds["row"][-1]) + 1
+
+
+def row(metric: str, ours: float, limit: float | None, goal: float | None) -> dict[str, object]:
+    """Return one row of the table."""
+    rounded = None if limit is None else round(limit, 4)
+    return {"metric": metric, "ours": round(ours, 4), "peer": None, "ratio": None, "limit": rounded, "goal": goal}
+
+
+def report(rows: list[dict[str, object]]) -> None:
+    """Print the rows and write them."""
+    path = ROOT / "build" / "bench" / "shards.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=2))
+    for entry in rows:
+        print(f"{entry['metric']:56} " + "  ".join(f"{key} {entry[key]}" for key in ("ours", "limit", "goal")))
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
