@@ -39,7 +39,9 @@ CORPUS_BYTES_MIN = 50_000_000
 CHARACTERS_MIN, CHARACTERS_MAX = 1_500, 60_000
 PLANT_EVERY = 3
 KINDS = ("edit 2 %", "edit 5 %", "header added", "last 20 % cut", "paragraphs shuffled", "case and blanks")
-HEADER = "CONFIDENTIAL. Internal use only. Document control: revision 7, owner: knowledge base team, next review in May.\n\n"
+HEADER = (
+    "CONFIDENTIAL. Internal use only. Document control: revision 7, owner: knowledge base team, next review in May.\n\n"
+)
 SOURCES = ("linux-doc-6.1", "python3.11", "debian-policy", "debian-handbook", "developers-reference")
 PEERS = {"datasketch": "datasketch==2.0.0", "rensa": "rensa==0.5.0"}
 TRUE, HALF = 0.8, 0.5
@@ -61,9 +63,9 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in ("ours", *PEERS)}
         groups: dict[str, list[int]] = {}
         for _ in range(ROUNDS):
-            for name in seconds:
+            for name, costs in seconds.items():
                 cost, groups[name] = ours(texts, Path(folder), TRUE) if name == "ours" else peer(name, path)
-                seconds[name].append(cost)
+                costs.append(cost)
     rates = {name: size / 1e6 / statistics.median(costs) for name, costs in seconds.items()}
     stand_ins = {name: longest(group, texts) for name, group in groups.items()}
     found = {name: judge(chosen, sets, truth) for name, chosen in stand_ins.items()}
@@ -78,7 +80,10 @@ def main() -> None:
             rows.append(row(f"near duplicates, {metric}, against {requirement}", mine, other, goal))
     for kind in KINDS:
         shares = {name: planted_found(stand_ins[name], kinds, kind) for name in stand_ins}
-        rows += [row(f"near duplicates, copies found, {kind}, against {PEERS[name]}", shares["ours"], shares[name], None) for name in PEERS]
+        rows += [
+            row(f"near duplicates, copies found, {kind}, against {PEERS[name]}", shares["ours"], shares[name], None)
+            for name in PEERS
+        ]
     report(rows)
 
 
@@ -235,7 +240,14 @@ def planted_found(stand_ins: list[int], kinds: list[tuple[str, int] | None], wan
 def row(metric: str, mine: float, other: float, goal: float | None) -> dict[str, object]:
     """Return one row of the table."""
     ratio = round(mine / other, 3) if other else None
-    return {"metric": metric, "ours": round(mine, 4), "peer": round(other, 4), "ratio": ratio, "limit": None, "goal": goal}
+    return {
+        "metric": metric,
+        "ours": round(mine, 4),
+        "peer": round(other, 4),
+        "ratio": ratio,
+        "limit": None,
+        "goal": goal,
+    }
 
 
 def report(rows: list[dict[str, object]]) -> None:

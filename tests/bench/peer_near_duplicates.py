@@ -35,7 +35,7 @@ def runs(text: str) -> list[str]:
 
 def datasketch_groups(texts: list[str]) -> list[int]:
     """Group with datasketch's index."""
-    from datasketch import MinHash, MinHashLSH  # noqa: PLC0415 - each peer is loaded by its own run
+    from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(num_perm=BANDS * BAND_ROWS, params=(BANDS, BAND_ROWS))
     parents = list(range(len(texts)))
@@ -50,7 +50,7 @@ def datasketch_groups(texts: list[str]) -> list[int]:
 
 def rensa_groups(texts: list[str]) -> list[int]:
     """Group with rensa's signatures, and bands in numpy."""
-    from rensa import RMinHash  # noqa: PLC0415 - each peer is loaded by its own run
+    from rensa import RMinHash
 
     matrix = RMinHash.digest_matrix_from_token_sets([runs(text) for text in texts], BANDS * BAND_ROWS, 42)
     signatures = np.asarray(matrix.to_rows(), np.uint64)

@@ -105,9 +105,7 @@ def _survivors(
         if documents[stand_in] is document:
             kept.append(document)
         else:
-            rejections.append(
-                _duplicate(Reason.NEAR_DUPLICATE, document, documents[stand_in], "nearly the same text")
-            )
+            rejections.append(_duplicate(Reason.NEAR_DUPLICATE, document, documents[stand_in], "nearly the same text"))
     rejections.sort(key=lambda rejection: rejection.source)
     return sorted(kept, key=lambda document: (document.source, document.id)), rejections
 

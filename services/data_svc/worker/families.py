@@ -68,7 +68,7 @@ def batch_ends(pairs: Numbers, sizes: Numbers, size_max: int) -> Numbers:
 
 
 @njit(cache=True, nogil=True)
-def _slot(table: Hashes, key: np.uint64) -> int:
+def _slot(table: Hashes, key: np.uint64) -> np.int64:
     """Return where a key is in an open-addressing table, or where it belongs; empty slots are 0."""
     mask = np.uint64(table.size - 1)
     slot = ((key * _GOLDEN) >> _S32) & mask
@@ -151,7 +151,7 @@ def compare(pairs: Numbers, members: Numbers, sets: Sets, state: Numbers, limits
 
 @njit(cache=True, nogil=True)
 def _similarity(table: Hashes, size: int, keys: Hashes) -> tuple[float, float]:
-    """Return the Jaccard similarity of a set in a table and another one, and the share of the smaller that is shared."""
+    """Return the Jaccard similarity of a set in a table and another one, and the share of the smaller one."""
     shared = 0
     for key in keys:
         shared += table[_slot(table, key)] == key

@@ -1,6 +1,6 @@
 """Compiled MinHash over whole batches: word shingles, signatures, and pairs of documents worth comparing.
 
-A batch is one buffer of UTF-8 (`data`, uint8) and where its documents begin and end (`offsets`, int64, [documents + 1]).
+A batch is one buffer of UTF-8 (`data`, uint8) and the bounds of its documents (`offsets`, int64, [documents + 1]).
 Nothing here depends on the order of documents or on the size of batches.
 
 Source: Broder 1997, "On the resemblance and containment of documents"; bands as in Leskovec, Rajaraman and Ullman,
@@ -166,9 +166,7 @@ def signatures(hashes: Hashes, starts: Offsets) -> Signatures:
     return least
 
 
-def candidates(
-    rows: Signatures, agreement_min: float, all_pairs_max: int
-) -> tuple[npt.NDArray[np.int64], bool]:
+def candidates(rows: Signatures, agreement_min: float, all_pairs_max: int) -> tuple[npt.NDArray[np.int64], bool]:
     """Return the pairs that agree in a band and in at least `agreement_min` of their signatures; each once, sorted.
 
     A band's group of more than `all_pairs_max` gives each member with the first and with its neighbour only; the second

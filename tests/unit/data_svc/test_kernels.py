@@ -26,26 +26,6 @@ def test_repetition_of_prose_is_low_and_of_spam_is_high() -> None:
     assert kernels.repetition(data(""))[0] == 0
 
 
-def shingles_in_python(text: str) -> int:
-    words = "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
-    return max(len({tuple(words[at : at + 3]) for at in range(len(words) - 2)}), 1)
-
-
-@given(st.text(alphabet="abc _é.", max_size=120))
-@settings(max_examples=100, deadline=None)
-def test_shingles_are_as_many_as_the_plain_definition_says(text: str) -> None:
-    assert len(kernels.shingles(data(text))) == shingles_in_python(text)
-
-
-def test_signature_estimates_the_jaccard_similarity() -> None:
-    values = np.unique(np.random.default_rng(0).integers(0, 1 << 62, 3000, np.uint64))
-    left, right = values[:2000], values[500:2500]
-    similarity = kernels.overlap(left, right) / 2500
-    estimate = np.mean(kernels.signature(left) == kernels.signature(right))
-    assert abs(similarity - 0.6) < 1e-9
-    assert abs(estimate - similarity) < 0.12
-
-
 def best_fit_in_python(lengths: list[int], capacity: int) -> int:
     free: list[int] = []
     for length in lengths:
