@@ -42,6 +42,7 @@ KINDS = ("edit 2 %", "edit 5 %", "header added", "last 20 % cut", "paragraphs sh
 HEADER = (
     "CONFIDENTIAL. Internal use only. Document control: revision 7, owner: knowledge base team, next review in May.\n\n"
 )
+PACKAGES = "linux-doc-6.1 python3.11-doc debian-policy debian-handbook developers-reference"
 SOURCES = ("linux-doc-6.1", "python3.11", "debian-policy", "debian-handbook", "developers-reference")
 PEERS = {"datasketch": "datasketch==2.0.0", "rensa": "rensa==0.5.0"}
 TRUE, HALF = 0.8, 0.5
@@ -52,7 +53,7 @@ def main() -> None:
     texts, kinds = planted(real_texts())
     size = sum(len(text.encode()) for text in texts)
     if size < CORPUS_BYTES_MIN:
-        sys.exit(f"only {size / 1e6:.0f} MB of text under /usr/share/doc; apt-get install {' '.join(SOURCES)}-doc")
+        sys.exit(f"only {size / 1e6:.0f} MB of text under /usr/share/doc; apt-get install {PACKAGES}")
     sets = [shingle_set(words) for words in word_numbers(texts)]
     truth = similar_pairs(sets)
     print(f"{len(texts)} documents, {size / 1e6:.1f} MB, {len(truth)} pairs of similarity {TRUE} and more")

@@ -24,6 +24,7 @@ _SHORT, _LONG = 3, 5  # words in a run; threes find copies with many small edits
 _CONTAINED_MIN = 0.9
 _ALL_PAIRS_MAX = 50
 _BATCH_BYTES = 4 << 20
+_SETTLED_SHARE = 0.99  # of the documents that survived a round; more rounds would find little
 _AGREEMENT_MIN = 0.35  # of the signatures; a pair that is half similar falls below once in two thousand
 
 
@@ -53,16 +54,16 @@ def drop_duplicates(
     rows = np.empty((len(documents), minhash.NUM_HASHES), np.uint32)
     done = 0
     for batch in corpus.batches(documents, _BATCH_BYTES):
-        tick(f"comparing {len(documents)} documents", done / len(documents))
+        tick(f"comparing {len(documents)} documents", 0.5 * done / len(documents))
         rows[done : done + len(batch)] = minhash.signatures(*minhash.shingles(*_words(corpus, batch), _SHORT))
         done += len(batch)
     state = np.stack([np.arange(len(documents)), np.arange(len(documents))])
     alive, complete = state[0].copy(), False
-    while not complete:  # a large group is not compared in full: its survivors are, until none is dropped
+    while not complete:  # a large group is not compared in full: its survivors are again, while that drops some
         pairs, complete = minhash.candidates(rows[alive], _AGREEMENT_MIN, _ALL_PAIRS_MAX)
-        _compare(corpus, documents, alive[pairs], threshold, state=state)
+        _compare(corpus, documents, alive[pairs], threshold, state=state, tick=tick)
         before, alive = alive, np.flatnonzero(state[0] == np.arange(len(documents)))
-        complete = complete or len(alive) == len(before)
+        complete = complete or len(alive) > _SETTLED_SHARE * len(before)
     for tree in state:  # whoever stands for another may have been dropped in a later round
         families.roots(tree, np.empty((0, 2), np.int64))
     return _survivors(documents, *state.tolist())
@@ -75,7 +76,13 @@ def _words(corpus: Corpus, documents: Sequence[Document]) -> tuple[minhash.Hashe
 
 
 def _compare(
-    corpus: Corpus, documents: Sequence[Document], pairs: Pairs, threshold: float, *, state: npt.NDArray[np.int64]
+    corpus: Corpus,
+    documents: Sequence[Document],
+    pairs: Pairs,
+    threshold: float,
+    *,
+    state: npt.NDArray[np.int64],
+    tick: Callable[[str, float], None],
 ) -> None:
     """Compare pairs and change `state` as `families.compare` does, group by group, so that few texts are read twice."""
     groups = np.arange(len(documents))
@@ -84,7 +91,8 @@ def _compare(
     sizes = np.array([document.text_bytes for document in documents], np.int64)
     limits = np.array([threshold, RELATED_SIMILARITY, _CONTAINED_MIN])
     start = 0
-    for end in families.batch_ends(pairs, sizes, _BATCH_BYTES):
+    for end in families.batch_ends(pairs, sizes, _BATCH_BYTES).tolist():
+        tick(f"comparing {len(pairs)} pairs of documents", 0.5 + 0.5 * start / len(pairs))
         members, places = np.unique(pairs[start:end], return_inverse=True)
         words = _words(corpus, [documents[member] for member in members])
         short, long = (families.distinct(*minhash.shingles(*words, num)) for num in (_SHORT, _LONG))
