@@ -9,6 +9,7 @@ import pytest
 from data_svc.domain.gates import Measures
 from data_svc.worker import duplicates, families, minhash
 from data_svc.worker.corpus import Corpus
+from data_svc.worker.quality import measure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,7 +87,9 @@ def outcome(path: Path, texts: list[str], threshold: float = 0.8) -> tuple[list[
     """Return survivors, who stands for whom, and the families, by text."""
     with Corpus(path) as corpus:
         for number, text in enumerate(texts):
-            corpus.add(text.encode(), f"{number}", "txt", measures=Measures(len(text), 0, 1, 0, 0, 1), language="en")
+            measures = Measures(len(text), 0, 1, 0, 0, 1)
+            quality = measure(text.encode())
+            corpus.add(text.encode(), f"{number}", "txt", measures=measures, quality=quality, language="en")
         by_id = {document.id: text for document, text in zip(corpus.documents, texts, strict=True)}
         kept, dropped = duplicates.drop_duplicates(corpus, corpus.documents, threshold, lambda *_: None)
         related = {by_id[document.id]: document.family for document in corpus.documents}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["CALIBRATION_STEPS", "TOKENS_PER_STEP", "Budget", "learning_rate", "plan_budget"]
@@ -48,4 +49,4 @@ def learning_rate(stage: str, steps: int) -> float:
     The sum of squared steps stays the same: longer runs learn more of the documents and forget no more of the rest.
     """
     rate, right_for = LEARNING_RATES[stage]
-    return rate * min(1.0, (right_for / steps) ** 0.5)
+    return rate * min(1.0, math.sqrt(right_for / steps))
