@@ -114,7 +114,7 @@ class DatasetVersion(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., kind: _Optional[_Union[DatasetKind, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., sequence_length: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class CurationRecipe(_message.Message):
-    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max")
+    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max", "redact")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_LENGTH_FIELD_NUMBER: _ClassVar[int]
     HELDOUT_FRACTION_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +123,7 @@ class CurationRecipe(_message.Message):
     NEAR_DUPLICATE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     ROWS_MAX_FIELD_NUMBER: _ClassVar[int]
     TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
+    REDACT_FIELD_NUMBER: _ClassVar[int]
     kind: DatasetKind
     sequence_length: int
     heldout_fraction: float
@@ -131,7 +132,8 @@ class CurationRecipe(_message.Message):
     near_duplicate_threshold: float
     rows_max: int
     tokens_max: int
-    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ...) -> None: ...
+    redact: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., redact: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SourceFile(_message.Message):
     __slots__ = ("upload", "file_name", "artifact")
