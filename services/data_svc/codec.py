@@ -57,6 +57,7 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
         near_duplicate_threshold=full.near_duplicate_threshold,
         rows_max=None if is_text else full.rows_max,
         tokens_max=full.tokens_max if is_text else None,
+        redact=full.redact,
     )
 
 
