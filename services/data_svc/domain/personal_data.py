@@ -85,8 +85,9 @@ _PHONE_WORD = re.compile(
     rb"(?:phone|\bt\xc3\xa9l|\btel\b|telef|mobil|m\xc3\xb3vil|m\xc3\xb3bil|\bcell\b|\bfax\b|handy|"
     rb"rufnummer|durchwahl|hotline|helpline|\b(?:call|dial|desk|contact|sms|reach|ring|messages?|answering)\b|whatsapp|"
     rb"\btext (?:me|us|him|her|them)\b|\bportable\b|cellulare|celular|puhelin|telefo|"
-    rb"\xd1\x82\xd0\xb5\xd0\xbb|\xe7\x94\xb5\xe8\xaf\x9d|\xe9\x9b\xbb\xe8\xa9\xb1|\xec\xa0\x84\xed\x99\x94|"
-    rb"(?:my|your|his|her|our|their|office|home|work|contact) (?:number|no))[^0-9]{0,32}\Z"
+    rb"\xd1\x82\xd0\xb5\xd0\xbb|\xe6\x89\x8b\xe6\x9c\xba|\xe6\x90\xba\xe5\xb8\xaf|\xed\x9c\xb4\xeb\x8c\x80|"
+    rb"\xe7\x94\xb5\xe8\xaf\x9d|\xe9\x9b\xbb\xe8\xa9\xb1|\xec\xa0\x84\xed\x99\x94|"
+    rb"(?:my|your|his|her|our|their|office|home|work|contact) (?:number|no))(?:[^0-9\n]|\n(?!\n)){0,32}\Z"
 )
 _OTHER_NUMBER = re.compile(
     rb"\b(?:order|invoice|account|ticket|case|card|zip|post(?:al)? ?code|port|version|error|serial|model|part|isbn|"
@@ -119,7 +120,7 @@ _CODES = (
 )
 _CALLING_CODES = frozenset(_CODES.split())
 _INTERNATIONAL = re.compile(
-    rb"(?:(?<![\d)+])\+ ?|(?<![\d.])00[ .-]?)(?:\([1-9]\d{0,2}\)|[1-9]\d*)(?:[ ./()-]{1,3}\d+)*"
+    rb"(?:(?<![\d)+])\(?\+ ?|(?<![\d.])00[ .-]?)(?:\([1-9]\d{0,2}\)|[1-9]\d*)(?:[ ./()-]{1,3}\d+)*"
 )
 _NANP = re.compile(
     rb"(?<![\d.-])(?:1[ .-])?(?:\([2-9]\d\d\)[ .-]?\d{3}[ .-]\d{4}|[2-9]\d\d([.-])\d{3}\1\d{4}|"
@@ -127,12 +128,12 @@ _NANP = re.compile(
     rb"(?<!\d )[2-9]\d\d [2-9]\d\d \d{4}(?! \d))(?!\d)"
 )
 _TRUNK = re.compile(
-    rb"\(0[1-9]\d{0,4}\) ?\d{2,8}(?:[ -]\d{2,6}){0,3}|0[1-9]\d{1,4}[/ -]{1,3}\d{3,8}|"
-    rb"0[1-9](?:([ .-])\d\d)(?:\1\d\d){3}|"
-    rb"0[1-9]\d{0,4}(?:[ -]\d{2,5}){2,4}|0[1-9] \d{4} ?\d{4}|0[1-9]-\d{7,8}"
+    rb"\(0[1-9]\d{0,4}\)[ -]{0,2}\d{2,8}(?:[ -]\d{2,6}){0,3}|0[1-9]\d{1,4}[/ -]{1,3}\d{3,8}|"
+    rb"0[1-9](?:([ .-])\d\d)(?:\1\d\d){3}|0[1-9]\d{0,4}(?:[ /-]{1,2}\d{2,5}){2,4}|0[1-9] \d{4} ?\d{4}|"
+    rb"0[1-9]-\d{7,8}|\((?!19\d\d|20\d\d)[1-9]\d{1,3}\) ?\d{3,5}[ -]\d{3,4}|8 \(?\d{3}\)? \d{3}[ -]\d\d[ -]?\d\d"
 )
 _JOINTS = frozenset({b"-", b"/", b".", b"=", b"_", b"#", b"$"})
-_LOCAL = re.compile(rb"\d{7,12}|\(?\d{1,5}\)?(?:[ ./()-]{1,3}\d{2,8}){0,6}")
+_LOCAL = re.compile(rb"\d{7,12}|\(?\d{1,5}\)?(?:[ ./()-]{1,3}\d{1,9}){0,6}")
 _DATE = re.compile(
     rb"(?:(?:19|20)\d\d {0,2}[-/ ] {0,2}(?:19|20)\d\d|"
     rb"\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{4}|\d+\.\d+)(?:[ -].*)?"
@@ -182,7 +183,7 @@ def _phones(run: bytes, before: bytes) -> Iterator[tuple[int, int]]:
     digits = sum(map(len, _GROUP.findall(run)))
     if joined or _DATE.fullmatch(run):
         return
-    trunk = 9 <= digits <= 12 and _TRUNK.fullmatch(run) and not _POSTCODE.fullmatch(run)
+    trunk = 9 <= digits <= 13 and _TRUNK.fullmatch(run) and not _POSTCODE.fullmatch(run)
     if trunk or (called and 7 <= digits <= 15 and _LOCAL.fullmatch(run)):
         yield 0, len(run)
 
@@ -191,7 +192,12 @@ def _international(match: re.Match[bytes], *, called: bool) -> tuple[int, int] |
     """Return the part of a match that is a number of a known country, of at most 15 digits (ITU-T E.164)."""
     zeros = match[0].startswith(b"00")
     groups = list(_GROUP.finditer(match[0]))
-    if zeros and (match[0] != match.string or (len(groups) == 1 and not called) or b"." in match[0]):
+    if zeros and (
+        match[0] != match.string
+        or len({len(group[0]) for group in groups}) == 1
+        or (len(groups) == 1 and not called)
+        or b"." in match[0]
+    ):
         return None
     if _IPV4.fullmatch(match[0].lstrip(b"+ ")):
         return None
@@ -220,7 +226,7 @@ _ISSUERS: tuple[tuple[int, int, frozenset[int]], ...] = (
     (300, 305, frozenset({14, 16})),  # Diners Club
     (36, 36, frozenset({14, 16})),
     (38, 39, frozenset({14, 16})),
-    (3528, 3589, frozenset({16, 17, 18, 19})),  # JCB
+    (3500, 3599, frozenset({16, 17, 18, 19})),  # JCB
     (1800, 1800, frozenset({15})),
     (2131, 2131, frozenset({15})),
     (6011, 6011, frozenset({16, 19})),  # Discover
@@ -230,6 +236,7 @@ _ISSUERS: tuple[tuple[int, int, frozenset[int]], ...] = (
     (60, 60, frozenset({16})),
     (508, 508, frozenset({16})),
     (2200, 2204, frozenset({16})),  # Mir
+    (67, 67, frozenset({16, 18, 19})),  # Maestro
     *((p, p, frozenset(range(12, 20))) for p in (5018, 5020, 5038, 5612, 5893, 6304, 6390, 6759, 6761, 6762, 6763)),
 )
 _LUHN_DOUBLE = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)

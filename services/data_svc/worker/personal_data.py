@@ -86,7 +86,7 @@ def _places(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     Shapes: data [N]; returns [M, 3], M at most N / 2 + 1.
     """
     places = np.empty((data.size // 2 + 1, 3), np.int64)
-    count = at = 0
+    count = at = examined = 0  # what a colon's run holds is looked at once
     while at < data.size:
         kind = _CLASS[data[at]]
         start, end, likely, place = at, at + 1, False, _AT
@@ -96,9 +96,9 @@ def _places(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         elif kind == _LETTER:
             at = _word_end(data, at)
             end, likely, place = at, at - start >= 4 and _is_account(data, start), _IBAN
-        elif kind == _COLON:
-            start, end, likely = _address(data, at)
-            at, place = max(end, at + 1), _IPV6
+        elif kind == _COLON and at >= examined:
+            start, examined, likely = _address(data, at)
+            end, place, at = examined, _IPV6, examined if likely else at + 1
         else:
             at += 1
             likely = kind == _SIGN

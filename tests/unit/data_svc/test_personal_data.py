@@ -27,6 +27,7 @@ FOUND: dict[str, tuple[str, ...]] = {
         *("+41 (0)44 668 18 00", "+91 98765 43210", "+86 138 0013 8000", "+351912345678", "0049 30 1234567"),
         *("(650) 253-0000", "212-555-0123", "212.555.0123 ext. 77", "1-800-555-0199x12", "001-234-567-8901"),
         *("030 12345678", "0151/23456789", "020 7946 0958", "(020) 7946 0958", "07700 900123", "(02) 9876 5432"),
+        *("(+358) 23 2860129", "(0251)-027346", "(05301) 29040 479", "(86) 6232-8601", "8 896 935 04 92"),
         *("01 23 45 67 89", "01.23.45.67.89", "0412 345 678", "03-1234-5678", "06-12345678", "08-123 456 78"),
     ),
     "credit_card": (
@@ -68,7 +69,16 @@ NOT_FOUND = (
         "1.2.3.999",
     ),
     *("std::vector<a>", "abc::def", "12:30:45", "00:1A:2B:3C:4D:5E", "::1"),
-    *("2024-01-02 10:11:12", "1234567890", "12 345 678", "1.234567890", "MA 02110-1301", "2009-2013", "+0200"),
+    *(
+        "2024-01-02 10:11:12",
+        "1234567890",
+        "12 345 678",
+        "1.234567890",
+        "MA 02110-1301",
+        "2009-2013",
+        "(2005) 1234-5678",
+        "+0200",
+    ),
     *("+999 12345678", "gtk+3.0 (3.24.38-2", "U+2217-2218", "~++20210622112436+600074980410"),
     *("image@2x.png", "getty@tty1.service", "git@github.com", "@decorator.name", "package@1.2.3", "user@localhost"),
     *("https://user:${PASSWORD}@example.com", "https://example.com:80/@user", "ghp_short", "AKIAshort", "xoxb-1"),
@@ -94,7 +104,10 @@ def test_find_lookalikes_finds_nothing(text: str) -> None:
     ("before", "value", "kind"),
     [
         ("Phone: ", "9469 9966", "phone"),
+        ("Tel:", "030 12345678", "phone"),
+        ("server:", "10.0.0.5", "ip_address"),
         ("Tel. ", "12 34 56 78", "phone"),
+        ("手机:", "18898259791", "phone"),
         ("Mobil: ", "70 123 45 67", "phone"),
         ("please call me at ", "5403926876", "phone"),
         ("social security number is ", "536904399", "us_ssn"),
@@ -109,6 +122,10 @@ def test_find_lookalikes_finds_nothing(text: str) -> None:
 def test_find_ambiguous_value_needs_its_word(before: str, value: str, kind: str) -> None:
     text = f'{before}{value}"'.encode()
     assert [(span.kind, text[span.start : span.end].decode()) for span in find(text)] == [(kind, value)]
+
+
+@pytest.mark.parametrize("value", ["9469 9966", "12 34 56 78", "5403926876", "536904399", "10.0.0.5", "Tr0ub4dor&3"])
+def test_find_ambiguous_value_without_its_word_finds_nothing(value: str) -> None:
     assert find(f"The amount {value}".encode()) == []
 
 
