@@ -199,7 +199,7 @@ def _international(match: re.Match[bytes], *, called: bool) -> tuple[int, int] |
         or b"." in match[0]
     ):
         return None
-    if _IPV4.fullmatch(match[0].lstrip(b"+ ")):
+    if _IPV4.fullmatch(match[0].lstrip(b"+ ")) and all(int(group[0]) < 256 for group in groups):
         return None
     digits = b"".join(group[0] for group in groups).decode()[2 if zeros else 0 :]
     if not any(digits[:size] in _CALLING_CODES for size in (1, 2, 3)):
@@ -268,7 +268,8 @@ def _card(run: bytes, groups: list[re.Match[bytes]], *, named: bool) -> bool:
         return False
     if len(groups) > 1 and (len(groups[0][0]) != 4 or any(not 3 <= len(g[0]) <= 7 for g in groups[1:-1])):
         return False
-    before, after = run[: groups[0].start()][-6:], run[groups[-1].end() :][:6]
+    start, end = groups[0].start(), groups[-1].end()
+    before, after = run[max(0, start - 6) : start], run[end : end + 6]
     if re.search(rb"\d\.\Z|(?<!\d)\d{4}[ -]\Z", before) or re.match(rb"[ -]\d{4}(?!\d)", after):
         return False  # the digits of a fraction, or a row of four-digit numbers
     if not named and not any(

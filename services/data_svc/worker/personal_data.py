@@ -146,6 +146,8 @@ def _address(data, at):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     start = at
     while start > 0 and _HEX[data[start - 1]]:
         start -= 1
+    if data[start] == 58 and start + 1 < data.size and data[start + 1] != 58:
+        start += 1  # the colon after a name
     end, colons, double, digits = start, 0, False, 0
     while end < data.size and (_HEX[data[end]] or (data[end] == 46 and colons >= 2)):
         colons += data[end] == 58
