@@ -58,6 +58,7 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
         rows_max=None if is_text else full.rows_max,
         tokens_max=full.tokens_max if is_text else None,
         quality=f"QUALITY_PROFILE_{full.quality}",
+        redact=full.redact,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,11 @@ class Row:
         if self.kind == "PREFERENCE":
             return {"prompt": list(self.messages), "chosen": self.chosen, "rejected": self.rejected}
         return {"text": self.text}
+
+    def map_text(self, change: Callable[[str], str]) -> Row:
+        """Return the row with every text of it changed; roles stay."""
+        messages = [{**message, "content": change(message["content"])} for message in self.messages]
+        return Row(self.kind, change(self.text), messages, change(self.chosen), change(self.rejected))
 
     def canonical(self) -> str:
         """Return the row as one line of JSON, the same for rows that mean the same."""

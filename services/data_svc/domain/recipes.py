@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from bessemer.api.data.v1.dataset_pb2 import CurationRecipe, DatasetKind, QualityProfile
 from bessemer.kernel.errors import InvalidRequest
 
+from data_svc.domain.personal_data import WORDS, expand
+
 __all__ = ["Recipe", "recipe_of"]
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -33,12 +35,13 @@ class Recipe:
     rows_max: int = 2000
     tokens_max: int = 0
     quality: str = "ENTERPRISE"
+    redact: tuple[str, ...] = ()  # kinds of personal data and secrets, sorted
 
 
 def recipe_of(message: CurationRecipe, field: str = "curation_job.recipe") -> Recipe:
     """Return the recipe a message describes.
 
-    Raises: InvalidRequest naming the first field outside its range.
+    Raises: InvalidRequest naming the first field outside its range, or the first unknown kind to redact.
     """
     if message.kind == DatasetKind.DATASET_KIND_UNSPECIFIED or message.kind not in DatasetKind.values():
         raise InvalidRequest(f"{field}.kind must be text, chat or preference; it is not stated", field=f"{field}.kind")
@@ -47,11 +50,17 @@ def recipe_of(message: CurationRecipe, field: str = "curation_job.recipe") -> Re
         low, high = _RANGES[name]
         if not low <= value <= high:
             raise InvalidRequest(f"{field}.{name} must be {low:g} to {high:g}; got {value!r}", field=f"{field}.{name}")
+    try:
+        redact = expand(message.redact)
+    except KeyError as error:
+        message_text = f"{field}.redact may hold {', '.join(WORDS)}; got {error.args[0]!r}"
+        raise InvalidRequest(message_text, field=f"{field}.redact") from error
     if message.quality not in QualityProfile.values():
         raise InvalidRequest(f"{field}.quality must be enterprise or web", field=f"{field}.quality")
     profile = message.quality or QualityProfile.QUALITY_PROFILE_ENTERPRISE
     return Recipe(
         kind=DatasetKind.Name(message.kind).removeprefix("DATASET_KIND_"),
         quality=QualityProfile.Name(profile).removeprefix("QUALITY_PROFILE_"),
+        redact=redact,
         **given,
     )

@@ -30,7 +30,7 @@ from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of
 from data_svc.worker.corpus import Corpus
-from data_svc.worker.ingest import Delivered, Upload, ingest
+from data_svc.worker.ingest import Delivered, Upload, cleaned, ingest
 from data_svc.worker.profile import histogram, page
 from data_svc.worker.texts import curate_documents
 from data_svc.worker.version import Draft, count_reasons, nothing_kept
@@ -51,6 +51,8 @@ class _Rows:
     documents: list[dict[str, JSON]] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     num_bytes: int = 0
+    personal_data: Counter[str] = field(default_factory=Counter)
+    """Sources that hold a kind of personal data or secret, by kind: given rows, and documents that were asked about."""
 
 
 def make_row_version(
@@ -66,11 +68,16 @@ def make_row_version(
     with Corpus(scratch / "corpus.bin") as corpus:
         delivered = ingest(uploads, corpus, recipe, scratch=scratch, tick=tick) if uploads else Delivered()
         rows.rejections += delivered.rejections
+        rows.personal_data.update(delivered.personal_data)
         _take_given(rows, delivered.rows, recipe)
         for document in curate_documents(corpus, recipe, rows.rejections, tick) if uploads else []:
+            rows.personal_data.update(document.personal_data.keys())
             _take_facts(rows, document.split, Source(document.id, document.source), corpus.text(document), recipe)
         for split, record in _read_texts(texts) if texts else []:
-            _take_facts(rows, split, Source(record["id"], record["source"]), record["text"], recipe)
+            held: Counter[str] = Counter()
+            text = cleaned(record["text"].encode(), recipe, held).decode()
+            rows.personal_data.update(held.keys())
+            _take_facts(rows, split, Source(record["id"], record["source"]), text, recipe)
     tick("asking questions", 0.8)
     _drop_leaks(rows)
     reasons = count_reasons(len(rows.documents), rows.num_bytes, rows.rejections)
@@ -79,7 +86,7 @@ def make_row_version(
     written = {split: _write_split(draft, split, rows, recipe) for split in (TRAIN, HELDOUT)}
     draft.write_lines("documents.jsonl", ({"number": n, **record} for n, record in enumerate(rows.documents)))
     draft.write_rejections(rows.rejections)
-    profile = _profile(written)
+    profile = _profile(written, rows.personal_data)
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
     report = page(
@@ -209,8 +216,8 @@ def _cases(
     return sorted(cases, key=lambda case: share(recipe.seed, "cases", case["id"]))[: recipe.rows_max]
 
 
-def _profile(written: dict[str, list[dict[str, Any]]]) -> dict[str, JSON]:
-    categories: Counter[str] = Counter()
+def _profile(written: dict[str, list[dict[str, Any]]], personal_data: Counter[str]) -> dict[str, JSON]:
+    categories: Counter[str] = Counter({f"personal_data/{kind}": count for kind, count in personal_data.items()})
     prompts, answers = [], []
     for split, rows in written.items():
         for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ class Document:
     language: str
     text_start: int
     text_bytes: int
+    personal_data: Mapping[str, int]
     family: str = ""
     split: str = ""
     token_start: int = 0
@@ -52,9 +53,17 @@ class Corpus:
         self._file.close()
 
     def add(
-        self, text: bytes, source: str, found: str, *, measures: Measures, quality: QualityMeasures, language: str
+        self,
+        text: bytes,
+        source: str,
+        found: str,
+        *,
+        measures: Measures,
+        quality: QualityMeasures,
+        language: str,
+        personal_data: Mapping[str, int],
     ) -> None:
-        """Add a document; its id is its text's digest."""
+        """Add a document; its id is its text's digest. `personal_data` counts what was found in it, by kind."""
         sha256 = hashlib.sha256(text).hexdigest()
         if sha256 not in self._places:
             self._file.seek(self._end)
@@ -62,7 +71,9 @@ class Corpus:
             self._places[sha256] = (self._end, len(text))
             self._end += len(text)
         start, size = self._places[sha256]
-        self.documents.append(Document(sha256[:32], source, found, sha256, measures, quality, language, start, size))
+        self.documents.append(
+            Document(sha256[:32], source, found, sha256, measures, quality, language, start, size, personal_data)
+        )
 
     def text_bytes(self, document: Document) -> bytes:
         """Return a document's text as UTF-8."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import eldc
@@ -17,10 +18,11 @@ from data_svc.domain.recipes import Recipe
 from data_svc.worker.archives import read_source
 from data_svc.worker.corpus import Corpus
 from data_svc.worker.kernels import repetition
+from data_svc.worker.personal_data import find, redact
 from data_svc.worker.quality import measure
 from data_svc.worker.sandbox import ParsedDocument, Sandbox
 
-__all__ = ["Delivered", "Upload", "ingest"]
+__all__ = ["Delivered", "Upload", "cleaned", "ingest"]
 
 _SAMPLE = 400  # characters from the beginning, the middle and the end tell the language
 _TICK_FILES = 20
@@ -41,6 +43,8 @@ class Delivered:
     rejections: list[Rejection] = field(default_factory=list)
     rows: list[tuple[str, Row]] = field(default_factory=list)
     num_files: int = 0
+    personal_data: Counter[str] = field(default_factory=Counter)
+    """Rows of `rows` that hold a kind of personal data or secret, by kind."""
 
 
 def ingest(
@@ -59,7 +63,7 @@ def ingest(
                 if isinstance(item, Rejection):
                     delivered.rejections.append(item)
                 elif item.format in {"CHAT", "PREFERENCE"}:
-                    delivered.rows.append((item.source, read_row(item.text.decode())))
+                    delivered.rows.append((item.source, _cleaned_row(item, recipe, delivered.personal_data)))
                 elif rejection := _admit(item, corpus, recipe):
                     delivered.rejections.append(rejection)
                 if (len(corpus.documents) + len(delivered.rejections)) % _TICK_FILES == 0:
@@ -79,7 +83,11 @@ def _parsed(
 
 
 def _admit(document: ParsedDocument, corpus: Corpus, recipe: Recipe) -> Rejection | None:
-    """Put a document into the corpus, or say why not."""
+    """Put a document into the corpus, or say why not; what the recipe redacts never gets there."""
+    personal_data: Counter[str] = Counter()
+    text = cleaned(document.text, recipe, personal_data)
+    if text is not document.text:
+        document = replace(document, text=text, characters=len(text.decode()))
     words, lines, ngrams, letters = repetition(np.frombuffer(document.text, np.uint8))
     measures = Measures(document.characters, document.replaced, words, lines, ngrams, letters)
     verdict = gate(measures, recipe.min_characters)
@@ -91,8 +99,31 @@ def _admit(document: ParsedDocument, corpus: Corpus, recipe: Recipe) -> Rejectio
     if failure:
         return Rejection(document.source, Reason.LOW_QUALITY, str(failure), len(document.text))
     language = eldc.detect(_sample(document.text.decode()))
-    corpus.add(document.text, document.source, document.format, measures=measures, quality=quality, language=language)
+    corpus.add(
+        document.text,
+        document.source,
+        document.format,
+        measures=measures,
+        quality=quality,
+        language=language,
+        personal_data=personal_data,
+    )
     return None
+
+
+def cleaned(text: bytes, recipe: Recipe, counts: Counter[str]) -> bytes:
+    """Return UTF-8 text as the recipe wants it redacted; adds all that was found in it to `counts`, by kind."""
+    found = Counter(span.kind for span in find(text))
+    counts.update(found)
+    return text if found.keys().isdisjoint(recipe.redact) else redact(text, recipe.redact)
+
+
+def _cleaned_row(item: ParsedDocument, recipe: Recipe, counts: Counter[str]) -> Row:
+    """Return the row of an item after redaction; adds the kinds it held to `counts`."""
+    held: Counter[str] = Counter()
+    row = read_row(item.text.decode()).map_text(lambda text: cleaned(text.encode(), recipe, held).decode())
+    counts.update(held.keys())
+    return row
 
 
 def _sample(text: str) -> str:

@@ -17,6 +17,7 @@ from data_svc.worker.web_rules import count_web_rules, show_web_rules
 __all__ = ["histogram", "page", "text_profile"]
 
 _EXAMPLES = 20
+_CAPTIONS = {"personal_data": "Documents that came with personal data or secrets in them, by kind"}
 _SIZES = [0.0, *(float(base * 10**power) for power in range(1, 8) for base in (1, 2, 5))]
 _SHARES = [number / 20 for number in range(21)]
 _WORD_LENGTHS = [float(number) for number in range(16)]
@@ -53,6 +54,7 @@ def text_profile(documents: Sequence[Document]) -> dict[str, JSON]:
         categories[f"format/{document.format}"] += 1
         categories[f"language/{document.language}"] += 1
         categories[f"split/{document.split}"] += 1
+        categories.update(f"personal_data/{kind}" for kind in document.personal_data)
     categories.update({f"web rule/{rule}": count for rule, count in count_web_rules(documents).items()})
     histograms = [histogram(name, edges, [value(d) for d in documents]) for name, edges, value in _MEASURES]
     return {"histograms": histograms, "categories": dict(sorted(categories.items()))}
@@ -105,7 +107,7 @@ def _categories(report: Report, profile: dict[str, JSON]) -> None:
     report.heading("What it consists of")
     for group, values in groups.items():
         top = dict(sorted(values.items(), key=lambda item: (-item[1], item[0]))[:12])
-        report.bars(f"Kept, by {group}", top)
+        report.bars(_CAPTIONS.get(group, f"Kept, by {group}"), top)
 
 
 def _examples(report: Report, rejections: Sequence[Rejection]) -> None:

@@ -89,7 +89,9 @@ def outcome(path: Path, texts: list[str], threshold: float = 0.8) -> tuple[list[
         for number, text in enumerate(texts):
             measures = Measures(len(text), 0, 1, 0, 0, 1)
             quality = measure(text.encode())
-            corpus.add(text.encode(), f"{number}", "txt", measures=measures, quality=quality, language="en")
+            corpus.add(
+                text.encode(), f"{number}", "txt", measures=measures, quality=quality, language="en", personal_data={}
+            )
         by_id = {document.id: text for document, text in zip(corpus.documents, texts, strict=True)}
         kept, dropped = duplicates.drop_duplicates(corpus, corpus.documents, threshold, lambda *_: None)
         related = {by_id[document.id]: document.family for document in corpus.documents}
