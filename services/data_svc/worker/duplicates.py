@@ -14,6 +14,7 @@ import numpy.typing as npt
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.worker import families, minhash
 from data_svc.worker.corpus import Corpus, Document
+from data_svc.worker.hashing import Hashes
 
 __all__ = ["RELATED_SIMILARITY", "drop_duplicates", "drop_exact"]
 
@@ -69,7 +70,7 @@ def drop_duplicates(
     return _survivors(documents, *state.tolist())
 
 
-def _words(corpus: Corpus, documents: Sequence[Document]) -> tuple[minhash.Hashes, minhash.Offsets]:
+def _words(corpus: Corpus, documents: Sequence[Document]) -> tuple[Hashes, minhash.Offsets]:
     texts = [corpus.text_bytes(document) for document in documents]
     offsets = np.cumsum([0, *(len(text) for text in texts)])
     return minhash.words(np.frombuffer(b"".join(texts), np.uint8), offsets, minhash.fold_table())

@@ -6,16 +6,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from data_svc.worker.hashing import GOLDEN, S32, Hashes, hash_table
+
 __all__ = ["batch_ends", "compare", "distinct", "roots"]
 
-Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
 Sets = tuple[Hashes, Numbers, Hashes, Numbers]
 
 _EMPTY = np.uint64(0)
 _ONE = np.uint64(1)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_S32 = np.uint64(32)
 
 
 @njit(cache=True, nogil=True)
@@ -71,18 +70,10 @@ def batch_ends(pairs: Numbers, sizes: Numbers, size_max: int) -> Numbers:
 def _slot(table: Hashes, key: np.uint64) -> np.int64:
     """Return where a key is in an open-addressing table, or where it belongs; empty slots are 0."""
     mask = np.uint64(table.size - 1)
-    slot = ((key * _GOLDEN) >> _S32) & mask
+    slot = ((key * GOLDEN) >> S32) & mask
     while table[slot] != _EMPTY and table[slot] != key:
         slot = (slot + _ONE) & mask
     return np.int64(slot)
-
-
-@njit(cache=True, nogil=True)
-def _table(entries: int) -> Hashes:
-    size = 16
-    while size < entries * 2:
-        size *= 2
-    return np.zeros(size, np.uint64)
 
 
 @njit(cache=True, nogil=True)
@@ -92,7 +83,7 @@ def distinct(hashes: Hashes, starts: Numbers) -> tuple[Hashes, Numbers]:
     bounds = np.zeros(starts.size, np.int64)
     count = 0
     for document in range(starts.size - 1):
-        table = _table(starts[document + 1] - starts[document])
+        table = hash_table(starts[document + 1] - starts[document])
         for value in hashes[starts[document] : starts[document + 1]]:
             key = value | _ONE
             slot = _slot(table, key)
@@ -105,7 +96,7 @@ def distinct(hashes: Hashes, starts: Numbers) -> tuple[Hashes, Numbers]:
 
 @njit(cache=True, nogil=True)
 def _filled(keys: Hashes) -> Hashes:
-    table = _table(keys.size)
+    table = hash_table(keys.size)
     for key in keys:
         table[_slot(table, key)] = key
     return table
@@ -125,7 +116,7 @@ def compare(pairs: Numbers, members: Numbers, sets: Sets, state: Numbers, limits
     keys, bounds, long_keys, long_bounds = sets
     chosen, parents = state[0], state[1]
     loaded = long_loaded = -1
-    table = long_table = _table(0)
+    table = long_table = hash_table(0)
     for at in range(pairs.shape[0]):
         left, right = pairs[at]
         first, second = members[left], members[right]

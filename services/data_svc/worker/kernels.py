@@ -6,31 +6,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, Bytes, Hashes, hash_table, mix, seen_before
+
 __all__ = ["best_fit", "gather", "repetition"]
 
 _NGRAM_WORDS = 8
-
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint64]
 
 _WORD = np.zeros(256, np.bool_)  # letters, digits, underscore, and every byte of a character beyond ASCII
 _WORD[[*b"_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]] = True
 _WORD[128:] = True
 _LETTER = _WORD.copy()
 _LETTER[[*b"_0123456789"]] = False
-
-_FNV_START = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME = np.uint64(0x100000001B3)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX = np.uint64(0xD6E8FEB86659FD93)
-_S29, _S32 = np.uint64(29), np.uint64(32)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _mix(value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    value ^= value >> _S32
-    value *= _MIX
-    return value ^ (value >> _S29)
 
 
 @njit(cache=True, nogil=True)
@@ -43,9 +29,9 @@ def _words(data: Bytes) -> Hashes:
         if not _WORD[data[at]]:
             at += 1
             continue
-        value = _FNV_START
+        value = FNV_START
         while at < data.size and _WORD[data[at]]:
-            value = (value ^ np.uint64(data[at])) * _FNV_PRIME
+            value = (value ^ np.uint64(data[at])) * FNV_PRIME
             at += 1
         hashes[count] = value
         count += 1
@@ -53,31 +39,9 @@ def _words(data: Bytes) -> Hashes:
 
 
 @njit(cache=True, nogil=True)
-def _seen(table: Hashes, key: np.uint64) -> bool:
-    """Add a key to an open-addressing table, whose empty slots are 0, and say whether it was there."""
-    key = key | np.uint64(1)
-    mask = np.uint64(table.size - 1)
-    slot = _mix(key) & mask
-    while table[slot] != np.uint64(0):
-        if table[slot] == key:
-            return True
-        slot = (slot + np.uint64(1)) & mask
-    table[slot] = key
-    return False
-
-
-@njit(cache=True, nogil=True)
-def _table(entries: int) -> Hashes:
-    size = 16
-    while size < entries * 2:
-        size *= 2
-    return np.zeros(size, np.uint64)
-
-
-@njit(cache=True, nogil=True)
 def _repeated_lines(data: Bytes) -> tuple[int, int]:
     """Return bytes in lines, without outer blanks, and bytes in lines that stood before."""
-    table = _table(np.sum(data == 10) + 1)
+    table = hash_table(np.sum(data == 10) + 1)
     total = repeated = start = 0
     while start < data.size:
         end = start
@@ -89,11 +53,11 @@ def _repeated_lines(data: Bytes) -> tuple[int, int]:
         while last > first and data[last - 1] <= 32:
             last -= 1
         if last > first:
-            value = _FNV_START
+            value = FNV_START
             for at in range(first, last):
-                value = (value ^ np.uint64(data[at])) * _FNV_PRIME
+                value = (value ^ np.uint64(data[at])) * FNV_PRIME
             total += last - first
-            if _seen(table, _mix(value)):
+            if seen_before(table, mix(value)):
                 repeated += last - first
         start = end + 1
     return total, repeated
@@ -107,13 +71,13 @@ def repetition(data: Bytes) -> tuple[int, float, float, float]:
     letters = 0
     for byte in data:
         letters += _LETTER[byte]
-    table = _table(words.size + 1)
+    table = hash_table(words.size + 1)
     covered = at = 0
     while at + _NGRAM_WORDS <= words.size:
-        value = _GOLDEN
+        value = GOLDEN
         for word in words[at : at + _NGRAM_WORDS]:
-            value = _mix((value ^ word) * _GOLDEN)
-        if _seen(table, value):
+            value = mix((value ^ word) * GOLDEN)
+        if seen_before(table, value):
             covered += _NGRAM_WORDS
             at += _NGRAM_WORDS
         else:

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, S32, Bytes, Hashes, mix
+
 __all__ = ["BANDS", "NUM_HASHES", "candidates", "fold_table", "shingles", "signatures", "words"]
 
 BANDS, BAND_ROWS = 30, 4  # finds every pair that the usual 20 bands of 6 find, and pairs from half similar on
 NUM_HASHES = BANDS * BAND_ROWS
 
-Bytes = npt.NDArray[np.uint8]
-Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
 Signatures = npt.NDArray[np.uint32]
 
@@ -36,11 +36,6 @@ _ALONE_RANGES = (  # scripts written without spaces: Thai and Lao, Burmese, Khme
     *((0x0E00, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800)),
     *((0x2E80, 0xA000), (0xF900, 0xFB00), (0x1B000, 0x1B170)),
 )
-_FNV_START = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME = np.uint64(0x100000001B3)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX = np.uint64(0xD6E8FEB86659FD93)
-_S29, _S32 = np.uint64(29), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -61,18 +56,11 @@ def fold_table() -> npt.NDArray[np.uint32]:
     return table
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _mix(value):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    value ^= value >> _S32
-    value *= _MIX
-    return value ^ (value >> _S29)
-
-
 @njit(cache=True, nogil=True)
 def _words(data: Bytes, table: npt.NDArray[np.uint32], hashes: Hashes) -> int:
     """Write one hash per word and return their number."""
     count = at = 0
-    value = _FNV_START
+    value = FNV_START
     while at < data.size:
         byte = np.uint32(data[at])
         at += 1
@@ -80,16 +68,16 @@ def _words(data: Bytes, table: npt.NDArray[np.uint32], hashes: Hashes) -> int:
         if byte >= 0x80:
             code, at = _character(data, at - 1, table)
         if code != 0 and code < _ALONE:
-            value = (value ^ np.uint64(code)) * _FNV_PRIME
+            value = (value ^ np.uint64(code)) * FNV_PRIME
             continue
-        if value != _FNV_START:
+        if value != FNV_START:
             hashes[count] = value
             count += 1
-            value = _FNV_START
+            value = FNV_START
         if code != 0:
-            hashes[count] = (value ^ np.uint64(code)) * _FNV_PRIME
+            hashes[count] = (value ^ np.uint64(code)) * FNV_PRIME
             count += 1
-    if value != _FNV_START:
+    if value != FNV_START:
         hashes[count] = value
         count += 1
     return count
@@ -120,9 +108,9 @@ def words(data: Bytes, offsets: Offsets, table: npt.NDArray[np.uint32]) -> tuple
         place = hashes[starts[document] :]
         count = _words(text, table, place)
         if count == 0:
-            place[0] = _FNV_START
+            place[0] = FNV_START
             for byte in text:
-                place[0] = (place[0] ^ np.uint64(byte)) * _FNV_PRIME
+                place[0] = (place[0] ^ np.uint64(byte)) * FNV_PRIME
             count = 1
         starts[document + 1] = starts[document] + count
     return hashes[: starts[num]], starts
@@ -143,8 +131,8 @@ def shingles(hashes: Hashes, starts: Offsets, num_words: int) -> tuple[Hashes, O
         for at in range(first, end - length + 1):
             value = hashes[at]
             for word in range(at + 1, at + length):
-                value = value * _GOLDEN + hashes[word]
-            runs[count] = _mix(value)
+                value = value * GOLDEN + hashes[word]
+            runs[count] = mix(value)
             count += 1
         bounds[document + 1] = count
     return runs[:count], bounds
@@ -160,7 +148,7 @@ def signatures(hashes: Hashes, starts: Offsets) -> Signatures:
     for document in range(starts.size - 1):
         row = least[document]
         for at in range(starts[document], starts[document + 1]):
-            value = np.uint32(hashes[at] >> _S32)
+            value = np.uint32(hashes[at] >> S32)
             for function in range(NUM_HASHES):
                 row[function] = min(row[function], np.uint32(_MULTIPLIERS[function] * value + _ADDENDS[function]))
     return least
@@ -179,7 +167,7 @@ def candidates(rows: Signatures, agreement_min: float, all_pairs_max: int) -> tu
         found.append(pairs)
         complete = complete and all_pairs
     chosen = np.unique(np.concatenate(found))
-    return np.stack([chosen >> _S32, chosen & _LOW], axis=1).astype(np.int64), complete
+    return np.stack([chosen >> S32, chosen & _LOW], axis=1).astype(np.int64), complete
 
 
 @njit(cache=True, nogil=True)
@@ -187,9 +175,9 @@ def _band(rows: Signatures, band: int) -> Hashes:
     """Return 32 bits of a hash of each document's band, and its number below, so that sorting makes the groups."""
     keys = np.empty(rows.shape[0], np.uint64)
     for document in range(rows.shape[0]):
-        value = _GOLDEN
+        value = GOLDEN
         for row in range(band * BAND_ROWS, (band + 1) * BAND_ROWS):
-            value = _mix((value ^ np.uint64(rows[document, row])) * _GOLDEN)
+            value = mix((value ^ np.uint64(rows[document, row])) * GOLDEN)
         keys[document] = (value & ~_LOW) | np.uint64(document)
     return keys
 
@@ -201,7 +189,7 @@ def _agreeing(ordered: Hashes, rows: Signatures, agreement_min: float, all_pairs
     count = start = 0
     complete = True
     for end in range(1, ordered.size + 1):
-        if end < ordered.size and ordered[end] >> _S32 == ordered[start] >> _S32:
+        if end < ordered.size and ordered[end] >> S32 == ordered[start] >> S32:
             continue
         small = end - start <= all_pairs_max
         complete = complete and small
@@ -213,7 +201,7 @@ def _agreeing(ordered: Hashes, rows: Signatures, agreement_min: float, all_pairs
                 if np.sum(rows[first] == rows[second]) >= agreement_min * NUM_HASHES:
                     if count == found.size:
                         found = np.concatenate((found, np.empty_like(found)))
-                    found[count] = first << _S32 | second
+                    found[count] = first << S32 | second
                     count += 1
         start = end
     return found[:count], complete

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from data_svc.worker.kernels import _GOLDEN, Hashes, _mix, _seen, _table
+from data_svc.worker.hashing import GOLDEN, Hashes, hash_table, mix, seen_before
 
 __all__ = ["ngram_characters"]
 
@@ -26,10 +26,10 @@ def _top(tokens: Hashes, ends: Counts, grams: Hashes, repeated: npt.NDArray[np.b
     places = max(tokens.size - words + 1, 0)
     candidates = 0
     for at in range(places):
-        grams[at] = _mix((grams[at] ^ tokens[at + words - 1]) * _GOLDEN)
+        grams[at] = mix((grams[at] ^ tokens[at + words - 1]) * GOLDEN)
         repeated[at] &= repeated[at + 1]
         candidates += repeated[at]
-    keys = _table(candidates)
+    keys = hash_table(candidates)
     times = np.zeros(keys.size, np.int32)
     mask = np.uint64(keys.size - 1)
     slots = np.empty(places, np.int64)
@@ -38,7 +38,7 @@ def _top(tokens: Hashes, ends: Counts, grams: Hashes, repeated: npt.NDArray[np.b
         if not repeated[at]:
             continue
         key = grams[at] | np.uint64(1)
-        slot = _mix(key) & mask
+        slot = mix(key) & mask
         while keys[slot] != np.uint64(0) and keys[slot] != key:
             slot = (slot + np.uint64(1)) & mask
         keys[slot] = key
@@ -63,14 +63,14 @@ def _duplicated(tokens: Hashes, ends: Counts, grams: Hashes, runs: Counts, words
     candidates = 0
     for at in range(places):
         if runs[at] >= words - 3:
-            grams[at] = _mix((grams[at] ^ tokens[at + words - 1]) * _GOLDEN)
+            grams[at] = mix((grams[at] ^ tokens[at + words - 1]) * GOLDEN)
             candidates += 1
     if candidates == 0:
         return 0
-    seen = _table(candidates)
+    seen = hash_table(candidates)
     characters = at = 0
     while at < places:
-        if runs[at] >= words - 3 and _seen(seen, grams[at]):
+        if runs[at] >= words - 3 and seen_before(seen, grams[at]):
             characters += ends[at + words] - ends[at]
             at += words
         else:
@@ -84,7 +84,7 @@ def ngram_characters(tokens: Hashes, ends: Counts) -> Counts:
     characters = np.zeros(9, np.int64)
     grams = np.empty(tokens.size, np.uint64)
     for at in range(tokens.size):
-        grams[at] = _mix(tokens[at] * _GOLDEN)
+        grams[at] = mix(tokens[at] * GOLDEN)
     repeated = np.ones(tokens.size + 1, np.bool_)
     for words in range(2, 5):
         characters[words - 2] = _top(tokens, ends, grams, repeated, words)

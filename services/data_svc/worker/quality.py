@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from data_svc.domain.quality_rules import QualityMeasures
-from data_svc.worker.kernels import _FNV_PRIME, _FNV_START, _GOLDEN, Bytes, Hashes, _mix, _seen, _table
+from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, Bytes, Hashes, hash_table, mix, seen_before
 from data_svc.worker.ngrams import ngram_characters
 
 __all__ = ["PHRASES", "STOP_WORDS", "measure"]
@@ -59,9 +59,9 @@ _RETAINED_REPEATED, _RETAINED_CHARACTERS, _RETAINED_TOKENS, _NUM_COUNTS = range(
 
 
 def _fnv(word: str) -> int:
-    value = int(_FNV_START)
+    value = int(FNV_START)
     for byte in word.encode():
-        value = (value ^ byte) * int(_FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+        value = (value ^ byte) * int(FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
     return value
 
 
@@ -88,10 +88,10 @@ def _mark_before(data: Bytes, start: int, at: int) -> int:
 def _emit(data: Bytes, start: int, end: int, sink: Sink, mark: bool) -> None:  # noqa: FBT001 - compiled
     """Add the token in bytes start to end; `ends` holds the running sum of characters."""
     tokens, ends, counts = sink
-    value, kind, characters = _FNV_START, np.uint8(0), 0
+    value, kind, characters = FNV_START, np.uint8(0), 0
     for at in range(start, end):
         byte = data[at]
-        value = (value ^ np.uint64(byte)) * _FNV_PRIME
+        value = (value ^ np.uint64(byte)) * FNV_PRIME
         kind |= _KIND[byte]
         characters += _STARTS[byte]
     number = counts[_TOKENS]
@@ -220,10 +220,10 @@ def _emit_line(data: Bytes, first: int, last: int, sink: Sink) -> tuple[int, int
 @njit(cache=True, nogil=True)
 def _scan(data: Bytes, first: int, last: int, counts: Counts) -> tuple[np.uint64, int, int]:
     """Return a line's hash, characters and flags, and count its hash signs and ellipses."""
-    value, characters, flags, dots = _FNV_START, 0, 0, 0
+    value, characters, flags, dots = FNV_START, 0, 0, 0
     for at in range(first, last):
         byte = data[at]
-        value = (value ^ np.uint64(byte)) * _FNV_PRIME
+        value = (value ^ np.uint64(byte)) * FNV_PRIME
         characters += _STARTS[byte]
         if byte == 123:
             flags |= _CURLY
@@ -234,7 +234,7 @@ def _scan(data: Bytes, first: int, last: int, counts: Counts) -> tuple[np.uint64
         if dots == 3 or (byte == 0xA6 and at - 2 >= first and data[at - 1] == 0x80 and data[at - 2] == 0xE2):
             counts[_ELLIPSES] += 1
             dots = 0
-    return _mix(value), characters, flags
+    return mix(value), characters, flags
 
 
 @njit(cache=True, nogil=True)
@@ -246,7 +246,7 @@ def _line(data: Bytes, first: int, last: int, sink: Sink, seen: Hashes) -> tuple
     value, characters, flags = _scan(data, first, last, counts)
     terminal, stop, ellipsis = _ends_with(data, first, last)
     bullet = last - first >= 3 and data[first] == 0xE2 and data[first + 1] == 0x80 and data[first + 2] == 0xA2
-    repeated = characters if _seen(seen, value) else 0
+    repeated = characters if seen_before(seen, value) else 0
     counts[_LINES] += 1
     counts[_BULLETS] += bullet or data[first] == 45
     counts[_ELLIPSIS_LINES] += ellipsis
@@ -276,8 +276,8 @@ def _lines(data: Bytes, sink: Sink) -> None:
     for byte in data:
         newlines += byte == 10
         counts[_CHARACTERS] += _STARTS[byte]
-    seen, seen_paragraphs = _table(newlines), _table(newlines)
-    paragraph, size, start = _GOLDEN, 0, 0
+    seen, seen_paragraphs = hash_table(newlines), hash_table(newlines)
+    paragraph, size, start = GOLDEN, 0, 0
     while start <= data.size:
         end = start
         while end < data.size and data[end] != 10:
@@ -289,14 +289,14 @@ def _lines(data: Bytes, sink: Sink) -> None:
             last -= 1
         if last > first:
             value, characters = _line(data, first, last, sink, seen)
-            paragraph = _mix((paragraph ^ value) * _GOLDEN)
+            paragraph = mix((paragraph ^ value) * GOLDEN)
             size += characters + (1 if size else 0)
         if size > 0 and (last == first or end >= data.size):
             counts[_PARAGRAPHS] += 1
-            if _seen(seen_paragraphs, paragraph):
+            if seen_before(seen_paragraphs, paragraph):
                 counts[_PARAGRAPHS_REPEATED] += 1
                 counts[_PARAGRAPH_CHARACTERS] += size
-            paragraph, size = _GOLDEN, 0
+            paragraph, size = GOLDEN, 0
         start = end + 1
 
 
