@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from bessemer.artifacts.shard import BOUND  # noqa: E402
 from data_svc.domain.gates import Measures  # noqa: E402
 from data_svc.worker.corpus import Document  # noqa: E402
 from data_svc.worker.packing import write_rows  # noqa: E402
+from data_svc.worker.quality import measure  # noqa: E402
 
 ROUNDS = 5
 SEQUENCE_LENGTH = 2048
@@ -65,10 +67,21 @@ def corpus() -> tuple[list[tuple[int, Document]], np.ndarray]:
     lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), NUM_TOKENS))]
     starts = np.cumsum(lengths) - lengths
     tokens = random.integers(0, 1 << 15, int(lengths.sum()), np.uint16)
-    measures = Measures(0, 0, 1, 0, 0, 1)
+    blank = Document(
+        id="",
+        source="",
+        format="txt",
+        sha256="",
+        measures=Measures(0, 0, 1, 0, 0, 1),
+        quality=measure(b"words"),
+        language="en",
+        text_start=0,
+        text_bytes=0,
+        personal_data={},
+    )
+    places = enumerate(zip(starts.tolist(), lengths.tolist(), strict=True))
     return [
-        (number, Document(str(number), "", "txt", "", measures, "en", 0, 0, "", "", int(start), int(length)))
-        for number, (start, length) in enumerate(zip(starts, lengths, strict=True))
+        (n, replace(blank, id=str(n), token_start=start, num_tokens=length)) for n, (start, length) in places
     ], tokens
 
 

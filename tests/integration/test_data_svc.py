@@ -324,7 +324,7 @@ async def test_curation_job_is_queued_pinned_replayed_watched_and_cancelled(serv
         heldout_fraction=0.1,
         seed=0,
         min_characters=200,
-        near_duplicate_threshold=0.8,
+        near_duplicate_threshold=0.7,
         tokens_max=0,
         quality=data.QualityProfile.QUALITY_PROFILE_ENTERPRISE,
     )

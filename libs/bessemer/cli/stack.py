@@ -24,7 +24,7 @@ RECIPES = {
 sequence_length = 512
 heldout_fraction = 0.1
 min_characters = 200
-near_duplicate_threshold = 0.8
+near_duplicate_threshold = 0.7
 """,
     "cpt.toml": """# Continued pre-training; see protos/bessemer/api/train/v1/training_job.proto
 learning_rate = 5e-5

@@ -31,7 +31,7 @@ class Recipe:
     heldout_fraction: float = 0.1
     seed: int = 0
     min_characters: int = 200
-    near_duplicate_threshold: float = 0.8
+    near_duplicate_threshold: float = 0.7
     rows_max: int = 2000
     tokens_max: int = 0
     quality: str = "ENTERPRISE"
