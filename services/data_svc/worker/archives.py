@@ -55,10 +55,10 @@ class _Archive:
     def reject(self, reason: Reason, detail: str) -> Rejection:
         return Rejection(self.name, reason, detail)
 
-    def copy(self, stream: IO[bytes] | gzip.GzipFile, most: int) -> int:
-        """Write a stream into the spool file and return its length."""
+    def copy(self, stream: IO[bytes] | gzip.GzipFile, most: int, file: Path | None = None) -> int:
+        """Write a stream into the spool file, or another, and return its length."""
         size = 0
-        with self.spool.open("wb") as target:
+        with (file or self.spool).open("wb") as target:
             while block := stream.read(_BLOCK):
                 size += len(block)
                 if size > min(self.left, most):
@@ -69,9 +69,23 @@ class _Archive:
 
     def entry(self, path: str, size: int) -> SourceFile | Rejection:
         found = _identify(path, self.spool, size)
+        if isinstance(found, SourceFile) and found.format == Format.GZIP and not _holds_tar(self.spool):
+            found = self._unpack(path, size)
         if isinstance(found, SourceFile) and found.format in _ARCHIVES:
             return Rejection(path, Reason.ARCHIVE_NESTED, f"a {found.format} file inside {self.name}", size)
         return found
+
+    def _unpack(self, path: str, size: int) -> SourceFile | Rejection:
+        """Expand one compressed file, as folders of documentation hold them; archives inside archives stay refused."""
+        inner = self.spool.with_name("inner.bin")
+        most = max(self.limits.zip_ratio * size, _BLOCK)
+        try:
+            with gzip.open(self.spool) as stream:
+                return _identify(path.removesuffix(".gz"), inner, self.copy(stream, most, inner))
+        except _TooLarge:
+            return Rejection(path, Reason.ARCHIVE_TOO_LARGE, f"{size} bytes expand to over {most}", size)
+        except (OSError, EOFError, zlib.error) as error:
+            return Rejection(path, Reason.ARCHIVE_DAMAGED, str(error), size)
 
 
 def read_source(name: str, file: Path, scratch: Path, limits: Limits | None = None) -> Iterator[SourceFile | Rejection]:

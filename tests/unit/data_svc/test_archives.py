@@ -48,7 +48,7 @@ def test_tar_with_hostile_entries_yields_the_good_one(tmp_path: Path, mode: str)
         (member("link.txt", tarfile.SYMTYPE, "/etc/passwd"), b""),
         (member("hard.txt", tarfile.LNKTYPE, "../x"), b""),
         (member("device", tarfile.CHRTYPE), b""),
-        (member("inner.tar.gz"), gzip.compress(b"x")),
+        (member("inner.tar.gz"), tar_of(tmp_path / "inner.tar.gz", (member("a.txt"), GOOD), mode="w:gz").read_bytes()),
         (member("./good.txt"), GOOD),
         mode=mode,
     )
@@ -129,3 +129,21 @@ def test_single_files_are_sniffed(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(data)
         assert read(tmp_path / name, tmp_path) == ([], [(name, reason)])
+
+
+def test_compressed_files_inside_an_archive_are_expanded_within_limits(tmp_path):
+    packed = tar_of(
+        tmp_path / "docs.tar",
+        (member("README.txt.gz"), gzip.compress(GOOD)),
+        (member("bomb.txt.gz"), gzip.compress(bytes(20_000_000))),
+        (member("cut.txt.gz"), gzip.compress(GOOD)[:-9]),
+        (member("twice.txt.gz.gz"), gzip.compress(gzip.compress(GOOD))),
+        (member("after.txt"), GOOD),
+    )
+    files, rejections = read(packed, tmp_path)
+    assert files == [("README.txt", GOOD), ("after.txt", GOOD)]
+    assert rejections == [
+        ("bomb.txt.gz", Reason.ARCHIVE_TOO_LARGE),
+        ("cut.txt.gz", Reason.ARCHIVE_DAMAGED),
+        ("twice.txt.gz.gz", Reason.ARCHIVE_NESTED),
+    ]
