@@ -11,7 +11,7 @@ from bessemer.kernel.errors import FailedPrecondition
 __all__ = ["gather"]
 
 # Header fields and the beginning of the description; what follows is mostly change logs.
-OPENING_BYTES = 16_000
+OPENING_BYTES = 8_000
 
 
 def gather(target: Path) -> Path:

@@ -161,7 +161,7 @@ def _seal_suites(demo: Demo, text: Any, chat: Any) -> dict[str, str]:
         "text": {
             "evaluation_suite": {"grader": perplexity, "dataset_version": text.name},
             "heldout_text": True,
-            "num_cases_max": 64,
+            "num_cases_max": 48,
         },
         "questions": {
             "evaluation_suite": {"grader": exact, "max_tokens": 24, "dataset_version": chat.name},
