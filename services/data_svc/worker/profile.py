@@ -55,7 +55,7 @@ def text_profile(documents: Sequence[Document]) -> dict[str, JSON]:
         categories[f"language/{document.language}"] += 1
         categories[f"split/{document.split}"] += 1
         categories.update(f"personal_data/{kind}" for kind in document.personal_data)
-    categories.update({f"web rule/{rule}": count for rule, count in count_web_rules(documents).items()})
+    categories.update({f"web_rule/{rule}": count for rule, count in count_web_rules(documents).items()})
     histograms = [histogram(name, edges, [value(d) for d in documents]) for name, edges, value in _MEASURES]
     return {"histograms": histograms, "categories": dict(sorted(categories.items()))}
 
@@ -101,7 +101,7 @@ def _categories(report: Report, profile: dict[str, JSON]) -> None:
     categories = profile.get("categories")
     for name, count in categories.items() if isinstance(categories, dict) else ():
         group, _, value = name.partition("/")
-        if group == "web rule":  # shown per format
+        if group == "web_rule":  # shown per format
             continue
         groups.setdefault(group, {})[value or "unknown"] = float(str(count))
     report.heading("What it consists of")

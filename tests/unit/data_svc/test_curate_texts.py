@@ -163,7 +163,7 @@ def test_text_version_keeps_what_breaks_web_rules_and_tells_of_it(
     broken = {record["source"]: record["web_rules"] for record in rows(version / "documents.jsonl")}
     assert "gopher/letters" in broken["table1.txt"]
     assert broken["article.md"] == []
-    assert json.loads((version / "profile.json").read_text())["categories"]["web rule/any rule"] == 4
+    assert json.loads((version / "profile.json").read_text())["categories"]["web_rule/any rule"] == 4
     report = (version / "report.html").read_text()
     assert "What a web corpus would drop" in report
     assert "letter_token_share 0 is below 0.8" in report
