@@ -61,7 +61,9 @@ def test_smollm2_logits_and_greedy_text_equal_transformers(models):
     with torch.inference_mode():
         ids = torch.tensor(prompts[0])
         logits = ours.logits(ours(ids, torch.arange(len(ids)), [len(ids)]))
-        assert (logits - theirs(input_ids=ids[None]).logits[0]).abs().max() <= 1e-4
+        reference = theirs(input_ids=ids[None]).logits[0]
+        # Relative: logits reach 28, and the order of fp32 sums depends on which tests set up the threads before.
+        assert (logits - reference).abs().max() <= 1e-5 * reference.abs().max()
         expected = [
             theirs.generate(torch.tensor([p]), attention_mask=torch.ones(1, len(p)), max_new_tokens=16, do_sample=False)
             for p in prompts
