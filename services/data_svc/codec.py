@@ -59,6 +59,7 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
         tokens_max=full.tokens_max if is_text else None,
         quality=f"QUALITY_PROFILE_{full.quality}",
         redact=full.redact,
+        parse_failures_max=full.parse_failures_max,
     )
 
 
