@@ -29,6 +29,8 @@ def main() -> None:
         for line in sys.stdin:
             try:
                 tools.perform(json.loads(line), lambda place: answer(at=place))
+            except BrokenPipeError:
+                return  # the parent is gone
             except Exception as error:  # noqa: BLE001 - the parent tells whose fault it is
                 answer(error=f"{type(error).__name__}: {error}"[:500], errno=getattr(error, "errno", None))
             else:
