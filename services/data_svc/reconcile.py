@@ -24,7 +24,7 @@ EVERY_S = 3600.0
 
 
 class Cleaner:
-    """Deletes bytes that were PUT for uploads which are complete or were given up, and results of curation grown old."""
+    """Deletes bytes that were PUT for uploads which are complete or given up, and old results of curation."""
 
     def __init__(self, store: Store, objects: ObjectStore, clock: Clock) -> None:
         self._store = store
