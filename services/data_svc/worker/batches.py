@@ -58,8 +58,9 @@ def batches(items: Iterable[Item]) -> Iterator[pa.RecordBatch]:
         rows.append(_row(*item))
         size += len(rows[-1][3])  # type: ignore[arg-type]
         if size >= BATCH_BYTES or len(rows) >= BATCH_ROWS:
-            yield _batch(rows)
-            rows, size = [], 0
+            batch = _batch(rows)
+            rows, size = [], 0  # the texts are in memory once
+            yield batch
     if rows:
         yield _batch(rows)
 

@@ -28,6 +28,7 @@ __all__ = ["READ_VERSION", "TOKENIZE_VERSION", "Tools"]
 
 READ_VERSION = 1  # to be raised with every change of what parsers return
 TOKENIZE_VERSION = 1
+_ENCODED_BYTES = 1 << 20  # of text at once; the ids of more would be most of the memory of a process
 Say = Callable[[str], None]
 
 
@@ -67,7 +68,7 @@ class Tools:
         rows = np.array(task["rows"], np.int64)
         starts, sizes = (column[rows] for column in places(path, "text"))
         texts = Slices([path], np.zeros(len(rows), np.int64), starts, sizes)
-        for batch in texts.batches(np.arange(len(rows))):
+        for batch in texts.batches(np.arange(len(rows)), _ENCODED_BYTES):
             say(path.name)
             ids = [found.tobytes() for found in encoder.encode([text.decode() for text in texts.read(batch)])]
             yield pa.RecordBatch.from_pydict({"tokens": pa.array(ids, pa.large_binary())})
