@@ -16,6 +16,9 @@ from bessemer.api.data.v1 import (
     feedback_service_pb2_grpc,
     lineage_service_pb2,
     lineage_service_pb2_grpc,
+    mixture_pb2,
+    mixture_service_pb2,
+    mixture_service_pb2_grpc,
     project_service_pb2,
     project_service_pb2_grpc,
 )
@@ -26,10 +29,11 @@ from data_svc.app.curation import Curation
 from data_svc.app.datasets import Datasets
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
+from data_svc.app.mixtures import Mixtures
 from data_svc.app.projects import Projects
 from data_svc.app.uploads import Uploads
 
-__all__ = ["ArtifactApi", "CurationApi", "DatasetApi", "FeedbackApi", "LineageApi", "ProjectApi"]
+__all__ = ["ArtifactApi", "CurationApi", "DatasetApi", "FeedbackApi", "LineageApi", "MixtureApi", "ProjectApi"]
 
 
 class ProjectApi(project_service_pb2_grpc.ProjectServiceServicer):
@@ -212,3 +216,32 @@ class LineageApi(lineage_service_pb2_grpc.LineageServiceServicer):
     ) -> lineage_service_pb2.Lineage:
         """See the contract."""
         return await self._ancestry.get(request)
+
+
+class MixtureApi(mixture_service_pb2_grpc.MixtureServiceServicer):
+    """Mixtures of dataset versions."""
+
+    def __init__(self, mixtures: Mixtures) -> None:
+        self._mixtures = mixtures
+
+    async def CreateMixture(
+        self, request: mixture_service_pb2.CreateMixtureRequest, context: Any
+    ) -> mixture_pb2.Mixture:
+        """See the contract."""
+        return await self._mixtures.create(request)
+
+    async def GetMixture(self, request: mixture_service_pb2.GetMixtureRequest, context: Any) -> mixture_pb2.Mixture:
+        """See the contract."""
+        return await self._mixtures.get(request.name)
+
+    async def ListMixtures(
+        self, request: mixture_service_pb2.ListMixturesRequest, context: Any
+    ) -> mixture_service_pb2.ListMixturesResponse:
+        """See the contract."""
+        return await self._mixtures.list(request)
+
+    async def PreviewMixture(
+        self, request: mixture_service_pb2.PreviewMixtureRequest, context: Any
+    ) -> mixture_service_pb2.PreviewMixtureResponse:
+        """See the contract."""
+        return await self._mixtures.preview(request)

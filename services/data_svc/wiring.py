@@ -9,6 +9,7 @@ from bessemer.api.data.v1 import (
     dataset_service_pb2_grpc,
     feedback_service_pb2_grpc,
     lineage_service_pb2_grpc,
+    mixture_service_pb2_grpc,
     project_service_pb2_grpc,
 )
 from bessemer.api.worker.v1 import worker_service_pb2_grpc
@@ -37,6 +38,7 @@ from data_svc.app.curation import Curation, curation_kind
 from data_svc.app.datasets import Datasets
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
+from data_svc.app.mixtures import Mixtures
 from data_svc.app.projects import Projects
 from data_svc.app.uploads import Uploads
 from data_svc.config import DataConfig
@@ -60,6 +62,7 @@ def build(config: ServiceConfig) -> Service:
     uploads = Uploads(store, objects, clock, scratch=scratch, url_lifetime_s=settings.url_lifetime_s)
     contents = Contents(store, objects, scratch=scratch)
     curation = api.CurationApi(Curation(store, runtime, objects), JobRpcs(runtime, kind))
+    mixtures = api.MixtureApi(Mixtures(store, objects, graph))
     return Service(
         name="data",
         servicers=[
@@ -69,6 +72,7 @@ def build(config: ServiceConfig) -> Service:
             (dataset_service_pb2_grpc.add_CurationServiceServicer_to_server, curation),
             (feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server, api.FeedbackApi(Feedback(store))),
             (lineage_service_pb2_grpc.add_LineageServiceServicer_to_server, api.LineageApi(Ancestry(store, graph))),
+            (mixture_service_pb2_grpc.add_MixtureServiceServicer_to_server, mixtures),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,

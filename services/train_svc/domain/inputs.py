@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
+from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.train.v1.model_pb2 import ModelVersion
-from bessemer.api.train.v1.training_job_pb2 import TrainingInputs, TrainingRecipe
+from bessemer.api.train.v1.training_job_pb2 import TrainingInputs, TrainingJob, TrainingRecipe
+from bessemer.artifacts.mixture import components_of, phases_of, plan, rows_for, short_of
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 
-__all__ = ["check_fit", "pin", "sequence_length"]
+__all__ = ["check_fit", "check_mixture", "check_names", "pin", "sequence_length"]
 
 KINDS = {
     "cpt": DatasetKind.DATASET_KIND_TEXT,
@@ -17,6 +19,18 @@ KINDS = {
     "dpo": DatasetKind.DATASET_KIND_PREFERENCE,
 }
 SEQUENCE_LENGTH = 512
+
+
+def check_names(job: TrainingJob) -> None:
+    """Refuse a job that names no data, a version twice, or versions and a mixture.
+
+    Raises: InvalidRequest.
+    """
+    field = "training_job.dataset_versions"
+    if bool(job.dataset_versions) == bool(job.mixture):
+        raise InvalidRequest("training_job must name either dataset_versions or a mixture", field=field)
+    if len(set(job.dataset_versions)) != len(job.dataset_versions):
+        raise InvalidRequest(f"{field} names a version twice", field=field)
 
 
 def check_fit(recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[DatasetVersion]) -> None:
@@ -74,6 +88,24 @@ def sequence_length(recipe: TrainingRecipe, base: ModelVersion, versions: Sequen
     return length
 
 
-def pin(base: ModelVersion, versions: Sequence[DatasetVersion]) -> TrainingInputs:
+def check_mixture(recipe: TrainingRecipe, mixture: Mixture) -> None:
+    """Refuse a run that reads more than the caps of the mixture allow.
+
+    Conversations are counted in tokens only by the worker, which looks again.
+    Raises: InvalidRequest.
+    """
+    method = str(recipe.WhichOneof("method"))
+    if method == "dpo":
+        raise InvalidRequest("dpo reads no mixture; name dataset_versions", field="training_job.mixture")
+    if recipe.HasField("steps") and mixture.kind == DatasetKind.DATASET_KIND_TEXT:
+        components, phases = components_of(mixture), phases_of(mixture)
+        made = plan(components, phases, recipe.steps * rows_for(components, phases, recipe.tokens_per_step))
+        if made.rows_short:
+            raise short_of(made, components, "training_job.recipe.steps")
+
+
+def pin(base: ModelVersion, versions: Sequence[DatasetVersion], mixture: Mixture | None) -> TrainingInputs:
     """Return what the worker will read, by digest."""
-    return TrainingInputs(model_manifest=base.manifest, dataset_manifests=[version.manifest for version in versions])
+    manifests = [part.manifest for part in mixture.components] if mixture else [v.manifest for v in versions]
+    content = mixture.content if mixture else None
+    return TrainingInputs(model_manifest=base.manifest, dataset_manifests=manifests, mixture=content)

@@ -1,0 +1,76 @@
+"""Rows of several feeds in the proportions, caps and phases of a mixture; its state is one integer, as for any feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bessemer.api.data.v1.mixture_pb2 import Mixture
+from bessemer.artifacts.mixture import components_of, phases_of, plan, rows_for, short_of, tokens_of
+from bessemer.kernel.errors import FailedPrecondition
+
+from train_svc.worker.feed import Feed
+from train_svc.worker.rows import Row
+
+__all__ = ["MixtureFeed"]
+
+
+class MixtureFeed(Feed):
+    """The rows of one run; each component goes on in its own order, pass by pass."""
+
+    def __init__(
+        self, mixture: Mixture, parts: Sequence[Feed], *, tokens_per_step: int, steps: int | None, seed: int
+    ) -> None:
+        """Plan a run of `steps`; without them, of as many tokens as the components hold.
+
+        Raises: InvalidRequest if the caps do not allow that many steps, FailedPrecondition DATASET_EMPTY.
+        """
+        super().__init__(mixture.content.sha256, seed)
+        self._parts = parts
+        self._components = [
+            replace(component, rows=len(part), tokens=part.num_tokens)
+            for component, part in zip(components_of(mixture), parts, strict=True)
+        ]
+        phases = phases_of(mixture)
+        self._rows_per_step = rows_for(self._components, phases, tokens_per_step)
+        rows = (
+            steps * self._rows_per_step
+            if steps
+            else rows_for(self._components, phases, sum(part.num_tokens for part in parts))
+        )
+        self._plan = plan(self._components, phases, rows)
+        if steps and self._plan.rows_short:
+            raise short_of(self._plan, self._components, "training_job.recipe.steps")
+        if len(self) < self._rows_per_step:
+            raise FailedPrecondition(
+                f"the mixture holds {len(self)} rows, a step takes {self._rows_per_step}; lower recipe.tokens_per_step "
+                "or mix in more data",
+                reason="DATASET_EMPTY",
+            )
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the run, about."""
+        return tokens_of(self._plan, self._components)
+
+    def rows_per_step(self, tokens_per_step: int) -> int:
+        """Return how many rows hold about the tokens that the run was planned with."""
+        del tokens_per_step
+        return self._rows_per_step
+
+    def row(self, index: int) -> Row:
+        """Return a row of the run."""
+        return self.take(index, 1)[0]
+
+    def take(self, position: int, count: int) -> list[Row]:
+        """Return the rows at `position` and after; past the end of the plan it is read again."""
+        places = [self._plan.at(place)[1:] for place in range(position, position + count)]
+        rows = {}
+        for component in {component for component, _ in places}:
+            numbers = [number for source, number in places if source == component]
+            taken = self._parts[component].take(numbers[0], len(numbers))  # a component's numbers have no gaps
+            rows |= {(component, number): row for number, row in zip(numbers, taken, strict=True)}
+        return [rows[place] for place in places]
