@@ -91,12 +91,9 @@ def sequence_length(recipe: TrainingRecipe, base: ModelVersion, versions: Sequen
 def check_mixture(recipe: TrainingRecipe, mixture: Mixture) -> None:
     """Refuse a run that reads more than the caps of the mixture allow.
 
-    Conversations are counted in tokens only by the worker, which looks again.
+    What is tokenized at training time is counted only by the worker, which looks again.
     Raises: InvalidRequest.
     """
-    method = str(recipe.WhichOneof("method"))
-    if method == "dpo":
-        raise InvalidRequest("dpo reads no mixture; name dataset_versions", field="training_job.mixture")
     if recipe.HasField("steps") and mixture.kind == DatasetKind.DATASET_KIND_TEXT:
         components, phases = components_of(mixture), phases_of(mixture)
         made = plan(components, phases, recipe.steps * rows_for(components, phases, recipe.tokens_per_step))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
+import numpy as np
+import numpy.typing as npt
 from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.artifacts.mixture import components_of, phases_of, plan, rows_for, short_of, tokens_of
 from bessemer.kernel.errors import FailedPrecondition
 
-from train_svc.worker.feed import Feed
-from train_svc.worker.rows import Row
+from train_svc.worker.feed import Feed, PreferenceFeed
+from train_svc.worker.rows import Document, Row
 
-__all__ = ["MixtureFeed"]
+__all__ = ["MixtureFeed", "PreferenceMixtureFeed"]
 
 
 class MixtureFeed(Feed):
@@ -26,7 +29,7 @@ class MixtureFeed(Feed):
         Raises: InvalidRequest if the caps do not allow that many steps, FailedPrecondition DATASET_EMPTY.
         """
         super().__init__(mixture.content.sha256, seed)
-        self._parts = parts
+        self._parts = tuple(parts)
         self._components = [
             replace(component, rows=len(part), tokens=part.num_tokens)
             for component, part in zip(components_of(mixture), parts, strict=True)
@@ -41,15 +44,15 @@ class MixtureFeed(Feed):
         self._plan = plan(self._components, phases, rows)
         if steps and self._plan.rows_short:
             raise short_of(self._plan, self._components, "training_job.recipe.steps")
-        if len(self) < self._rows_per_step:
+        if not len(self):
             raise FailedPrecondition(
-                f"the mixture holds {len(self)} rows, a step takes {self._rows_per_step}; lower recipe.tokens_per_step "
-                "or mix in more data",
+                f"the mixture holds {len(self._plan)} rows, a step takes {self._rows_per_step}; "
+                "lower recipe.tokens_per_step or mix in more data",
                 reason="DATASET_EMPTY",
             )
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self._plan) - len(self._plan) % self._rows_per_step
 
     @property
     def num_tokens(self) -> int:
@@ -67,10 +70,48 @@ class MixtureFeed(Feed):
 
     def take(self, position: int, count: int) -> list[Row]:
         """Return the rows at `position` and after; past the end of the plan it is read again."""
-        places = [self._plan.at(place)[1:] for place in range(position, position + count)]
-        rows = {}
+        places = self._places(range(position, position + count))
+        rows: dict[tuple[int, int], Row] = {}
         for component in {component for component, _ in places}:
             numbers = [number for source, number in places if source == component]
             taken = self._parts[component].take(numbers[0], len(numbers))  # a component's numbers have no gaps
             rows |= {(component, number): row for number, row in zip(numbers, taken, strict=True)}
         return [rows[place] for place in places]
+
+    def _places(self, positions: range) -> list[tuple[int, int]]:
+        """Return component, and number in its own order, of rows of the run."""
+        return [self._plan.at(position)[1:] for position in positions]
+
+
+class PreferenceMixtureFeed(MixtureFeed):
+    """A mixture of pairs; `reference` has to be set before the first row, as for one feed of pairs."""
+
+    _parts: tuple[PreferenceFeed, ...]
+
+    @property
+    def pairs(self) -> list[tuple[Document, Document]]:
+        """All pairs, component after component."""
+        return [pair for part in self._parts for pair in part.pairs]
+
+    @property
+    def reference(self) -> npt.NDArray[np.float32] | None:
+        """Log-probabilities of (chosen, rejected) answers under the reference model, [pairs, 2]."""
+        known = [part.reference for part in self._parts if part.reference is not None]
+        return np.concatenate(known) if known else None
+
+    @reference.setter
+    def reference(self, values: npt.NDArray[np.float32]) -> None:
+        for part, begin in zip(self._parts, self._offsets, strict=True):
+            part.reference = values[begin : begin + len(part.pairs)]
+
+    def pairs_before(self, position: int) -> list[int]:
+        """Return the numbers of the pairs that rows before `position` hold, each once."""
+        reach = [0] * len(self._parts)
+        for component, number in self._places(range(position)):
+            reach[component] = number + 1
+        parts = zip(self._parts, reach, self._offsets, strict=True)
+        return [begin + number for part, end, begin in parts for number in part.pairs_before(end)]
+
+    @property
+    def _offsets(self) -> list[int]:
+        return list(accumulate((len(part.pairs) for part in self._parts[:-1]), initial=0))
