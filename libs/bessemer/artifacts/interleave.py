@@ -61,13 +61,13 @@ class Interleave:
 
 
 def _build(counts: Sequence[int]) -> _Tree:
-    """Return the Huffman tree of the sources that have rows; ties go to the smaller number."""
-    heap: list[tuple[int, int, _Tree]] = [(count, source, source) for source, count in enumerate(counts) if count]
+    """Return the Huffman tree of the sources that have rows; of equal ones the smaller number begins."""
+    heap: list[tuple[int, int, _Tree]] = [(count, -source, source) for source, count in enumerate(counts) if count]
     heapq.heapify(heap)
     number = len(counts)
     while len(heap) > 1:
         first, _, light = heapq.heappop(heap)
         second, _, heavy = heapq.heappop(heap)
-        heapq.heappush(heap, (first + second, number, _Node(second, first + second, (heavy, light))))
+        heapq.heappush(heap, (first + second, -number, _Node(second, first + second, (heavy, light))))
         number += 1
     return heap[0][2] if heap else 0

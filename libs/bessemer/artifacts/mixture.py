@@ -9,6 +9,7 @@ mostly decayed after sixteen (Muennighoff et al. 2023, sections 5 and 6).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -43,7 +44,7 @@ __all__ = [
 
 MEDIA_TYPE = "application/vnd.bessemer.mixture+json"
 EPOCHS_MAX = 4.0
-_UNIT = 1 << 60  # a share of 1; weights are rounded to this
+_UNIT = 1 << 128  # a share of 1; fine enough to tell apart weights of 1e-9 beside one of 1e6
 _CONTENT = ("components", "phases", "kind", "tokenizer_sha256", "sequence_length")
 
 
@@ -136,7 +137,7 @@ class Plan:
     @cached_property
     def _offsets(self) -> list[tuple[int, ...]]:
         """Rows that each component gave before each phase."""
-        columns = [accumulate((phase[i] for phase in self.rows), initial=0) for i in range(len(self.rows[0]))]
+        columns = [accumulate(column, initial=0) for column in zip(*self.rows, strict=True)]
         return list(zip(*columns, strict=True))
 
 
@@ -205,14 +206,18 @@ def read_mixture(blobs: Blobs, ref: ArtifactRef) -> Mixture:
 
     Raises: NotFound; DataLoss if it is damaged or holds fields that this program does not know.
     """
+    mixture = Mixture()
     try:
-        return json_format.Parse(blobs.get_bytes(ref), Mixture())
-    except json_format.ParseError as error:
+        json_format.ParseDict(json.loads(blobs.get_bytes(ref)), mixture)
+        if not (mixture.components and mixture.phases):
+            raise ValueError("it has no components or no phases")
+    except (ValueError, AttributeError, json_format.ParseError) as error:
         raise DataLoss(f"{ref.key} is not a mixture: {error}", resource=ref.key) from error
+    return mixture
 
 
 def _units(components: Sequence[Component], phases: Sequence[Phase]) -> list[list[int]]:
-    """Return rows per token of the run in units of 2^-60, by phase and component; 0 only for a weight of 0."""
+    """Return rows per token of the run in units of 1 / _UNIT, by phase and component; 0 only for a weight of 0."""
     all_shares = sum(Fraction(phase.share) for phase in phases)
     table = []
     for phase in phases:
