@@ -242,4 +242,6 @@ def _shares(
 
 
 def _is_capped(component: Component, made: Plan, index: int) -> bool:
-    return made.totals[index] >= component.rows_max and sum(phase[index] for phase in made.wanted) > component.rows_max
+    """Whether the run would read more of a component if its cap were higher."""
+    wanted = sum(phase[index] for phase in made.wanted)
+    return made.totals[index] == component.rows_max and (wanted > component.rows_max or made.rows_short > 0)
