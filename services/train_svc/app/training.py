@@ -44,7 +44,7 @@ class Training:
         mixture = await self._catalog.mixture(given.mixture) if given.mixture else None
         names = [part.dataset_version for part in mixture.components] if mixture else list(given.dataset_versions)
         versions = await asyncio.gather(*(self._catalog.version(name) for name in names))
-        inputs.check_fit(full, base, versions)
+        inputs.check_fit(full, base, versions, is_mixed=mixture is not None)
         full.sequence_length = inputs.sequence_length(full, base, versions)
         if mixture:
             inputs.check_mixture(full, mixture)

@@ -33,14 +33,16 @@ def check_names(job: TrainingJob) -> None:
         raise InvalidRequest(f"{field} names a version twice", field=field)
 
 
-def check_fit(recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[DatasetVersion]) -> None:
+def check_fit(
+    recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[DatasetVersion], *, is_mixed: bool
+) -> None:
     """Refuse data of another kind, of another tokenizer, unsealed, or empty.
 
     Raises: InvalidRequest for a wrong kind, FailedPrecondition VERSION_NOT_SEALED, DATASET_EMPTY or TOKENIZER_MISMATCH.
     """
     method = str(recipe.WhichOneof("method"))
     for index, version in enumerate(versions):
-        field = f"training_job.dataset_versions[{index}]"
+        field = "training_job.mixture" if is_mixed else f"training_job.dataset_versions[{index}]"
         if version.kind != KINDS[method]:
             wanted, found = (
                 DatasetKind.Name(kind).removeprefix("DATASET_KIND_") for kind in (KINDS[method], version.kind)

@@ -9,7 +9,9 @@ from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion, SplitCounts
 from bessemer.api.data.v1.mixture_pb2 import Mixture, MixtureComponent, MixturePhase
 from bessemer.api.data.v1.mixture_service_pb2 import MixtureCap
+from bessemer.api.train.v1.model_pb2 import ModelVersion
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from data_svc import codec
 from data_svc.domain.mixtures import check_names, preview, resolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,9 @@ def version(name="a", *, kind="TEXT", rows=100, tokens=None, size=0, tokenizer="
         tokenizer_sha256=tokenizer if text else "",
         sequence_length=length if text else 0,
     )
+
+
+A, B = version("a"), version("b")
 
 
 def asked(versions, weights=None, *, temperature=None, phases=(), **limits):
@@ -73,16 +78,16 @@ def test_resolve_without_weights_follows_temperature(temperature, shares):
     assert mixture.temperature == (temperature or 1)
 
 
-@given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=5))
+@given(st.lists(st.floats(1e-150, 1e150), min_size=1, max_size=5))
 def test_resolve_any_finite_weights_become_shares(weights):
-    versions = [version(f"d{i}") for i in range(len(weights))]
-    try:
-        mixture = resolved(versions, weights)
-    except InvalidRequest as error:  # too small beside the largest to be a share at all
-        assert "no weight" in error.message
-        assert min(weights) / max(weights) < 1e-300
-    else:
-        assert math.isclose(sum(weights_of(mixture)), 1)
+    mixture = resolved([version(f"d{i}") for i in range(len(weights))], weights)
+    assert math.isclose(sum(weights_of(mixture)), 1)
+    assert all(weights_of(mixture))
+
+
+def test_resolve_weight_that_vanishes_beside_another_is_refused():
+    with pytest.raises(InvalidRequest, match="no weight in any phase"):
+        resolved([A, B], [1e-300, 1e300])
 
 
 def test_resolve_phases_become_shares_of_shares():
@@ -101,7 +106,6 @@ def test_resolve_counts_untokenized_rows_by_their_bytes():
     assert [c.tokens for c in mixture.components] == [1_000, 10]  # never less than one per row
 
 
-A, B = version("a"), version("b")
 WRONG = {
     "weights for some only": ([A, B], Mixture(components=[{"dataset_version": A.name, "weight": 1}, {}]), "weight"),
     "weights and temperature": ([A, B], asked([A, B], [1, 1], temperature=2), "temperature"),
@@ -204,3 +208,22 @@ def test_preview_of_untokenized_rows_says_that_tokens_are_estimated():
     found = preview(mixture, tokens=10_000, rows=0)
     assert found.tokens_estimated
     assert [c.rows for c in found.components] == [50, 50]
+
+
+def test_lineage_runs_from_versions_over_the_mixture_to_the_model():
+    mixture = resolved([A, B])
+    mixture.name = f"{PROJECT}/mixtures/m"
+    mixture.content.sha256 = "c"
+    model = ModelVersion(name=f"{PROJECT}/models/own/versions/v1", mixture=mixture.name, dataset_versions=[A.name])
+    mixes, trained = codec.lineage_of_mixture(mixture), codec.lineage_of_model_version(model)
+    assert {(e.source, e.target, e.relation) for e in (*mixes.edges, *trained.edges)} == {
+        (A.name, mixture.name, "mixes"),
+        (B.name, mixture.name, "mixes"),
+        (A.name, model.name, "trained_on"),
+        (mixture.name, model.name, "trained_on"),
+    }
+    assert {(node.name, node.kind, node.sha256) for node in mixes.nodes} == {
+        (A.name, "datasetVersions", "a"),
+        (B.name, "datasetVersions", "b"),
+        (mixture.name, "mixtures", "c"),
+    }
