@@ -11,7 +11,7 @@ import torch
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
-from bessemer.artifacts.mixture import read_mixture
+from bessemer.artifacts.mixture import ORDER, read_mixture
 from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.domain.recipe import resolve
@@ -49,7 +49,8 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
         paths = [entry.path for entry in manifest.below("train/")]
         datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
-    data.update(job.inputs.mixture.sha256.encode())
+    if job.inputs.HasField("mixture"):
+        data.update(f"{ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
     everything.update(recipe.SerializeToString(deterministic=True))
     open_rows = partial(
@@ -68,7 +69,6 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
             [open_rows([dataset], digest=digest) for dataset, digest in zip(datasets, digests, strict=True)],
             tokens_per_step=recipe.tokens_per_step,
             steps=recipe.steps if recipe.HasField("steps") else None,
-            seed=recipe.seed,
         )
     else:
         feed = open_rows(datasets, digest=data.hexdigest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -17,18 +18,17 @@ from train_svc.worker.rows import Document, Row
 
 __all__ = ["MixtureFeed", "PreferenceMixtureFeed"]
 
+_LOG = logging.getLogger(__name__)
+
 
 class MixtureFeed(Feed):
     """The rows of one run; each component goes on in its own order, pass by pass."""
 
-    def __init__(
-        self, mixture: Mixture, parts: Sequence[Feed], *, tokens_per_step: int, steps: int | None, seed: int
-    ) -> None:
+    def __init__(self, mixture: Mixture, parts: Sequence[Feed], *, tokens_per_step: int, steps: int | None) -> None:
         """Plan a run of `steps`; without them, of as many tokens as the components hold.
 
         Raises: InvalidRequest if the caps do not allow that many steps, FailedPrecondition DATASET_EMPTY.
         """
-        super().__init__(mixture.content.sha256, seed)
         self._parts = tuple(parts)
         self._components = [
             replace(component, rows=len(part), tokens=part.num_tokens)
@@ -50,6 +50,8 @@ class MixtureFeed(Feed):
                 "lower recipe.tokens_per_step or mix in more data",
                 reason="DATASET_EMPTY",
             )
+        for source, rows, part in zip(mixture.components, self._plan.totals, parts, strict=True):
+            _LOG.info("reads %d rows of %s, %.2f passes", rows, source.dataset_version, rows / len(part))
 
     def __len__(self) -> int:
         return len(self._plan) - len(self._plan) % self._rows_per_step
