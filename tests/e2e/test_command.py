@@ -13,7 +13,7 @@ COMMANDS = [
     ["up"], ["down"], ["status"], ["init"], ["demo"],
     ["deploy"], ["undeploy"], ["chat"], ["feedback"], ["serve-process"],
     ["dataset", "import"], ["dataset", "list"], ["dataset", "show"], ["dataset", "profile"],
-    ["dataset", "diff"], ["dataset", "export"],
+    ["dataset", "diff"], ["dataset", "export"], ["dataset", "synthesize"],
     ["mixture", "create"], ["mixture", "preview"], ["mixture", "show"], ["mixture", "list"],
     ["train", "cpt"], ["train", "sft"], ["train", "dpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
