@@ -28,7 +28,7 @@ from bessemer.kernel.errors import DataLoss, InvalidRequest
 
 __all__ = [
     "EPOCHS_MAX",
-    "ORDER",
+    "MIXTURE_ORDER",
     "Cap",
     "Component",
     "Phase",
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 MEDIA_TYPE = "application/vnd.bessemer.mixture+json"
-ORDER = "huffman-beatty/1"  # changes whenever the same mixture would be read in another order
+MIXTURE_ORDER = "huffman-beatty/1"  # changes whenever the same mixture would be read in another order
 EPOCHS_MAX = 4.0
 _UNIT = 1 << 128  # a share of 1; fine enough to tell apart weights of 1e-9 beside one of 1e6
 _CONTENT = ("components", "phases", "kind", "tokenizer_sha256", "sequence_length")

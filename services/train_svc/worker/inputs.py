@@ -11,7 +11,7 @@ import torch
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
-from bessemer.artifacts.mixture import ORDER, read_mixture
+from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
 from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.domain.recipe import resolve
@@ -50,7 +50,7 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
         datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
     if job.inputs.HasField("mixture"):
-        data.update(f"{ORDER}/{job.inputs.mixture.sha256}".encode())
+        data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
     everything.update(recipe.SerializeToString(deterministic=True))
     open_rows = partial(
