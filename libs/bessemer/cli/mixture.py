@@ -208,7 +208,7 @@ def _print_preview(settings: Settings, found: mixture_service_pb2.PreviewMixture
         "held by": lambda s: (
             mixture_service_pb2.MixtureCap.Name(s.cap).removeprefix("MIXTURE_CAP_").lower() if s.cap else ""
         ),
-        "tokens short": lambda s: s.tokens_short or "",
+        "missing": lambda s: s.tokens_short or "",
     }
     print_rows(settings, found.components, columns)
     if len(found.parts) > len(found.components):
