@@ -6,8 +6,9 @@ is a word. The hash of a word is FNV-1a over its code points, mixed; the hash of
 words, mixed. A longer run that two texts share is a sequence of these, so no other length is stored.
 
 The file: `HEADER` (magic, version, number of cases C, number of entries N), then little-endian and without gaps uint64
-hashes [N] in ascending order, uint32 case [N], uint32 first word within the case [N], uint32 words of each case that
-lie in an entry [C]. A case of fewer than eight words has no entry: it is too short to be told from common speech.
+hashes [N] in ascending order, uint32 case [N], uint32 first word within the case [N], uint32 words of each case [C],
+but for those that tell nothing. A case of fewer than eight words has no entry: it is too short to be told from common
+speech.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ CODE_POINTS = 0x32400  # no letter of Unicode 16 lies beyond
 
 # "1 2 3 ... 8" stands in thousands of documents.
 _DISTINCT_MIN = 5
-# What three independent cases have in common is the wording of the suite, or of the trade, and tells none of them.
+# What three independent cases have in common is a notice or a phrase of the trade, and tells none of them. What more
+# than half of them have in common is how the suite asks, and is no part of a case at all.
 _CLUSTERS_MAX = 2
 # Cases of one cluster may share a long text; some of them are enough to tell it, and a hit stays cheap.
 _CASES_MAX = 32
@@ -71,7 +73,7 @@ _UNSPACED = (
 class ContaminationSet:
     """The entries of a suite, in ascending order of hash.
 
-    Shapes: hashes, cases, words [N]; sizes [C], 0 for a case that cannot be told.
+    Shapes: hashes, cases, words [N]; sizes [C], words of each case, 0 if none tells anything.
     """
 
     hashes: Hashes
@@ -97,11 +99,11 @@ def pack_contamination_set(cases: Iterable[tuple[str, str]]) -> bytes:
     hashes, case = hashes[place], case_of[place]
     order = np.lexsort((place, case, hashes))
     hashes, case, place = hashes[order], case[order], place[order]
-    kept = _kept(hashes, case, np.array(cluster_of, np.int64)[case])
-    hashes, case, place = hashes[kept], case[kept], place[kept]
+    kept, counted = _kept(hashes, case, np.array(cluster_of, np.int64)[case], len(clusters))
     covered = np.zeros(len(words) + 1, np.int64)
-    np.add.at(covered, place, 1)
-    np.add.at(covered, place + NGRAM_WORDS, -1)
+    np.add.at(covered, place[counted], 1)
+    np.add.at(covered, place[counted] + NGRAM_WORDS, -1)
+    hashes, case, place = hashes[kept], case[kept], place[kept]
     sizes = np.bincount(case_of[np.cumsum(covered[:-1]) > 0], minlength=len(texts))
     parts = (hashes.astype("<u8"), case.astype("<u4"), (place - start_of[place]).astype("<u4"), sizes.astype("<u4"))
     header = _HEADER.pack(_MAGIC, _VERSION, len(texts), hashes.size)
@@ -211,19 +213,21 @@ def _telling(words: Sequence[str]) -> npt.NDArray[np.bool_]:
     return distinct >= _DISTINCT_MIN
 
 
-def _kept(hashes: Hashes, cases: npt.NDArray[np.int64], clusters: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Say which entries to keep: the first of a case, in the first cases, of what few clusters share.
+def _kept(
+    hashes: Hashes, cases: npt.NDArray[np.int64], clusters: npt.NDArray[np.int64], num_clusters: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Say which runs to keep as entries, and which count as words of their case; a run counts once per case.
 
     Shapes: all [N], in order of hash, then case.
     """
     if not hashes.size:
-        return np.zeros(0, np.bool_)
+        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
     new_hash = np.r_[True, hashes[1:] != hashes[:-1]]
     new_case = new_hash | np.r_[True, cases[1:] != cases[:-1]]
     group = np.cumsum(new_hash) - 1
     pairs = np.unique(np.stack([group, clusters]), axis=1)
-    few = np.bincount(pairs[0])[group] <= _CLUSTERS_MAX
+    shared_by = np.bincount(pairs[0])[group]
     rank = np.cumsum(new_case)
     rank -= rank[np.flatnonzero(new_hash)][group]
-    kept: npt.NDArray[np.bool_] = new_case & few & (rank < _CASES_MAX)
-    return kept
+    counted = new_case & (shared_by <= max(_CLUSTERS_MAX, num_clusters // 2))
+    return counted & (shared_by <= _CLUSTERS_MAX) & (rank < _CASES_MAX), counted

@@ -95,7 +95,15 @@ def test_runs_that_tell_nothing_are_left_out():
     assert partly.words.tolist() and min(partly.words.tolist()) == 9  # noqa: PT018 - one statement about one list
 
 
-def test_wording_that_three_clusters_share_is_left_out_and_that_of_two_stays():
+def test_notice_that_some_cases_share_is_no_entry_but_part_of_them():
+    notice = some_words(1, 20)
+    texts = [f"{notice if number < 3 else ''} {some_words(number + 2, 10)}" for number in range(8)]
+    found = read_contamination_set(pack_contamination_set((str(number), text) for number, text in enumerate(texts)))
+    assert found.words[found.cases < 3].min() == 13
+    assert found.sizes.tolist() == [30] * 3 + [10] * 5
+
+
+def test_wording_of_a_suite_is_left_out_and_what_two_clusters_share_stays():
     wording = some_words(1, 20)
     texts = [f"{wording} {some_words(seed, 10)}" for seed in (2, 3, 4)]
     three = read_contamination_set(pack_contamination_set(zip("abc", texts, strict=True)))
@@ -109,7 +117,7 @@ def test_long_text_of_many_cases_of_one_cluster_is_told_by_some_of_them():
     text = some_words(1, 20)
     found = read_contamination_set(pack_contamination_set([("a", text)] * 100))
     assert found.hashes.size == 32 * 13
-    assert np.count_nonzero(found.sizes) == 32
+    assert len(set(found.cases.tolist())) == 32
 
 
 def test_case_that_repeats_itself_has_one_entry_per_run():
