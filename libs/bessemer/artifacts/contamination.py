@@ -2,13 +2,13 @@
 
 A word is a run of letters, digits and marks, folded to one case; apostrophes, full stops, commas and invisible
 characters inside it are left out, everything else ends it. In scripts that put no blanks between words every character
-is a word. The hash of a word is FNV-1a over its code points, mixed; the hash of a run is a polynomial over those of its
-words, mixed. A longer run that two texts share is a sequence of these, so no other length is stored.
+is a word. A case with apostrophes, full stops or commas inside words is held in a second reading, where they end words.
+The hash of a word is FNV-1a over its code points, mixed; the hash of a run is a polynomial over those of its words,
+mixed. A longer run that two texts share is a sequence of these, so no other length is stored.
 
-The file: `HEADER` (magic, version, number of cases C, number of entries N), then little-endian and without gaps uint64
-hashes [N] in ascending order, uint32 case [N], uint32 first word within the case [N], uint32 words of each case [C],
-but for those that tell nothing. A case of fewer than eight words has no entry: it is too short to be told from common
-speech.
+The file: `HEADER` (magic, version, number of readings C, number of entries N), then little-endian and without gaps
+uint64 hashes [N] in ascending order, uint32 reading [N], uint32 first word in it [N], uint32 words of each [C], but for
+those that tell nothing. A case of fewer than eight words has no entry: it is too short to be told from common speech.
 """
 
 from __future__ import annotations
@@ -83,24 +83,25 @@ class ContaminationSet:
 
 
 def pack_contamination_set(cases: Iterable[tuple[str, str]]) -> bytes:
-    """Return the file for cases `(cluster, text)`, numbered as they come."""
+    """Return the file for cases `(cluster, text)`; a case that may be read in two ways is in it twice."""
     clusters: dict[str, int] = {}
     cluster_of: list[int] = []
     texts: list[list[str]] = []
     for cluster, text in cases:
-        cluster_of.append(clusters.setdefault(cluster, len(clusters)))
-        texts.append(words_of(text))
+        for words in _readings(text):
+            cluster_of.append(clusters.setdefault(cluster, len(clusters)))
+            texts.append(words)
     lengths = np.array([len(words) for words in texts], np.int64)
-    words = [word for text in texts for word in text]
+    every = [word for text in texts for word in text]
     case_of = np.repeat(np.arange(len(texts)), lengths)
     start_of = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    hashes = ngram_hashes(words)
-    place = np.flatnonzero(_telling(words) & (case_of[: hashes.size] == case_of[NGRAM_WORDS - 1 :]))
+    hashes = ngram_hashes(every)
+    place = np.flatnonzero(_telling(every) & (case_of[: hashes.size] == case_of[NGRAM_WORDS - 1 :]))
     hashes, case = hashes[place], case_of[place]
     order = np.lexsort((place, case, hashes))
     hashes, case, place = hashes[order], case[order], place[order]
     kept, counted = _kept(hashes, case, np.array(cluster_of, np.int64)[case], len(clusters))
-    covered = np.zeros(len(words) + 1, np.int64)
+    covered = np.zeros(len(every) + 1, np.int64)
     np.add.at(covered, place[counted], 1)
     np.add.at(covered, place[counted] + NGRAM_WORDS, -1)
     hashes, case, place = hashes[kept], case[kept], place[kept]
@@ -184,6 +185,15 @@ class _WordHashes(dict[str, int]):
 
 
 _FOLDING = _Folding()
+
+
+def _readings(text: str) -> list[list[str]]:
+    """Return the words of a text and, if they differ, those where what is left out of words ends them instead.
+
+    So `1,000` is found as `1000` and as `1 000`, and a document needs to be read in one way only.
+    """
+    readings = [words_of(text), words_of(text.translate(dict.fromkeys(map(ord, _LEFT_OUT), " ")))]
+    return readings[: 1 + (readings[0] != readings[1])]
 
 
 def _mix(values: Hashes) -> Hashes:

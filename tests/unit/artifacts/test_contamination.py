@@ -135,3 +135,15 @@ def test_suite_without_cases_makes_an_empty_set():
 def test_damaged_set_is_refused(damage):
     with pytest.raises(DataLoss):
         read_contamination_set(damage(pack_contamination_set([("a", some_words(1, 20))])))
+
+
+def test_case_with_marks_inside_words_is_found_with_and_without_them():
+    case = f"{some_words(1, 4)} don't pay $1,000 for 2.5 {some_words(2, 4)}"
+    found = read_contamination_set(pack_contamination_set([("a", case), ("b", some_words(3, 9) + ", and. 'so' on")]))
+    assert found.sizes.tolist() == [13, 16, 12]
+    for read in (case, case.replace(",", "").replace("'", "").replace(".", "")):
+        assert set(ngram_hashes(words_of(read)).tolist()) == set(found.hashes[found.cases == 0].tolist())
+    apart = case.replace(",", " ").replace("'", " ").replace(".", " ")
+    told = set(found.hashes[found.cases == 1].tolist())  # but for runs of mostly numbers
+    assert told < set(ngram_hashes(words_of(apart)).tolist())
+    assert len(told) == 5

@@ -67,7 +67,7 @@ def test_compiled_pass_finds_what_the_definition_finds(cases, texts, copied):
     texts = [text + (f" {cases[0]} " if copied else "") for text in texts]
     texts = [unicodedata.normalize("NFC", text) for text in texts]
     found = suite(*cases)
-    each = [(f"{SUITE}{case}", read_contamination_set(only(found, case))) for case in range(len(cases))]
+    each = [(f"{SUITE}{case}", read_contamination_set(only(found, case))) for case in range(found.sizes.size)]
     index = ContaminationIndex(dict(each))
     for text, overlaps in zip(texts, index.annotate([text.encode() for text in texts]), strict=True):
         shares = {int(overlap.suite.removeprefix(SUITE)): (overlap.share, overlap.run_words) for overlap in overlaps}
