@@ -51,6 +51,10 @@ class ContaminationIndex:
         self._words = np.concatenate([np.zeros(0, np.int64), *(found.words for found in sets.values())])[order]
         self._filter = _filter(self._hashes)
 
+    def __bool__(self) -> bool:
+        """Say whether there is anything to look for."""
+        return self._hashes.size > 0
+
     def annotate(self, texts: Sequence[bytes]) -> list[list[Overlap]]:
         """Return per text, in UTF-8 and NFC, its overlap with each suite that it shares words with, the worst first."""
         offsets = np.zeros(len(texts) + 1, np.int64)
@@ -63,7 +67,7 @@ class ContaminationIndex:
         Shapes: data [bytes], offsets [texts + 1].
         """
         found: list[list[Overlap]] = [[] for _ in range(offsets.size - 1)]
-        if self._hashes.size:
+        if self:
             places, grams = _scan(data, offsets, _folding(), self._filter, self._hashes)
             self._collect(places, grams, found)
         return found
@@ -112,6 +116,8 @@ def drop_contaminated(
     The other training documents are told what they share. Held-out ones stay: suites are made from them, and nothing
     is trained on them.
     """
+    if not index:
+        return list(documents)
     dropped: set[str] = set()
     for batch in corpus.batches([document for document in documents if document.split == TRAIN]):
         for document, overlaps in zip(batch, index.annotate([corpus.text_bytes(d) for d in batch]), strict=True):
