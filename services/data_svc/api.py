@@ -9,6 +9,9 @@ from typing import Any
 from bessemer.api.data.v1 import (
     artifact_service_pb2,
     artifact_service_pb2_grpc,
+    dataset_job_pb2,
+    dataset_job_service_pb2,
+    dataset_job_service_pb2_grpc,
     dataset_pb2,
     dataset_service_pb2,
     dataset_service_pb2_grpc,
@@ -23,13 +26,14 @@ from bessemer.jobs.job_rpcs import JobRpcs
 
 from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation
+from data_svc.app.dataset_jobs import DatasetJobs
 from data_svc.app.datasets import Datasets
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
 from data_svc.app.projects import Projects
 from data_svc.app.uploads import Uploads
 
-__all__ = ["ArtifactApi", "CurationApi", "DatasetApi", "FeedbackApi", "LineageApi", "ProjectApi"]
+__all__ = ["ArtifactApi", "CurationApi", "DatasetApi", "DatasetJobApi", "FeedbackApi", "LineageApi", "ProjectApi"]
 
 
 class ProjectApi(project_service_pb2_grpc.ProjectServiceServicer):
@@ -179,6 +183,52 @@ class CurationApi(dataset_service_pb2_grpc.CurationServiceServicer):
     ) -> AsyncIterator[dataset_service_pb2.TailCurationJobLogsResponse]:
         """See the contract."""
         async for message in self._jobs.tail(request, dataset_service_pb2.TailCurationJobLogsResponse):
+            yield message
+
+
+class DatasetJobApi(dataset_job_service_pb2_grpc.DatasetJobServiceServicer):
+    """Jobs on data that are not curation."""
+
+    def __init__(self, dataset_jobs: DatasetJobs, jobs: JobRpcs[dataset_job_pb2.DatasetJob]) -> None:
+        self._dataset_jobs = dataset_jobs
+        self._jobs = jobs
+
+    async def CreateDatasetJob(
+        self, request: dataset_job_service_pb2.CreateDatasetJobRequest, context: Any
+    ) -> dataset_job_pb2.DatasetJob:
+        """See the contract."""
+        return await self._dataset_jobs.create(request)
+
+    async def GetDatasetJob(
+        self, request: dataset_job_service_pb2.GetDatasetJobRequest, context: Any
+    ) -> dataset_job_pb2.DatasetJob:
+        """See the contract."""
+        return await self._jobs.get(request)
+
+    async def ListDatasetJobs(
+        self, request: dataset_job_service_pb2.ListDatasetJobsRequest, context: Any
+    ) -> dataset_job_service_pb2.ListDatasetJobsResponse:
+        """See the contract."""
+        return await self._jobs.list(request, dataset_job_service_pb2.ListDatasetJobsResponse)
+
+    async def CancelDatasetJob(
+        self, request: dataset_job_service_pb2.CancelDatasetJobRequest, context: Any
+    ) -> dataset_job_pb2.DatasetJob:
+        """See the contract."""
+        return await self._jobs.cancel(request)
+
+    async def WatchDatasetJob(
+        self, request: dataset_job_service_pb2.WatchDatasetJobRequest, context: Any
+    ) -> AsyncIterator[dataset_job_service_pb2.WatchDatasetJobResponse]:
+        """See the contract."""
+        async for message in self._jobs.watch(request, dataset_job_service_pb2.WatchDatasetJobResponse):
+            yield message
+
+    async def TailDatasetJobLogs(
+        self, request: dataset_job_service_pb2.TailDatasetJobLogsRequest, context: Any
+    ) -> AsyncIterator[dataset_job_service_pb2.TailDatasetJobLogsResponse]:
+        """See the contract."""
+        async for message in self._jobs.tail(request, dataset_job_service_pb2.TailDatasetJobLogsResponse):
             yield message
 
 

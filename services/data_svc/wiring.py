@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from bessemer.api.data.v1 import (
     artifact_service_pb2_grpc,
+    dataset_job_service_pb2_grpc,
     dataset_service_pb2_grpc,
     feedback_service_pb2_grpc,
     lineage_service_pb2_grpc,
@@ -35,6 +36,7 @@ from data_svc.adapters.lineage_sql import TABLES, LineageTables
 from data_svc.adapters.peer_events_grpc import PeerEvents
 from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation, curation_kind
+from data_svc.app.dataset_jobs import DATASET_JOBS, DatasetJobs
 from data_svc.app.datasets import Datasets
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
@@ -57,10 +59,13 @@ def build(config: ServiceConfig) -> Service:
     bus = NatsBus(config.nats_url, service="data") if config.nats_url else None
     kind = curation_kind(graph)
     launcher = LocalLauncher(config.home, "data", worker_env(config))
-    runtime = jobs.JobRuntime(store, [kind], launcher, objects, clock, policy=Policy(parallelism=settings.parallelism))
+    runtime = jobs.JobRuntime(
+        store, [kind, DATASET_JOBS], launcher, objects, clock, policy=Policy(parallelism=settings.parallelism)
+    )
     uploads = Uploads(store, objects, clock, scratch=scratch, url_lifetime_s=settings.url_lifetime_s)
     contents = Contents(store, objects, scratch=scratch)
     curation = api.CurationApi(Curation(store, runtime, objects, suites), JobRpcs(runtime, kind))
+    dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime), JobRpcs(runtime, DATASET_JOBS))
     return Service(
         name="data",
         servicers=[
@@ -68,6 +73,7 @@ def build(config: ServiceConfig) -> Service:
             (artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server, api.ArtifactApi(uploads)),
             (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, api.DatasetApi(Datasets(store), contents)),
             (dataset_service_pb2_grpc.add_CurationServiceServicer_to_server, curation),
+            (dataset_job_service_pb2_grpc.add_DatasetJobServiceServicer_to_server, dataset_jobs),
             (feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server, api.FeedbackApi(Feedback(store))),
             (lineage_service_pb2_grpc.add_LineageServiceServicer_to_server, api.LineageApi(Ancestry(store, graph))),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),

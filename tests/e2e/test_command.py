@@ -13,7 +13,7 @@ COMMANDS = [
     ["up"], ["down"], ["status"], ["init"], ["demo"],
     ["deploy"], ["undeploy"], ["chat"], ["feedback"], ["serve-process"],
     ["dataset", "import"], ["dataset", "list"], ["dataset", "show"], ["dataset", "profile"],
-    ["dataset", "diff"], ["dataset", "export"],
+    ["dataset", "diff"], ["dataset", "export"], ["dataset", "synthesize"],
     ["train", "cpt"], ["train", "sft"], ["train", "dpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
