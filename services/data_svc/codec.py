@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import (
+    ContaminationSet,
     CurationInputs,
     CurationJob,
     CurationRecipe,
@@ -64,11 +65,14 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
     )
 
 
-def curation_inputs(uploads: Iterable[Upload], source: DatasetVersion | None) -> CurationInputs:
+def curation_inputs(
+    uploads: Iterable[Upload], source: DatasetVersion | None, suites: Iterable[ContaminationSet]
+) -> CurationInputs:
     """Return what the worker will read, by digest."""
     return CurationInputs(
         uploads=[SourceFile(upload=u.name, file_name=u.file_name, artifact=u.artifact) for u in uploads],
         source_manifest=source.manifest if source else None,
+        contamination_sets=suites,
     )
 
 

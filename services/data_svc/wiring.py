@@ -31,6 +31,7 @@ from bessemer.svckit.store import Store
 from starlette.applications import Starlette
 
 from data_svc import api, events
+from data_svc.adapters.contamination_sql import SUITES, SuiteTable
 from data_svc.adapters.file_door import FileDoor
 from data_svc.adapters.lineage_sql import TABLES, LineageTables
 from data_svc.adapters.peer_events_grpc import PeerEvents
@@ -44,7 +45,7 @@ from data_svc.app.mixtures import Mixtures
 from data_svc.app.projects import Projects
 from data_svc.app.uploads import Uploads
 from data_svc.config import DataConfig
-from data_svc.ports import LineageGraph
+from data_svc.ports import KnownSuites, LineageGraph
 from data_svc.reconcile import Cleaner
 
 __all__ = ["build"]
@@ -55,8 +56,8 @@ def build(config: ServiceConfig) -> Service:
     settings, clock = DataConfig(), SystemClock()
     scratch = config.home / "data" / "scratch"
     objects = open_objects(_objects_config(config))
-    store = Store.open(config.database_url, service="data", clock=clock, extra=(*jobs.TABLES, *TABLES))
-    graph = LineageTables()
+    store = Store.open(config.database_url, service="data", clock=clock, extra=(*jobs.TABLES, *TABLES, SUITES))
+    graph, suites = LineageTables(), SuiteTable()
     bus = NatsBus(config.nats_url, service="data") if config.nats_url else None
     kind = curation_kind(graph)
     launcher = LocalLauncher(config.home, "data", worker_env(config))
@@ -65,7 +66,7 @@ def build(config: ServiceConfig) -> Service:
     )
     uploads = Uploads(store, objects, clock, scratch=scratch, url_lifetime_s=settings.url_lifetime_s)
     contents = Contents(store, objects, scratch=scratch)
-    curation = api.CurationApi(Curation(store, runtime, objects), JobRpcs(runtime, kind))
+    curation = api.CurationApi(Curation(store, runtime, objects, suites), JobRpcs(runtime, kind))
     dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime), JobRpcs(runtime, DATASET_JOBS))
     mixtures = api.MixtureApi(Mixtures(store, objects, graph))
     return Service(
@@ -82,26 +83,28 @@ def build(config: ServiceConfig) -> Service:
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,
-        background=[runtime.run, Cleaner(store, objects, clock).run, *_consumers(config, store, graph, bus)],
+        background=[runtime.run, Cleaner(store, objects, clock).run, *_consumers(config, store, bus, graph, suites)],
         http=_door(config, objects, clock),
         bus=bus,
     )
 
 
 def _consumers(
-    config: ServiceConfig, store: Store, graph: LineageGraph, bus: Bus | None
+    config: ServiceConfig, store: Store, bus: Bus | None, graph: LineageGraph, suites: KnownSuites
 ) -> list[Callable[[], Awaitable[None]]]:
-    """Return one consumer per peer that has an address."""
+    """Return the consumers of every peer that has an address."""
+    wanted = [(peer, "lineage", events.lineage_handler(graph)) for peer in events.PRODUCERS]
+    wanted.append(("eval", "suites", events.suite_handler(suites)))
     return [
         EventConsumer(
             store,
             producer=peer,
-            consumer="lineage",
-            handler=events.lineage_handler(graph),
+            consumer=consumer,
+            handler=handler,
             bus=bus,
             read_events=PeerEvents(peer_channel(config, peer)).read,
         ).run
-        for peer in events.PRODUCERS
+        for peer, consumer, handler in wanted
         if peer in config.peers
     ]
 

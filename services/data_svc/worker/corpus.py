@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from data_svc.domain.contamination import Overlap
 from data_svc.domain.gates import Measures
 from data_svc.domain.quality_rules import QualityMeasures
 
@@ -33,6 +34,8 @@ class Document:
     split: str = ""
     token_start: int = 0
     num_tokens: int = 0
+    overlaps: Sequence[Overlap] = ()
+    """What a training document has in common with evaluation suites."""
 
 
 class Corpus:

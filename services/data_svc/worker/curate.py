@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult
 from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.contamination import read_contamination_set
 from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.errors import InvalidRequest
@@ -16,6 +17,7 @@ from bessemer.kernel.ids import project_of
 
 from data_svc.domain.recipes import Recipe, recipe_of
 from data_svc.worker.conversations import make_row_version
+from data_svc.worker.decontamination import ContaminationIndex
 from data_svc.worker.ingest import Upload
 from data_svc.worker.texts import make_text_version
 
@@ -47,7 +49,13 @@ def run(context: TaskContext) -> Done:
         wanted = [entry.path for entry in manifest.files if entry.path.endswith("/texts.jsonl")]
         texts = fetch(blobs, manifest, inputs / "source", wanted)
     tokenizer = blobs.get_file(job.tokenizer, inputs / "tokenizer.json") if job.HasField("tokenizer") else None
-    result = _make(uploads, recipe, tokenizer, blobs=blobs, workdir=context.workdir, texts=texts, tick=tick)
+    sets = {
+        found.suite: read_contamination_set(blobs.get_bytes(found.hashes)) for found in job.inputs.contamination_sets
+    }
+    index = ContaminationIndex(sets)
+    result = _make(
+        uploads, recipe, tokenizer, index=index, blobs=blobs, workdir=context.workdir, texts=texts, tick=tick
+    )
     return Done(result, [result.manifest, result.report])
 
 
@@ -58,16 +66,27 @@ def curate(
     blobs: Blobs,
     report: Callable[[str, float], None] = lambda _stage, _fraction: None,
     *,
+    index: ContaminationIndex | None = None,
     texts: Path | None = None,
 ) -> CurationResult:
     """Make a version of local files and folders, without any server.
 
-    `texts` is a folder with the `train/texts.jsonl` and `heldout/texts.jsonl` of a text version.
+    `index` holds the evaluation suites to keep clear of. `texts` is a folder with the
+    `train/texts.jsonl` and `heldout/texts.jsonl` of a text version.
     Raises: FailedPrecondition DATASET_EMPTY; InvalidRequest.
     """
     uploads = [upload for path in source_paths for upload in _local(path)]
     with tempfile.TemporaryDirectory(prefix="bessemer-curation-") as folder:
-        return _make(uploads, recipe, tokenizer_path, blobs=blobs, workdir=Path(folder), texts=texts, tick=report)
+        return _make(
+            uploads,
+            recipe,
+            tokenizer_path,
+            index=index or ContaminationIndex({}),
+            blobs=blobs,
+            workdir=Path(folder),
+            texts=texts,
+            tick=report,
+        )
 
 
 def _make(
@@ -75,6 +94,7 @@ def _make(
     recipe: Recipe,
     tokenizer: Path | None,
     *,
+    index: ContaminationIndex,
     blobs: Blobs,
     workdir: Path,
     texts: Path | None,
@@ -85,12 +105,12 @@ def _make(
     scratch.mkdir(parents=True)
     try:
         if recipe.kind != "TEXT":
-            return make_row_version(uploads, texts, recipe, blobs=blobs, scratch=scratch, tick=tick)
+            return make_row_version(uploads, texts, recipe, index=index, blobs=blobs, scratch=scratch, tick=tick)
         if texts is not None:
             raise InvalidRequest(
                 "a text version is made of uploads; leave source_version empty", field="curation_job.source_version"
             )
-        return make_text_version(uploads, recipe, tokenizer, blobs=blobs, scratch=scratch, tick=tick)
+        return make_text_version(uploads, recipe, tokenizer, index=index, blobs=blobs, scratch=scratch, tick=tick)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

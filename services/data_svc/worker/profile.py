@@ -9,6 +9,7 @@ from itertools import pairwise
 from bessemer.api.data.v1.dataset_pb2 import ReasonCount, SplitCounts
 from bessemer.artifacts.manifest import JSON
 from bessemer.artifacts.report import Report
+from bessemer.kernel.ids import id_of
 
 from data_svc.domain.reasons import EXPLANATIONS, KEPT, Reason, Rejection
 from data_svc.worker.corpus import Document
@@ -17,7 +18,10 @@ from data_svc.worker.web_rules import count_web_rules, show_web_rules
 __all__ = ["histogram", "page", "text_profile"]
 
 _EXAMPLES = 20
-_CAPTIONS = {"personal_data": "Documents that came with personal data or secrets in them, by kind"}
+_CAPTIONS = {
+    "personal_data": "Documents that came with personal data or secrets in them, by kind",
+    "evaluation_overlap": "Kept although they share a few words in a row with an evaluation suite, by suite",
+}
 _SIZES = [0.0, *(float(base * 10**power) for power in range(1, 8) for base in (1, 2, 5))]
 _SHARES = [number / 20 for number in range(21)]
 _WORD_LENGTHS = [float(number) for number in range(16)]
@@ -55,6 +59,7 @@ def text_profile(documents: Sequence[Document]) -> dict[str, JSON]:
         categories[f"language/{document.language}"] += 1
         categories[f"split/{document.split}"] += 1
         categories.update(f"personal_data/{kind}" for kind in document.personal_data)
+        categories.update(f"evaluation_overlap/{id_of(overlap.suite)}" for overlap in document.overlaps)
     categories.update({f"web_rule/{rule}": count for rule, count in count_web_rules(documents).items()})
     histograms = [histogram(name, edges, [value(d) for d in documents]) for name, edges, value in _MEASURES]
     return {"histograms": histograms, "categories": dict(sorted(categories.items()))}

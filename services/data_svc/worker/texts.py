@@ -16,6 +16,7 @@ from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of, within_budget
 from data_svc.worker.corpus import Corpus, Document
+from data_svc.worker.decontamination import ContaminationIndex, drop_contaminated
 from data_svc.worker.duplicates import drop_duplicates, drop_exact
 from data_svc.worker.ingest import Upload, ingest
 from data_svc.worker.packing import write_rows
@@ -28,23 +29,32 @@ __all__ = ["curate_documents", "make_text_version"]
 Tick = Callable[[str, float], None]
 
 
-def curate_documents(corpus: Corpus, recipe: Recipe, rejections: list[Rejection], tick: Tick) -> list[Document]:
-    """Return the corpus's documents without duplicates, each in its split; adds to `rejections`."""
+def curate_documents(
+    corpus: Corpus, recipe: Recipe, index: ContaminationIndex, rejections: list[Rejection], tick: Tick
+) -> list[Document]:
+    """Return the corpus's documents in their splits, without duplicates and contaminated ones; adds to `rejections`."""
     unique, exact = drop_exact(corpus.documents)
     kept, near = drop_duplicates(corpus, unique, recipe.near_duplicate_threshold, tick)
     rejections += [*exact, *near]
     splits = splits_of((document.family for document in kept), recipe.seed, recipe.heldout_fraction)
     for document in kept:
         document.split = splits[document.family]
-    return kept
+    return drop_contaminated(corpus, kept, index, rejections)
 
 
 def make_text_version(
-    uploads: Sequence[Upload], recipe: Recipe, tokenizer: Path | None, *, blobs: Blobs, scratch: Path, tick: Tick
+    uploads: Sequence[Upload],
+    recipe: Recipe,
+    tokenizer: Path | None,
+    *,
+    index: ContaminationIndex,
+    blobs: Blobs,
+    scratch: Path,
+    tick: Tick,
 ) -> CurationResult:
     """Make a text version of uploads.
 
-    Raises: InvalidRequest without a usable tokenizer; FailedPrecondition DATASET_EMPTY if nothing is kept.
+    Raises: InvalidRequest without a usable tokenizer; FailedPrecondition DATASET_EMPTY if nothing is kept to train on.
     """
     if tokenizer is None:
         raise InvalidRequest("a text version needs a tokenizer; name a tokenizer.json", field="curation_job.tokenizer")
@@ -53,11 +63,11 @@ def make_text_version(
     draft.folder.mkdir(parents=True)
     with Corpus(scratch / "corpus.bin") as corpus:
         rejections = ingest(uploads, corpus, recipe, scratch=scratch, tick=_part(tick, 0.0, 0.5)).rejections
-        kept = curate_documents(corpus, recipe, rejections, _part(tick, 0.5, 0.7))
+        kept = curate_documents(corpus, recipe, index, rejections, _part(tick, 0.5, 0.7))
         tokens = _tokenize(corpus, kept, encoder, path=scratch / "tokens.bin", tick=_part(tick, 0.7, 0.9))
         kept = _trim(kept, recipe, rejections)
         reasons = count_reasons(len(kept), sum(document.text_bytes for document in kept), rejections)
-        if not kept:
+        if all(document.split != TRAIN for document in kept):
             raise nothing_kept("document", reasons)
         tick("writing shards", 0.9)
         for split in (TRAIN, HELDOUT):
@@ -145,5 +155,6 @@ def _record(number: int, document: Document) -> dict[str, JSON]:
         "characters": document.measures.characters,
         "tokens": document.num_tokens,
         "family": document.family,
+        "overlaps": {overlap.suite: round(overlap.share, 3) for overlap in document.overlaps},
         "web_rules": [failure.rule.name for failure in failures(document.quality)],
     }
