@@ -9,6 +9,9 @@ from typing import Any
 from bessemer.api.data.v1 import (
     artifact_service_pb2,
     artifact_service_pb2_grpc,
+    dataset_job_pb2,
+    dataset_job_service_pb2,
+    dataset_job_service_pb2_grpc,
     dataset_pb2,
     dataset_service_pb2,
     dataset_service_pb2_grpc,
@@ -16,6 +19,9 @@ from bessemer.api.data.v1 import (
     feedback_service_pb2_grpc,
     lineage_service_pb2,
     lineage_service_pb2_grpc,
+    mixture_pb2,
+    mixture_service_pb2,
+    mixture_service_pb2_grpc,
     project_service_pb2,
     project_service_pb2_grpc,
 )
@@ -23,13 +29,24 @@ from bessemer.jobs.job_rpcs import JobRpcs
 
 from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation
+from data_svc.app.dataset_jobs import DatasetJobs
 from data_svc.app.datasets import Datasets
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
+from data_svc.app.mixtures import Mixtures
 from data_svc.app.projects import Projects
 from data_svc.app.uploads import Uploads
 
-__all__ = ["ArtifactApi", "CurationApi", "DatasetApi", "FeedbackApi", "LineageApi", "ProjectApi"]
+__all__ = [
+    "ArtifactApi",
+    "CurationApi",
+    "DatasetApi",
+    "DatasetJobApi",
+    "FeedbackApi",
+    "LineageApi",
+    "MixtureApi",
+    "ProjectApi",
+]
 
 
 class ProjectApi(project_service_pb2_grpc.ProjectServiceServicer):
@@ -182,6 +199,52 @@ class CurationApi(dataset_service_pb2_grpc.CurationServiceServicer):
             yield message
 
 
+class DatasetJobApi(dataset_job_service_pb2_grpc.DatasetJobServiceServicer):
+    """Jobs on data that are not curation."""
+
+    def __init__(self, dataset_jobs: DatasetJobs, jobs: JobRpcs[dataset_job_pb2.DatasetJob]) -> None:
+        self._dataset_jobs = dataset_jobs
+        self._jobs = jobs
+
+    async def CreateDatasetJob(
+        self, request: dataset_job_service_pb2.CreateDatasetJobRequest, context: Any
+    ) -> dataset_job_pb2.DatasetJob:
+        """See the contract."""
+        return await self._dataset_jobs.create(request)
+
+    async def GetDatasetJob(
+        self, request: dataset_job_service_pb2.GetDatasetJobRequest, context: Any
+    ) -> dataset_job_pb2.DatasetJob:
+        """See the contract."""
+        return await self._jobs.get(request)
+
+    async def ListDatasetJobs(
+        self, request: dataset_job_service_pb2.ListDatasetJobsRequest, context: Any
+    ) -> dataset_job_service_pb2.ListDatasetJobsResponse:
+        """See the contract."""
+        return await self._jobs.list(request, dataset_job_service_pb2.ListDatasetJobsResponse)
+
+    async def CancelDatasetJob(
+        self, request: dataset_job_service_pb2.CancelDatasetJobRequest, context: Any
+    ) -> dataset_job_pb2.DatasetJob:
+        """See the contract."""
+        return await self._jobs.cancel(request)
+
+    async def WatchDatasetJob(
+        self, request: dataset_job_service_pb2.WatchDatasetJobRequest, context: Any
+    ) -> AsyncIterator[dataset_job_service_pb2.WatchDatasetJobResponse]:
+        """See the contract."""
+        async for message in self._jobs.watch(request, dataset_job_service_pb2.WatchDatasetJobResponse):
+            yield message
+
+    async def TailDatasetJobLogs(
+        self, request: dataset_job_service_pb2.TailDatasetJobLogsRequest, context: Any
+    ) -> AsyncIterator[dataset_job_service_pb2.TailDatasetJobLogsResponse]:
+        """See the contract."""
+        async for message in self._jobs.tail(request, dataset_job_service_pb2.TailDatasetJobLogsResponse):
+            yield message
+
+
 class FeedbackApi(feedback_service_pb2_grpc.FeedbackServiceServicer):
     """What users say."""
 
@@ -212,3 +275,32 @@ class LineageApi(lineage_service_pb2_grpc.LineageServiceServicer):
     ) -> lineage_service_pb2.Lineage:
         """See the contract."""
         return await self._ancestry.get(request)
+
+
+class MixtureApi(mixture_service_pb2_grpc.MixtureServiceServicer):
+    """Mixtures of dataset versions."""
+
+    def __init__(self, mixtures: Mixtures) -> None:
+        self._mixtures = mixtures
+
+    async def CreateMixture(
+        self, request: mixture_service_pb2.CreateMixtureRequest, context: Any
+    ) -> mixture_pb2.Mixture:
+        """See the contract."""
+        return await self._mixtures.create(request)
+
+    async def GetMixture(self, request: mixture_service_pb2.GetMixtureRequest, context: Any) -> mixture_pb2.Mixture:
+        """See the contract."""
+        return await self._mixtures.get(request.name)
+
+    async def ListMixtures(
+        self, request: mixture_service_pb2.ListMixturesRequest, context: Any
+    ) -> mixture_service_pb2.ListMixturesResponse:
+        """See the contract."""
+        return await self._mixtures.list(request)
+
+    async def PreviewMixture(
+        self, request: mixture_service_pb2.PreviewMixtureRequest, context: Any
+    ) -> mixture_service_pb2.PreviewMixtureResponse:
+        """See the contract."""
+        return await self._mixtures.preview(request)

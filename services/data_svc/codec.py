@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import (
+    ContaminationSet,
     CurationInputs,
     CurationJob,
     CurationRecipe,
@@ -15,6 +16,7 @@ from bessemer.api.data.v1.dataset_pb2 import (
     SourceFile,
 )
 from bessemer.api.data.v1.lineage_service_pb2 import Lineage, LineageEdge, LineageNode
+from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, GateDecision
 from bessemer.api.serve.v1.deployment_pb2 import Deployment
 from bessemer.api.train.v1.model_pb2 import ModelJob, ModelVersion
@@ -31,6 +33,7 @@ __all__ = [
     "lineage_of_evaluation_run",
     "lineage_of_gate_decision",
     "lineage_of_import",
+    "lineage_of_mixture",
     "lineage_of_model_version",
 ]
 
@@ -63,11 +66,14 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
     )
 
 
-def curation_inputs(uploads: Iterable[Upload], source: DatasetVersion | None) -> CurationInputs:
+def curation_inputs(
+    uploads: Iterable[Upload], source: DatasetVersion | None, suites: Iterable[ContaminationSet]
+) -> CurationInputs:
     """Return what the worker will read, by digest."""
     return CurationInputs(
         uploads=[SourceFile(upload=u.name, file_name=u.file_name, artifact=u.artifact) for u in uploads],
         source_manifest=source.manifest if source else None,
+        contamination_sets=suites,
     )
 
 
@@ -93,9 +99,21 @@ def lineage_of_dataset_version(version: DatasetVersion) -> Lineage:
     return _made(made, [(node, "curated_from") for node in sources])
 
 
+def lineage_of_mixture(mixture: Mixture) -> Lineage:
+    """Return what a mixture mixes."""
+    parts = mixture.components
+    used = [
+        LineageNode(name=part.dataset_version, kind="datasetVersions", sha256=part.manifest.sha256) for part in parts
+    ]
+    made = LineageNode(name=mixture.name, kind="mixtures", sha256=mixture.content.sha256)
+    return _made(made, [(node, "mixes") for node in used])
+
+
 def lineage_of_model_version(version: ModelVersion) -> Lineage:
     """Return what a model version was trained from and on."""
     used = [(LineageNode(name=name, kind="datasetVersions"), "trained_on") for name in version.dataset_versions]
+    if version.mixture:
+        used.append((LineageNode(name=version.mixture, kind="mixtures"), "trained_on"))
     if version.parent:
         used.append((LineageNode(name=version.parent, kind="modelVersions"), "trained_from"))
     made = LineageNode(name=version.name, kind="modelVersions", sha256=version.manifest.sha256)

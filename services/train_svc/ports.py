@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
+from bessemer.api.data.v1.mixture_pb2 import Mixture
 
 __all__ = ["DatasetCatalog"]
 
@@ -15,6 +16,12 @@ class DatasetCatalog(Protocol):
 
     async def version(self, name: str) -> DatasetVersion:
         """Return a sealed dataset version.
+
+        Raises: NotFound, Unavailable.
+        """
+
+    async def mixture(self, name: str) -> Mixture:
+        """Return a mixture.
 
         Raises: NotFound, Unavailable.
         """

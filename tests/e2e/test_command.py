@@ -13,7 +13,8 @@ COMMANDS = [
     ["up"], ["down"], ["status"], ["init"], ["demo"],
     ["deploy"], ["undeploy"], ["chat"], ["feedback"], ["serve-process"],
     ["dataset", "import"], ["dataset", "list"], ["dataset", "show"], ["dataset", "profile"],
-    ["dataset", "diff"], ["dataset", "export"],
+    ["dataset", "diff"], ["dataset", "export"], ["dataset", "synthesize"],
+    ["mixture", "create"], ["mixture", "preview"], ["mixture", "show"], ["mixture", "list"],
     ["train", "cpt"], ["train", "sft"], ["train", "dpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
@@ -74,6 +75,30 @@ def test_commands_against_a_running_stack(embedded):
     missing = bessemer(*home, "dataset", "show", "absent/v1")
     assert missing.returncode == 4
     assert "absent" in missing.stderr
+    unmixed = bessemer(*home, "mixture", "preview", "--from", "absent/v1:0.7", "--from", "missing/v1:0.3")
+    assert unmixed.returncode == 4
+    assert "absent" in unmixed.stderr
     wrong = bessemer(*home, "train", "cpt", "--model", "base/v1", "--data", "text/v1", "--set", "learning_rat=1")
     assert wrong.returncode == 2
     assert "learning_rate" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["mixture", "create", "m", "--from", "a/v1:much"], "is not a number"),
+        (["mixture", "create", "m", "--from", "a/v1", "--tokens-max", "b/v1:9"], "which no --from does"),
+        (["mixture", "create", "m", "--from", "a"], "names no version"),
+        (["mixture", "create", "m", "--from", "a/v1", "--phase", "0.5:1"], "NAME:SHARE:W1,W2"),
+        (["mixture", "preview"], "either a MIXTURE, or --from"),
+        (["train", "cpt", "--model", "m/v1"], "either --data or --mixture"),
+        (["train", "cpt", "--model", "m/v1", "--data", "a/v1", "--mixture", "m"], "either --data or --mixture"),
+    ],
+)
+def test_options_that_do_not_fit_say_what_would(words, message):
+    from bessemer.cli.main import app
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert message in re.sub(r"[\s│]+", " ", result.output)

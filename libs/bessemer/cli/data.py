@@ -29,6 +29,13 @@ Columns = dict[str, Callable[[Any], Any]]
 app = typer.Typer(help="Bring documents in and look at what became of them.", no_args_is_help=True)
 
 
+class Form(StrEnum):
+    """What to export as."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
 class Kind(StrEnum):
     """What the rows of a dataset shall be."""
 
@@ -199,16 +206,24 @@ def diff(
 def export(
     context: typer.Context,
     version: Annotated[str, typer.Argument(help="Version, such as handbook/v1.")],
-    to: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+    to: Annotated[Path, typer.Option(help="Folder to write, or archive for parquet; it must not exist yet.")],
+    form: Annotated[Form, typer.Option("--format", help="Format.")] = Form.JSONL,
 ) -> None:
-    """Take a version away as JSON Lines in the layout of a Hugging Face dataset.
+    """Take a version away: a folder of JSON Lines as Hugging Face lays it out, or a tar archive of Parquet files.
 
     Example: bessemer dataset export handbook/v1 --to handbook-v1
     """
     settings = settings_of(context)
     with settings.client() as client:
-        found = client.data.get_dataset_version(name=settings.version_name("datasets", version))
-        rows = export_version(client, found, to)
+        name = settings.version_name("datasets", version)
+        if form is Form.PARQUET:
+            task = {"dataset_version": name, "format": form.value}
+            job = client.data.create_dataset_job(parent=settings.project, dataset_job={"export": task})
+            done = follow(client, settings, job, f"exporting {version}")
+            client.download(done.result.archive, to)
+            print_message(settings, done, {"archive": str(to), "size": bytes_text(done.result.archive.size_bytes)})
+            return
+        rows = export_version(client, client.data.get_dataset_version(name=name), to)
     if settings.output is Output.JSON:
         console.print_json(data={"folder": str(to), "rows": rows})
     else:

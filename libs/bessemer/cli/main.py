@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import data, deployment, evaluation, job, model, stack, train
+from bessemer.cli import data, deployment, evaluation, job, mixture, model, stack, synthesize, train
 from bessemer.cli.settings import Output, Settings, errors_console
 from bessemer.kernel.errors import BessemerError
 from bessemer.sdk import JobNotSuccessful
@@ -50,6 +50,7 @@ def root(
     context.obj = Settings(home=home, project_id=project, output=output)
 
 
+data.app.command("synthesize")(synthesize.synthesize_rows)
 app.command("up")(stack.up)
 app.command("down")(stack.down)
 app.command("status")(stack.status)
@@ -61,6 +62,7 @@ app.command("undeploy")(deployment.undeploy)
 app.command("chat")(deployment.chat)
 app.command("feedback")(deployment.feedback)
 app.add_typer(data.app, name="dataset")
+app.add_typer(mixture.app, name="mixture")
 app.add_typer(train.app, name="train")
 app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")

@@ -17,7 +17,8 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Train a model on your data.", no_args_is_help=True)
 Model = Annotated[str, typer.Option(help="Model version to start from, such as smollm2/v1 or assistant@champion.")]
-Data = Annotated[list[str], typer.Option(help="Dataset version to learn from; may be repeated.")]
+Data = Annotated[list[str] | None, typer.Option(help="Dataset version to learn from; may be repeated.")]
+Mixture = Annotated[str | None, typer.Option(help="Mixture of dataset versions to learn from instead of --data.")]
 Into = Annotated[str, typer.Option(help="Model that gets the new version; made when missing.")]
 Recipe = Annotated[Path | None, typer.Option(help="Training recipe, TOML.")]
 Setting = Annotated[list[str] | None, typer.Option("--set", help="Recipe key=value; may be repeated.")]
@@ -29,7 +30,8 @@ Detach = Annotated[bool, typer.Option("--detach", help="Start and return; follow
 def cpt(
     context: typer.Context,
     model: Model,
-    data: Data,
+    data: Data = None,
+    mixture: Mixture = None,
     into: Into = "assistant",
     recipe: Recipe = None,
     settings: Setting = None,
@@ -39,15 +41,17 @@ def cpt(
     """Continue pre-training on documents.
 
     Example: bessemer train cpt --model smollm2/v1 --data handbook/v1 --set steps=60
+    Example: bessemer train cpt --model smollm2/v1 --mixture plant
     """
-    _train(context, "cpt", model, data, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
+    _train(context, "cpt", model, data, mixture, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
 
 
 @app.command()
 def sft(
     context: typer.Context,
     model: Model,
-    data: Data,
+    data: Data = None,
+    mixture: Mixture = None,
     into: Into = "assistant",
     recipe: Recipe = None,
     settings: Setting = None,
@@ -58,14 +62,15 @@ def sft(
 
     Example: bessemer train sft --model assistant/v1 --data questions/v1 --lora
     """
-    _train(context, "sft", model, data, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
+    _train(context, "sft", model, data, mixture, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
 
 
 @app.command()
 def dpo(
     context: typer.Context,
     model: Model,
-    data: Data,
+    data: Data = None,
+    mixture: Mixture = None,
     into: Into = "assistant",
     recipe: Recipe = None,
     settings: Setting = None,
@@ -76,14 +81,15 @@ def dpo(
 
     Example: bessemer train dpo --model assistant/v2 --data preferences/v1 --set dpo.beta=0.1
     """
-    _train(context, "dpo", model, data, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
+    _train(context, "dpo", model, data, mixture, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
 
 
 def _train(
     context: typer.Context,
     method: str,
     model: str,
-    data: list[str],
+    data: list[str] | None,
+    mixture: str | None,
     *,
     into: str,
     recipe: Path | None,
@@ -92,6 +98,8 @@ def _train(
     detach: bool,
 ) -> None:
     shared = settings_of(context)
+    if bool(data) == bool(mixture):
+        raise typer.BadParameter("give either --data or --mixture")
     parsed = parse_recipe(training_job_pb2.TrainingRecipe, recipe, settings or [])
     if parsed.WhichOneof("method") not in (None, method):
         raise typer.BadParameter(f"the recipe is for {parsed.WhichOneof('method')}, not {method}")
@@ -100,7 +108,8 @@ def _train(
         parsed.lora.SetInParent()
     job = training_job_pb2.TrainingJob(
         base_model_version=shared.version_name("models", model),
-        dataset_versions=[shared.version_name("datasets", each) for each in data],
+        dataset_versions=[shared.version_name("datasets", each) for each in data or []],
+        mixture=shared.name("mixtures", mixture) if mixture else "",
         model=shared.name("models", into),
         recipe=parsed,
     )

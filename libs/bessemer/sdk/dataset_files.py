@@ -17,7 +17,7 @@ from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
 from bessemer.kernel.errors import AlreadyExists, PermissionDenied
 from bessemer.kernel.ids import project_of
 
-__all__ = ["Difference", "Downloader", "compare_documents", "export_version", "read_documents"]
+__all__ = ["Difference", "Downloader", "compare_documents", "export_version", "read_documents", "read_texts"]
 
 _SPLITS = {"train": "train", "heldout": "test"}  # ours, and the name under which Hugging Face's loaders know it
 
@@ -78,6 +78,16 @@ def read_documents(client: Downloader, version: Any) -> list[dict[str, Any]]:
     """Return the records of a version's documents: number, id, source, sha256, split and more."""
     with _opened(client, version, ["documents.jsonl"]) as (folder, _):
         return [*_lines(folder / "documents.jsonl")]
+
+
+def read_texts(client: Downloader, version: Any, split: str) -> Iterator[dict[str, Any]]:
+    """Yield the documents `{"id", "source", "text"}` of one split of a text version.
+
+    Raises: NotFound if the version holds no text.
+    """
+    path = f"{split}/texts.jsonl"
+    with _opened(client, version, [path]) as (folder, _):
+        yield from _lines(folder / path)
 
 
 def export_version(client: Downloader, version: Any, target: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind, DatasetVersion
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
-from bessemer.kernel.ids import id_of, new_id, parent_of
+from bessemer.kernel.ids import id_of, new_id, parent_of, project_of
 from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
@@ -20,7 +20,7 @@ from bessemer.svckit.tx import Tx
 from data_svc import codec
 from data_svc.app.datasets import seal
 from data_svc.app.uploads import check_artifact
-from data_svc.ports import LineageGraph
+from data_svc.ports import KnownSuites, LineageGraph
 
 __all__ = ["Curation", "curation_kind"]
 
@@ -30,10 +30,11 @@ TOKENIZER_BYTES_MAX = 256 * 2**20
 class Curation:
     """Use cases of curation jobs."""
 
-    def __init__(self, store: Store, runtime: JobRuntime, objects: ObjectStore) -> None:
+    def __init__(self, store: Store, runtime: JobRuntime, objects: ObjectStore, suites: KnownSuites) -> None:
         self._store = store
         self._runtime = runtime
         self._objects = objects
+        self._suites = suites
 
     async def create(self, request: pb.CreateCurationJobRequest) -> CurationJob:
         """Check everything that can be checked now, pin what the worker will read, and queue the job."""
@@ -54,7 +55,7 @@ class Curation:
         )
 
         def commit(tx: Tx) -> CurationJob:
-            _resolve(tx, job, given)
+            _resolve(tx, job, given, self._suites)
             return self._runtime.submit(tx, job)
 
         return await self._store.write(commit)
@@ -92,7 +93,7 @@ def _finish(
     return job
 
 
-def _resolve(tx: Tx, job: CurationJob, given: CurationJob) -> None:
+def _resolve(tx: Tx, job: CurationJob, given: CurationJob, suites: KnownSuites) -> None:
     """Fill in the recipe's defaults and pin the inputs.
 
     Raises: InvalidRequest, NotFound, FailedPrecondition.
@@ -116,7 +117,7 @@ def _resolve(tx: Tx, job: CurationJob, given: CurationJob) -> None:
         )
     if source is not None and not source.manifest.sha256:
         raise FailedPrecondition(f"{source.name} is not sealed", reason="VERSION_NOT_SEALED", resource=source.name)
-    job.inputs.CopyFrom(codec.curation_inputs(uploads, source))
+    job.inputs.CopyFrom(codec.curation_inputs(uploads, source, suites.of_project(tx, project_of(job.name))))
 
 
 def _usable(upload: Upload) -> Upload:

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "NEAR_DUPLICATE"
     OVER_BUDGET = "OVER_BUDGET"
     NO_FACTS = "NO_FACTS"
+    CONTAMINATED = "CONTAMINATED"
     ARCHIVE_DAMAGED = "ARCHIVE_DAMAGED"
     ARCHIVE_TOO_LARGE = "ARCHIVE_TOO_LARGE"
     ARCHIVE_TOO_MANY_ENTRIES = "ARCHIVE_TOO_MANY_ENTRIES"
@@ -57,6 +58,7 @@ EXPLANATIONS: dict[str, str] = {
     Reason.NEAR_DUPLICATE: "a longer, nearly equal document was kept",
     Reason.OVER_BUDGET: "good, but beyond the recipe's tokens_max or rows_max",
     Reason.NO_FACTS: "states nothing that a short question could ask for",
+    Reason.CONTAMINATED: "holds cases of an evaluation suite; trained on it, a model would know the answers",
     Reason.ARCHIVE_DAMAGED: "the archive cannot be read on from here",
     Reason.ARCHIVE_TOO_LARGE: "the archive expands beyond its limits",
     Reason.ARCHIVE_TOO_MANY_ENTRIES: "the archive has more entries than allowed",

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from bessemer.jobs.worker import main
 
-from data_svc.worker.curate import run
+from data_svc.worker import curate, dataset_job
 
-main({"curationJobs": run})
+main({"curationJobs": curate.run, "datasetJobs": dataset_job.run})

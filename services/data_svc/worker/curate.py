@@ -12,6 +12,7 @@ from typing import cast
 
 from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult
 from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.contamination import read_contamination_set
 from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.errors import InvalidRequest
@@ -19,6 +20,7 @@ from bessemer.kernel.ids import project_of
 
 from data_svc.domain.recipes import Recipe, recipe_of
 from data_svc.worker.conversations import make_row_version
+from data_svc.worker.decontamination import ContaminationIndex
 from data_svc.worker.executor import Executor
 from data_svc.worker.partitions import Upload
 from data_svc.worker.texts import make_text_version
@@ -36,6 +38,7 @@ class _Inputs:
     uploads: Sequence[Upload]
     tokenizer: Path | None
     texts: Path | None
+    index: ContaminationIndex
 
 
 def run(context: TaskContext) -> Done:
@@ -61,9 +64,13 @@ def run(context: TaskContext) -> Done:
         wanted = [entry.path for entry in manifest.files if entry.path.endswith("/texts.jsonl")]
         texts = fetch(blobs, manifest, inputs / "source", wanted)
     tokenizer = blobs.get_file(job.tokenizer, inputs / "tokenizer.json") if job.HasField("tokenizer") else None
+    sets = {
+        found.suite: read_contamination_set(blobs.get_bytes(found.hashes)) for found in job.inputs.contamination_sets
+    }
+    given = _Inputs(uploads, tokenizer, texts, ContaminationIndex(sets))
     work = Work(context.objects, blobs.project)
     with _scratch(context.workdir) as scratch, Executor(work, scratch) as executor:
-        result = _make(_Inputs(uploads, tokenizer, texts), recipe, blobs, executor, scratch=scratch, tick=tick)
+        result = _make(given, recipe, blobs, executor, scratch=scratch, tick=tick)
     return Done(result, [result.manifest, result.report])
 
 
@@ -74,12 +81,14 @@ def curate(
     blobs: Blobs,
     report: Callable[[str, float], None] = lambda _stage, _fraction: None,
     *,
+    index: ContaminationIndex | None = None,
     texts: Path | None = None,
     workers: int | None = None,
 ) -> CurationResult:
     """Make a version of local files and folders, without any server, in as many processes as there are cores.
 
-    `texts` is a folder with the `train/texts.jsonl` and `heldout/texts.jsonl` of a text version.
+    `index` holds the evaluation suites to keep clear of, `texts` is a folder with the `train/texts.jsonl` and
+    `heldout/texts.jsonl` of a text version.
     Raises: FailedPrecondition DATASET_EMPTY; InvalidRequest.
     """
     uploads = [upload for path in source_paths for upload in _local(path)]
@@ -89,7 +98,8 @@ def curate(
         _scratch(Path(folder)) as scratch,
         Executor(work, scratch, workers) as executor,
     ):
-        return _make(_Inputs(uploads, tokenizer_path, texts), recipe, blobs, executor, scratch=scratch, tick=report)
+        given = _Inputs(uploads, tokenizer_path, texts, index or ContaminationIndex({}))
+        return _make(given, recipe, blobs, executor, scratch=scratch, tick=report)
 
 
 @contextmanager
@@ -107,15 +117,17 @@ def _scratch(workdir: Path) -> Iterator[Path]:
 def _make(
     inputs: _Inputs, recipe: Recipe, blobs: Blobs, executor: Executor, *, scratch: Path, tick: Tick
 ) -> CurationResult:
-    given = inputs.uploads
+    given, index = inputs.uploads, inputs.index
     if recipe.kind != "TEXT":
-        return make_row_version(given, inputs.texts, recipe, blobs=blobs, executor=executor, scratch=scratch, tick=tick)
+        return make_row_version(
+            given, inputs.texts, recipe, index=index, blobs=blobs, executor=executor, scratch=scratch, tick=tick
+        )
     if inputs.texts is not None:
         raise InvalidRequest(
             "a text version is made of uploads; leave source_version empty", field="curation_job.source_version"
         )
     return make_text_version(
-        given, recipe, inputs.tokenizer, blobs=blobs, executor=executor, scratch=scratch, tick=tick
+        given, recipe, inputs.tokenizer, index=index, blobs=blobs, executor=executor, scratch=scratch, tick=tick
     )
 
 

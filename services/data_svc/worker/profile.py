@@ -10,9 +10,11 @@ import numpy.typing as npt
 from bessemer.api.data.v1.dataset_pb2 import ReasonCount, SplitCounts
 from bessemer.artifacts.manifest import JSON
 from bessemer.artifacts.report import Report
+from bessemer.kernel.ids import id_of
 
 from data_svc.domain.personal_data import KINDS
 from data_svc.domain.reasons import EXPLANATIONS, KEPT
+from data_svc.worker.decontamination import suites_of
 from data_svc.worker.documents import Documents
 from data_svc.worker.rejections import Rejections
 from data_svc.worker.web_rules import Broken, count_web_rules
@@ -20,7 +22,10 @@ from data_svc.worker.web_rules import Broken, count_web_rules
 __all__ = ["histogram", "page", "text_profile"]
 
 _EXAMPLES = 20
-_CAPTIONS = {"personal_data": "Documents that came with personal data or secrets in them, by kind"}
+_CAPTIONS = {
+    "personal_data": "Documents that came with personal data or secrets in them, by kind",
+    "evaluation_overlap": "Kept although they share a few words in a row with an evaluation suite, by suite",
+}
 _SIZES = [0.0, *(float(base * 10**power) for power in range(1, 8) for base in (1, 2, 5))]
 _SHARES = [number / 20 for number in range(21)]
 _WORD_LENGTHS = [float(number) for number in range(16)]
@@ -54,6 +59,7 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
             categories[f"{name}/{count['values']}"] += count["counts"]
     held = np.count_nonzero(documents.annotation("personal_data"), axis=0).tolist()
     categories.update({f"personal_data/{kind}": count for kind, count in zip(KINDS, held, strict=True) if count})
+    categories.update({f"evaluation_overlap/{id_of(suite)}": count for suite, count in suites_of(documents).items()})
     categories.update({f"web_rule/{rule}": count for rule, count in count_web_rules(broken).items()})
     histograms = [
         histogram("document_characters", _SIZES, documents.numbers("characters")),

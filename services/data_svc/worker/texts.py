@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, held_out, shares, within_budget
 from data_svc.worker.batches import bytes_of, places
+from data_svc.worker.decontamination import ContaminationIndex, drop_contaminated
 from data_svc.worker.documents import Documents, hexadecimal
 from data_svc.worker.duplicates import drop_exact, drop_near
 from data_svc.worker.executor import Executor, Task
@@ -38,14 +40,24 @@ Tick = Callable[[str, float], None]
 
 
 def split_families(
-    documents: Documents, recipe: Recipe, rejections: Rejections, *, scratch: Path, tick: Tick
+    documents: Documents,
+    recipe: Recipe,
+    index: ContaminationIndex,
+    rejections: Rejections,
+    *,
+    scratch: Path,
+    tick: Tick,
 ) -> Documents:
-    """Return the documents without duplicates, in order of source, each with its `family` and `split`."""
+    """Return the documents in order of source, each with its `family` and `split`.
+
+    Duplicates and training documents that give cases of evaluation suites away are left out.
+    """
     unique = drop_exact(documents, rejections)
     kept = drop_near(unique, recipe.near_duplicate_threshold, rejections, scratch=scratch, tick=tick)
     families, family = np.unique(bytes_of(kept.table["family"]), return_inverse=True)
     held = held_out(shares(recipe.seed, "split", hexadecimal(families)), recipe.heldout_fraction)
-    return kept.with_column("split", pa.array(np.where(held[family], HELDOUT, TRAIN), pa.string()))
+    kept = kept.with_column("split", pa.array(np.where(held[family], HELDOUT, TRAIN), pa.string()))
+    return drop_contaminated(kept, index, rejections, tick=tick)
 
 
 def make_text_version(
@@ -53,6 +65,7 @@ def make_text_version(
     recipe: Recipe,
     tokenizer: Path | None,
     *,
+    index: ContaminationIndex,
     blobs: Blobs,
     executor: Executor,
     scratch: Path,
@@ -60,8 +73,8 @@ def make_text_version(
 ) -> CurationResult:
     """Make a text version of uploads.
 
-    Raises: InvalidRequest without a usable tokenizer; FailedPrecondition DATASET_EMPTY if nothing is kept, and
-    SOURCE_INVALID as `ingest`.
+    Raises: InvalidRequest without a usable tokenizer; FailedPrecondition DATASET_EMPTY if nothing is kept to
+    train on, and SOURCE_INVALID as `ingest`.
     """
     if tokenizer is None:
         raise InvalidRequest("a text version needs a tokenizer; name a tokenizer.json", field="curation_job.tokenizer")
@@ -70,12 +83,12 @@ def make_text_version(
     draft.folder.mkdir(parents=True)
     rejections = Rejections()
     found = ingest(uploads, recipe, executor, rejections, scratch=scratch, tick=_part(tick, 0.0, 0.6)).documents
-    kept = split_families(found, recipe, rejections, scratch=scratch, tick=_part(tick, 0.6, 0.7))
+    kept = split_families(found, recipe, index, rejections, scratch=scratch, tick=_part(tick, 0.6, 0.7))
     kept, tokens = _tokenize(kept, encoder, tokenizer, executor=executor, tick=_part(tick, 0.7, 0.9))
     within = _within_budget(kept, recipe, rejections)
     kept, tokens = kept.take(within), tokens.take(within)
     reasons = count_reasons(len(kept), int(kept.texts.sizes.sum()), rejections)
-    if not len(kept):
+    if not _in_split(kept, TRAIN).any():
         raise nothing_kept("document", reasons)
     for split in (TRAIN, HELDOUT):
         tick(f"writing shards of {split}", 0.9)
@@ -178,8 +191,10 @@ def _texts(documents: Documents) -> Iterator[dict[str, JSON]]:
 
 
 def _records(documents: Documents, broken: Broken) -> Iterator[dict[str, JSON]]:
-    names = ("source", "sha256", "split", "format", "language", "characters", "tokens", "family")
+    names = ("source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps")
     for number, record in enumerate(documents.records(names)):
         sha256, family = record["sha256"].hex(), record["family"].hex()
         rules = names_of(int(broken[number]))
-        yield {**record, "number": number, "id": sha256[:32], "sha256": sha256, "family": family, "web_rules": rules}
+        overlaps = json.loads(record["overlaps"])
+        known = {"number": number, "id": sha256[:32], "sha256": sha256, "family": family}
+        yield {**record, **known, "overlaps": overlaps, "web_rules": rules}

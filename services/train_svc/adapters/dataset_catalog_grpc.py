@@ -8,6 +8,9 @@ from bessemer.api.data.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
 from bessemer.api.data.v1.dataset_service_pb2 import GetDatasetVersionRequest
 from bessemer.api.data.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from bessemer.api.data.v1.mixture_pb2 import Mixture
+from bessemer.api.data.v1.mixture_service_pb2 import GetMixtureRequest
+from bessemer.api.data.v1.mixture_service_pb2_grpc import MixtureServiceStub
 from bessemer.svckit.status import from_rpc_error
 
 __all__ = ["GrpcDatasetCatalog"]
@@ -18,12 +21,20 @@ class GrpcDatasetCatalog:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._datasets = DatasetServiceStub(channel)
+        self._mixtures = MixtureServiceStub(channel)
         self._artifacts = ArtifactServiceStub(channel)
 
     async def version(self, name: str) -> DatasetVersion:
         """See `DatasetCatalog`."""
         try:
             return await self._datasets.GetDatasetVersion(GetDatasetVersionRequest(name=name))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def mixture(self, name: str) -> Mixture:
+        """See `DatasetCatalog`."""
+        try:
+            return await self._mixtures.GetMixture(GetMixtureRequest(name=name))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 

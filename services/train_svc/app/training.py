@@ -38,23 +38,25 @@ class Training:
             raise InvalidRequest(
                 f"training_job.model must lie in {request.parent}; got {given.model}", field="training_job.model"
             )
-        if len(set(given.dataset_versions)) != len(given.dataset_versions):
-            raise InvalidRequest(
-                "training_job.dataset_versions names a version twice", field="training_job.dataset_versions"
-            )
+        inputs.check_names(given)
         full = recipe.resolve(given.recipe, threads=self._threads)
         base = await self._store.read(lambda tx: find_version(tx, given.base_model_version))
-        versions = await asyncio.gather(*(self._catalog.version(name) for name in given.dataset_versions))
-        inputs.check_fit(full, base, versions)
+        mixture = await self._catalog.mixture(given.mixture) if given.mixture else None
+        names = [part.dataset_version for part in mixture.components] if mixture else list(given.dataset_versions)
+        versions = await asyncio.gather(*(self._catalog.version(name) for name in names))
+        inputs.check_fit(full, base, versions, is_mixed=mixture is not None)
         full.sequence_length = inputs.sequence_length(full, base, versions)
+        if mixture:
+            inputs.check_mixture(full, mixture)
         job = TrainingJob(
             name=f"{request.parent}/trainingJobs/{request.training_job_id or new_id('training')}",
             labels=given.labels,
             base_model_version=base.name,
-            dataset_versions=given.dataset_versions,
+            dataset_versions=names,
+            mixture=given.mixture,
             recipe=full,
             model=given.model,
-            inputs=inputs.pin(base, versions),
+            inputs=inputs.pin(base, versions, mixture),
         )
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
 
@@ -82,6 +84,7 @@ def _finish(tx: Tx, job: TrainingJob, result: bytes, artifacts: Sequence[Artifac
         parent=job.base_model_version,
         training_job=job.name,
         dataset_versions=job.dataset_versions,
+        mixture=job.mixture,
         license=tx.get(job.base_model_version, ModelVersion).license,
     )
     job.model_version = register(tx, job.model, version).name

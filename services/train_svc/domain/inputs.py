@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
+from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.train.v1.model_pb2 import ModelVersion
-from bessemer.api.train.v1.training_job_pb2 import TrainingInputs, TrainingRecipe
+from bessemer.api.train.v1.training_job_pb2 import TrainingInputs, TrainingJob, TrainingRecipe
+from bessemer.artifacts.mixture import components_of, phases_of, plan, rows_for, short_of
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 
-__all__ = ["check_fit", "pin", "sequence_length"]
+__all__ = ["check_fit", "check_mixture", "check_names", "pin", "sequence_length"]
 
 KINDS = {
     "cpt": DatasetKind.DATASET_KIND_TEXT,
@@ -19,14 +21,28 @@ KINDS = {
 SEQUENCE_LENGTH = 512
 
 
-def check_fit(recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[DatasetVersion]) -> None:
+def check_names(job: TrainingJob) -> None:
+    """Refuse a job that names no data, a version twice, or versions and a mixture.
+
+    Raises: InvalidRequest.
+    """
+    field = "training_job.dataset_versions"
+    if bool(job.dataset_versions) == bool(job.mixture):
+        raise InvalidRequest("training_job must name either dataset_versions or a mixture", field=field)
+    if len(set(job.dataset_versions)) != len(job.dataset_versions):
+        raise InvalidRequest(f"{field} names a version twice", field=field)
+
+
+def check_fit(
+    recipe: TrainingRecipe, base: ModelVersion, versions: Sequence[DatasetVersion], *, is_mixed: bool
+) -> None:
     """Refuse data of another kind, of another tokenizer, unsealed, or empty.
 
     Raises: InvalidRequest for a wrong kind, FailedPrecondition VERSION_NOT_SEALED, DATASET_EMPTY or TOKENIZER_MISMATCH.
     """
     method = str(recipe.WhichOneof("method"))
     for index, version in enumerate(versions):
-        field = f"training_job.dataset_versions[{index}]"
+        field = "training_job.mixture" if is_mixed else f"training_job.dataset_versions[{index}]"
         if version.kind != KINDS[method]:
             wanted, found = (
                 DatasetKind.Name(kind).removeprefix("DATASET_KIND_") for kind in (KINDS[method], version.kind)
@@ -74,6 +90,21 @@ def sequence_length(recipe: TrainingRecipe, base: ModelVersion, versions: Sequen
     return length
 
 
-def pin(base: ModelVersion, versions: Sequence[DatasetVersion]) -> TrainingInputs:
+def check_mixture(recipe: TrainingRecipe, mixture: Mixture) -> None:
+    """Refuse a run that reads more than the caps of the mixture allow.
+
+    What is tokenized at training time is counted only by the worker, which looks again.
+    Raises: InvalidRequest.
+    """
+    if recipe.HasField("steps") and mixture.kind == DatasetKind.DATASET_KIND_TEXT:
+        components, phases = components_of(mixture), phases_of(mixture)
+        made = plan(components, phases, recipe.steps * rows_for(components, phases, recipe.tokens_per_step))
+        if made.rows_short:
+            raise short_of(made, components, "training_job.recipe.steps")
+
+
+def pin(base: ModelVersion, versions: Sequence[DatasetVersion], mixture: Mixture | None) -> TrainingInputs:
     """Return what the worker will read, by digest."""
-    return TrainingInputs(model_manifest=base.manifest, dataset_manifests=[version.manifest for version in versions])
+    manifests = [part.manifest for part in mixture.components] if mixture else [v.manifest for v in versions]
+    content = mixture.content if mixture else None
+    return TrainingInputs(model_manifest=base.manifest, dataset_manifests=manifests, mixture=content)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
 from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.domain.recipe import resolve
 from train_svc.worker.feed import Feed, open_feed
+from train_svc.worker.mixture_feed import MixtureFeed, PreferenceMixtureFeed
 
 __all__ = ["Inputs", "open_inputs"]
 
@@ -46,14 +49,27 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
         paths = [entry.path for entry in manifest.below("train/")]
         datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
+    if job.inputs.HasField("mixture"):
+        data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
     everything.update(recipe.SerializeToString(deterministic=True))
-    feed = open_feed(
+    open_rows = partial(
+        open_feed,
         str(recipe.WhichOneof("method")),
-        datasets,
-        Tokenizer.from_folder(base),
+        tokenizer=Tokenizer.from_folder(base),
         sequence_length=recipe.sequence_length or _SEQUENCE_LENGTH,
-        digest=data.hexdigest(),
         seed=recipe.seed,
     )
+    feed: Feed
+    if job.inputs.HasField("mixture"):
+        digests = [ref.sha256 for ref in job.inputs.dataset_manifests]
+        kind = PreferenceMixtureFeed if recipe.WhichOneof("method") == "dpo" else MixtureFeed
+        feed = kind(
+            read_mixture(blobs, job.inputs.mixture),
+            [open_rows([dataset], digest=digest) for dataset, digest in zip(datasets, digests, strict=True)],
+            tokens_per_step=recipe.tokens_per_step,
+            steps=recipe.steps if recipe.HasField("steps") else None,
+        )
+    else:
+        feed = open_rows(datasets, digest=data.hexdigest())
     return Inputs(recipe, base, feed, everything.hexdigest())

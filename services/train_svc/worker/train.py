@@ -24,6 +24,7 @@ from train_svc.worker.feed import PreferenceFeed
 from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
 from train_svc.worker.inputs import open_inputs
 from train_svc.worker.learner import Learner
+from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
 from train_svc.worker.step import StepResult, answer_logprobs
@@ -82,7 +83,7 @@ class _Trainer:
             self.learner.optimizer.load(snapshot.weights, snapshot.moments)
             self.step, self.position, self.usage = snapshot.step, snapshot.position, snapshot.usage
             self.guard = Guard.from_facts(snapshot.facts)
-        if isinstance(self.feed, PreferenceFeed):
+        if isinstance(self.feed, PreferenceFeed | PreferenceMixtureFeed):
             known = snapshot.extra["reference"] if snapshot is not None else self._reference(self.feed)
             self.feed.reference = known.numpy()
 
@@ -150,17 +151,18 @@ class _Trainer:
         )
         return Done(result, stored.artifacts)
 
-    def _reference(self, feed: PreferenceFeed) -> torch.Tensor:
+    def _reference(self, feed: PreferenceFeed | PreferenceMixtureFeed) -> torch.Tensor:
         """Return the log-probabilities of answers under the base model, [pairs, 2]; NaN for pairs never reached."""
         # One roll-back leaves at most a checkpoint interval of rows out, and then needs as many more.
         reach = (self.steps + self.recipe.checkpoint_every_steps + BAD_STEPS_MAX) * self.rows_per_step
         needed = feed.pairs_before(reach)
-        known = torch.full((len(feed.pairs), 2), torch.nan)
+        pairs = feed.pairs
+        known = torch.full((len(pairs), 2), torch.nan)
         for start in range(0, len(needed), _REFERENCE_PAIRS):
             self.context.check()
             self.context.report(stage=f"reference answers, {start} of {len(needed)}", fraction=0.0)
             numbers = needed[start : start + _REFERENCE_PAIRS]
-            answers = [document for number in numbers for document in feed.pairs[number]]
+            answers = [document for number in numbers for document in pairs[number]]
             known[numbers] = torch.tensor(answer_logprobs(self.learner.model, answers)).view(-1, 2)
         return known
 

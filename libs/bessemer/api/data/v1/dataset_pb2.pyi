@@ -158,13 +158,23 @@ class SourceFile(_message.Message):
     artifact: _artifact_pb2.ArtifactRef
     def __init__(self, upload: _Optional[str] = ..., file_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
+class ContaminationSet(_message.Message):
+    __slots__ = ("suite", "hashes")
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    suite: str
+    hashes: _artifact_pb2.ArtifactRef
+    def __init__(self, suite: _Optional[str] = ..., hashes: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+
 class CurationInputs(_message.Message):
-    __slots__ = ("uploads", "source_manifest")
+    __slots__ = ("uploads", "source_manifest", "contamination_sets")
     UPLOADS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    CONTAMINATION_SETS_FIELD_NUMBER: _ClassVar[int]
     uploads: _containers.RepeatedCompositeFieldContainer[SourceFile]
     source_manifest: _artifact_pb2.ArtifactRef
-    def __init__(self, uploads: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., source_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    contamination_sets: _containers.RepeatedCompositeFieldContainer[ContaminationSet]
+    def __init__(self, uploads: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., source_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., contamination_sets: _Optional[_Iterable[_Union[ContaminationSet, _Mapping]]] = ...) -> None: ...
 
 class CurationJob(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs")

@@ -24,27 +24,33 @@ _sym_db = _symbol_database.Default()
 
 from bessemer.api.data.v1 import artifact_service_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_artifact__service__pb2
 from bessemer.api.data.v1 import dataset_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2
+from bessemer.api.data.v1 import dataset_job_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_dataset__job__pb2
 from bessemer.api.data.v1 import feedback_service_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2
+from bessemer.api.data.v1 import mixture_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_mixture__pb2
 from bessemer.api.data.v1 import project_service_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_project__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bessemer/api/event/v1/data_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a+bessemer/api/data/v1/artifact_service.proto\x1a\"bessemer/api/data/v1/dataset.proto\x1a+bessemer/api/data/v1/feedback_service.proto\x1a*bessemer/api/data/v1/project_service.proto\"X\n\x0eProjectChanged\x12.\n\x07project\x18\x01 \x01(\x0b\x32\x1d.bessemer.api.data.v1.Project\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"U\n\rUploadChanged\x12,\n\x06upload\x18\x01 \x01(\x0b\x32\x1c.bessemer.api.data.v1.Upload\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"X\n\x0e\x44\x61tasetChanged\x12.\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1d.bessemer.api.data.v1.Dataset\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"n\n\x15\x44\x61tasetVersionChanged\x12=\n\x0f\x64\x61taset_version\x18\x01 \x01(\x0b\x32$.bessemer.api.data.v1.DatasetVersion\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"e\n\x12\x43urationJobChanged\x12\x37\n\x0c\x63uration_job\x18\x01 \x01(\x0b\x32!.bessemer.api.data.v1.CurationJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"n\n\x15\x46\x65\x65\x64\x62\x61\x63kRecordChanged\x12=\n\x0f\x66\x65\x65\x64\x62\x61\x63k_record\x18\x01 \x01(\x0b\x32$.bessemer.api.data.v1.FeedbackRecord\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bessemer/api/event/v1/data_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a+bessemer/api/data/v1/artifact_service.proto\x1a\"bessemer/api/data/v1/dataset.proto\x1a&bessemer/api/data/v1/dataset_job.proto\x1a+bessemer/api/data/v1/feedback_service.proto\x1a\"bessemer/api/data/v1/mixture.proto\x1a*bessemer/api/data/v1/project_service.proto\"X\n\x0eProjectChanged\x12.\n\x07project\x18\x01 \x01(\x0b\x32\x1d.bessemer.api.data.v1.Project\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"U\n\rUploadChanged\x12,\n\x06upload\x18\x01 \x01(\x0b\x32\x1c.bessemer.api.data.v1.Upload\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"X\n\x0e\x44\x61tasetChanged\x12.\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1d.bessemer.api.data.v1.Dataset\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"n\n\x15\x44\x61tasetVersionChanged\x12=\n\x0f\x64\x61taset_version\x18\x01 \x01(\x0b\x32$.bessemer.api.data.v1.DatasetVersion\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"e\n\x12\x43urationJobChanged\x12\x37\n\x0c\x63uration_job\x18\x01 \x01(\x0b\x32!.bessemer.api.data.v1.CurationJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"n\n\x15\x46\x65\x65\x64\x62\x61\x63kRecordChanged\x12=\n\x0f\x66\x65\x65\x64\x62\x61\x63k_record\x18\x01 \x01(\x0b\x32$.bessemer.api.data.v1.FeedbackRecord\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11\x44\x61tasetJobChanged\x12\x35\n\x0b\x64\x61taset_job\x18\x01 \x01(\x0b\x32 .bessemer.api.data.v1.DatasetJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"X\n\x0eMixtureChanged\x12.\n\x07mixture\x18\x01 \x01(\x0b\x32\x1d.bessemer.api.data.v1.Mixture\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.event.v1.data_events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROJECTCHANGED']._serialized_start=236
-  _globals['_PROJECTCHANGED']._serialized_end=324
-  _globals['_UPLOADCHANGED']._serialized_start=326
-  _globals['_UPLOADCHANGED']._serialized_end=411
-  _globals['_DATASETCHANGED']._serialized_start=413
-  _globals['_DATASETCHANGED']._serialized_end=501
-  _globals['_DATASETVERSIONCHANGED']._serialized_start=503
-  _globals['_DATASETVERSIONCHANGED']._serialized_end=613
-  _globals['_CURATIONJOBCHANGED']._serialized_start=615
-  _globals['_CURATIONJOBCHANGED']._serialized_end=716
-  _globals['_FEEDBACKRECORDCHANGED']._serialized_start=718
-  _globals['_FEEDBACKRECORDCHANGED']._serialized_end=828
+  _globals['_PROJECTCHANGED']._serialized_start=312
+  _globals['_PROJECTCHANGED']._serialized_end=400
+  _globals['_UPLOADCHANGED']._serialized_start=402
+  _globals['_UPLOADCHANGED']._serialized_end=487
+  _globals['_DATASETCHANGED']._serialized_start=489
+  _globals['_DATASETCHANGED']._serialized_end=577
+  _globals['_DATASETVERSIONCHANGED']._serialized_start=579
+  _globals['_DATASETVERSIONCHANGED']._serialized_end=689
+  _globals['_CURATIONJOBCHANGED']._serialized_start=691
+  _globals['_CURATIONJOBCHANGED']._serialized_end=792
+  _globals['_FEEDBACKRECORDCHANGED']._serialized_start=794
+  _globals['_FEEDBACKRECORDCHANGED']._serialized_end=904
+  _globals['_DATASETJOBCHANGED']._serialized_start=906
+  _globals['_DATASETJOBCHANGED']._serialized_end=1004
+  _globals['_MIXTURECHANGED']._serialized_start=1006
+  _globals['_MIXTURECHANGED']._serialized_end=1094
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,8 @@
 from bessemer.api.data.v1 import artifact_service_pb2 as _artifact_service_pb2
 from bessemer.api.data.v1 import dataset_pb2 as _dataset_pb2
+from bessemer.api.data.v1 import dataset_job_pb2 as _dataset_job_pb2
 from bessemer.api.data.v1 import feedback_service_pb2 as _feedback_service_pb2
+from bessemer.api.data.v1 import mixture_pb2 as _mixture_pb2
 from bessemer.api.data.v1 import project_service_pb2 as _project_service_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -56,3 +58,19 @@ class FeedbackRecordChanged(_message.Message):
     feedback_record: _feedback_service_pb2.FeedbackRecord
     previous_state: str
     def __init__(self, feedback_record: _Optional[_Union[_feedback_service_pb2.FeedbackRecord, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class DatasetJobChanged(_message.Message):
+    __slots__ = ("dataset_job", "previous_state")
+    DATASET_JOB_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    dataset_job: _dataset_job_pb2.DatasetJob
+    previous_state: str
+    def __init__(self, dataset_job: _Optional[_Union[_dataset_job_pb2.DatasetJob, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class MixtureChanged(_message.Message):
+    __slots__ = ("mixture", "previous_state")
+    MIXTURE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    mixture: _mixture_pb2.Mixture
+    previous_state: str
+    def __init__(self, mixture: _Optional[_Union[_mixture_pb2.Mixture, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...

@@ -13,7 +13,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainingJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs", "mixture")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class TrainingJob(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    MIXTURE_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -53,7 +54,8 @@ class TrainingJob(_message.Message):
     model_version: str
     usage: TrainingUsage
     inputs: TrainingInputs
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., base_model_version: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., model: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., inputs: _Optional[_Union[TrainingInputs, _Mapping]] = ...) -> None: ...
+    mixture: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., base_model_version: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., model: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., inputs: _Optional[_Union[TrainingInputs, _Mapping]] = ..., mixture: _Optional[str] = ...) -> None: ...
 
 class TrainingUsage(_message.Message):
     __slots__ = ("steps", "tokens", "seconds", "flops")
@@ -68,12 +70,14 @@ class TrainingUsage(_message.Message):
     def __init__(self, steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ...) -> None: ...
 
 class TrainingInputs(_message.Message):
-    __slots__ = ("model_manifest", "dataset_manifests")
+    __slots__ = ("model_manifest", "dataset_manifests", "mixture")
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     DATASET_MANIFESTS_FIELD_NUMBER: _ClassVar[int]
+    MIXTURE_FIELD_NUMBER: _ClassVar[int]
     model_manifest: _artifact_pb2.ArtifactRef
     dataset_manifests: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactRef]
-    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ...) -> None: ...
+    mixture: _artifact_pb2.ArtifactRef
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ..., mixture: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
     __slots__ = ("cpt", "sft", "dpo", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype")

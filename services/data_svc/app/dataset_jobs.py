@@ -1,0 +1,82 @@
+"""Jobs on data that are not curation: each task plans what its worker reads, and may change resources at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.api.data.v1 import dataset_job_service_pb2 as pb
+from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult, ExportDatasetTask
+from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
+from bessemer.jobs.runtime import JobKind, JobRuntime
+from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.ids import new_id, project_of
+from bessemer.svckit.store import Store
+from bessemer.svckit.tx import Tx
+
+__all__ = ["DATASET_JOBS", "DatasetJobs", "Planned", "pinned_version"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One task: `plan(tx, job, given)` fills in the job's task and inputs; `finish(tx, job)` acts on `job.result`."""
+
+    plan: Callable[[Tx, DatasetJob, DatasetJob], None]
+    finish: Callable[[Tx, DatasetJob], None] = lambda _tx, _job: None
+
+
+class DatasetJobs:
+    """Use cases of dataset jobs."""
+
+    def __init__(self, store: Store, runtime: JobRuntime) -> None:
+        self._store = store
+        self._runtime = runtime
+
+    async def create(self, request: pb.CreateDatasetJobRequest) -> DatasetJob:
+        """Pin what the worker will read and queue the job."""
+        given = request.dataset_job
+        task = given.WhichOneof("task")
+        if task is None:
+            raise InvalidRequest(f"dataset_job must hold one of: {', '.join(TASKS)}", field="dataset_job.task")
+        name = f"{request.parent}/datasetJobs/{request.dataset_job_id or new_id('dataset')}"
+
+        def commit(tx: Tx) -> DatasetJob:
+            job = DatasetJob(name=name, labels=given.labels)
+            job.inputs.SetInParent()
+            TASKS[task].plan(tx, job, given)
+            return self._runtime.submit(tx, job)
+
+        return await self._store.write(commit)
+
+
+def pinned_version(tx: Tx, job: DatasetJob, name: str, field: str) -> DatasetVersion:
+    """Return the version a task names, its manifest pinned into the job's inputs.
+
+    Raises: InvalidRequest if it lies in another project; NotFound.
+    """
+    if project_of(name) != project_of(job.name):
+        raise InvalidRequest(f"{field} must lie in projects/{project_of(job.name)}; got {name}", field=field)
+    version = tx.get(name, DatasetVersion)
+    job.inputs.manifest.CopyFrom(version.manifest)
+    return version
+
+
+def _plan_export(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
+    version = pinned_version(tx, job, given.export.dataset_version, "dataset_job.export.dataset_version")
+    job.export.CopyFrom(ExportDatasetTask(dataset_version=version.name, format=given.export.format or "parquet"))
+
+
+def _finish(tx: Tx, job: DatasetJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> DatasetJob:
+    del artifacts  # named again by the result
+    job.result.CopyFrom(DatasetJobResult.FromString(result))
+    TASKS[job.WhichOneof("task") or ""].finish(tx, job)
+    return job
+
+
+TASKS: Mapping[str, Planned] = {
+    "export": Planned(_plan_export),
+}
+DATASET_JOBS = JobKind(
+    collection="datasetJobs", message=DatasetJob, entry="data_svc.worker", on_success=_finish, on_progress=None
+)
