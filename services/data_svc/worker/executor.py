@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bessemer.kernel.errors import FailedPrecondition
+from bessemer.kernel.errors import BessemerError, FailedPrecondition, Internal
 
 from data_svc.worker.task_process import ProcessDied, TaskProcess
 from data_svc.worker.tasks import Tools
@@ -119,11 +119,7 @@ class Executor:
                     self._processes.discard(process)
                 process.stop()
                 if not left:
-                    raise FailedPrecondition(
-                        f"two processes in turn {died} at {died.at}; leave that file out, or give them more memory",
-                        reason="SOURCE_INVALID",
-                        file=died.at,
-                    ) from died
+                    raise _blame(died) from died
             else:
                 self._idle.put(process)
                 return
@@ -140,3 +136,11 @@ class Executor:
             process = TaskProcess(self._scratch / f"process-{next(self._numbers)}")
             self._processes.add(process)
             return process
+
+
+def _blame(died: ProcessDied) -> BessemerError:
+    """Return the error of a task whose processes died two times in turn."""
+    if not died.at:
+        return Internal(f"processes for curation do not start: the last {died}; see the worker's log")
+    message = f"two processes in turn {died} at {died.at}; leave that file out, or give the worker more memory"
+    return FailedPrecondition(message, reason="SOURCE_INVALID", file=died.at)

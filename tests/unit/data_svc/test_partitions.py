@@ -156,10 +156,14 @@ def test_process_that_dies_is_replaced_once_and_then_the_file_is_named(
     perform, left = TaskProcess.perform, [*range(deaths)]
 
     def perform_or_die(process, task, say):
-        if task["files"][0][0] == "1.txt" and left:
-            left.pop()
-            os.kill(process._process.pid, signal.SIGKILL)
-        perform(process, task, say)
+        def say_and_die(at: str) -> None:
+            if at == "1.txt" and left:
+                left.pop()
+                os.kill(process._process.pid, signal.SIGKILL)
+                os.waitid(os.P_PID, process._process.pid, os.WEXITED | os.WNOWAIT)
+            say(at)
+
+        perform(process, {**task, "files": task["files"] * 200}, say_and_die)
 
     monkeypatch.setattr(TaskProcess, "perform", perform_or_die)
     tasks = tasks_of(tmp_path, 3, tmp_path)
@@ -168,7 +172,7 @@ def test_process_that_dies_is_replaced_once_and_then_the_file_is_named(
         if deaths == 1:
             assert [task.key for task in done] == ["key-0", "key-1", "key-2"]
         else:
-            with pytest.raises(FailedPrecondition, match=r"ended with status -9") as caught:
+            with pytest.raises(FailedPrecondition, match=r"ended with status -9 at 1\.txt") as caught:
                 list(done)
             assert caught.value.reason == "SOURCE_INVALID"
     assert tasks[0].out.exists()
