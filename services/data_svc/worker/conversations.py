@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from data_svc.worker.profile import histogram, page
 from data_svc.worker.texts import curate_documents
 from data_svc.worker.version import Draft, count_reasons, nothing_kept
 
-__all__ = ["make_row_version"]
+__all__ = ["make_row_version", "row_profile"]
 
 _PHRASINGS_MAX = 3
 _LENGTHS = [0.0, 10, 20, 50, 100, 200, 300, 400, 500, 600, 800, 1000, 2000, 5000, 10_000]
@@ -86,7 +86,7 @@ def make_row_version(
     written = {split: _write_split(draft, split, rows, recipe) for split in (TRAIN, HELDOUT)}
     draft.write_lines("documents.jsonl", ({"number": n, **record} for n, record in enumerate(rows.documents)))
     draft.write_rejections(rows.rejections)
-    profile = _profile(written, rows.personal_data)
+    profile = row_profile(written, rows.personal_data)
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
     report = page(
@@ -216,7 +216,8 @@ def _cases(
     return sorted(cases, key=lambda case: share(recipe.seed, "cases", case["id"]))[: recipe.rows_max]
 
 
-def _profile(written: dict[str, list[dict[str, Any]]], personal_data: Counter[str]) -> dict[str, JSON]:
+def row_profile(written: Mapping[str, list[dict[str, Any]]], personal_data: Counter[str]) -> dict[str, JSON]:
+    """Return what `profile.json` holds for rows by split; `personal_data` counts sources that held a kind of it."""
     categories: Counter[str] = Counter({f"personal_data/{kind}": count for kind, count in personal_data.items()})
     prompts, answers = [], []
     for split, rows in written.items():

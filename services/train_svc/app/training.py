@@ -38,20 +38,21 @@ class Training:
             raise InvalidRequest(
                 f"training_job.model must lie in {request.parent}; got {given.model}", field="training_job.model"
             )
-        if len(set(given.dataset_versions)) != len(given.dataset_versions):
-            raise InvalidRequest(
-                "training_job.dataset_versions names a version twice", field="training_job.dataset_versions"
-            )
         full = recipe.resolve(given.recipe, threads=self._threads)
         base = await self._store.read(lambda tx: find_version(tx, given.base_model_version))
         versions = await asyncio.gather(*(self._catalog.version(name) for name in given.dataset_versions))
+        names = [version.name for version in versions]  # what an alias points at now
+        if len(set(names)) != len(names):
+            raise InvalidRequest(
+                "training_job.dataset_versions names a version twice", field="training_job.dataset_versions"
+            )
         inputs.check_fit(full, base, versions)
         full.sequence_length = inputs.sequence_length(full, base, versions)
         job = TrainingJob(
             name=f"{request.parent}/trainingJobs/{request.training_job_id or new_id('training')}",
             labels=given.labels,
             base_model_version=base.name,
-            dataset_versions=given.dataset_versions,
+            dataset_versions=names,
             recipe=full,
             model=given.model,
             inputs=inputs.pin(base, versions),
