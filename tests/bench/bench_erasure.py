@@ -41,7 +41,7 @@ from data_svc.worker.profile import page, text_profile  # noqa: E402
 from data_svc.worker.quality import measure  # noqa: E402
 from data_svc.worker.version import Draft, count_reasons  # noqa: E402
 
-ROUNDS = 5
+ROUNDS = 3
 NUM_DOCUMENTS, NUM_REJECTIONS = 100_000, 10_000
 TEXT_BYTES = 4000
 BYTES_PER_TOKEN = 4

@@ -68,9 +68,9 @@ class Selector:
     documents: frozenset[str] = frozenset()
     identifiers: tuple[Identifier, ...] = ()
 
-    def takes(self, document: str, source: str) -> bool:
-        """Say whether a document is picked by its id or its source."""
-        return document in self.documents or any(fnmatch.fnmatchcase(source, pattern) for pattern in self.sources)
+    def takes(self, source: str) -> bool:
+        """Say whether documents of a source are picked."""
+        return any(fnmatch.fnmatchcase(source, pattern) for pattern in self.sources)
 
     def is_in(self, text: str) -> bool:
         """Say whether a text holds one of the identifiers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ __all__ = ["Gone", "subtract", "take_out"]
 
 _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.jsonl", "profile.json", "report.html"
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
-_ID_DIGITS = 32
+_ID_DIGITS, _ID_START = 32, len(b'{"id":"')
+_RECORD = re.compile(rb'"id":"([0-9a-f]{32})"')
 Row = dict[str, Any]
 
 
@@ -52,18 +54,16 @@ class Gone:
     @classmethod
     def find(cls, version: Rewrite, selector: Selector) -> Gone:
         """Return the records of the documents that a selector takes."""
-        holders = _holders(version, selector)
-        gone, total = cls([], [], 0), 0
+        wanted = {document.encode() for document in selector.documents | _holders(version, selector)}
+        gone = cls([], [], 0)
         for start, block in blocks(version.get(_DOCUMENTS)):
-            for first, last in lines(block):
-                total += 1
-                at = block.find(b'"id":"', first, last) + 6
-                document = block[at : at + _ID_DIGITS].decode()
-                source = _source(block[first:last]) if selector.sources else ""
-                if document in holders or selector.takes(document, source):
+            gone.num_left += block.count(b"\n")
+            for found in _RECORD.finditer(block):
+                if found[1] in wanted or (selector.sources and selector.takes(_source(block, found.end()))):
+                    first, last = block.rfind(b"\n", 0, found.start()) + 1, block.find(b"\n", found.end()) + 1
                     gone.records.append(json.loads(block[first:last]))
                     gone.spans.append((start + first, start + last))
-        gone.num_left = total - len(gone.records)
+        gone.num_left -= len(gone.records)
         return gone
 
     def of(self, split: str) -> list[Row]:
@@ -145,10 +145,10 @@ def _document_of(row: Row) -> str:
     return str(row.get("document") or row.get("cluster") or row["id"])
 
 
-def _source(line: bytes) -> str:
-    """Return the source of a record, without reading the rest; in a string every quote is behind a backslash."""
-    start = line.find(b'"source":"') + 9
-    text = line[start : line.find(b'","', start + 1) + 1]
+def _source(block: bytes, start: int) -> str:
+    """Return the source of the record around `start`; in a string of JSON every quote is behind a backslash."""
+    first = block.find(b'"source":"', start) + 9
+    text = block[first : block.find(b'","', first + 1) + 1]
     return str(json.loads(text)) if b"\\" in text else text[1:-1].decode()
 
 
@@ -158,13 +158,15 @@ def _cut_texts(version: Rewrite, gone: Gone) -> None:
         spans: list[Span] = []
         path = f"{split}/texts.jsonl"
         for start, block in blocks(version.get(path)) if wanted else []:
-            for first, last in lines(block):
-                at = first + len(b'{"id":"')
-                if block[at : at + _ID_DIGITS] in wanted:
+            first = 0
+            while first < len(block):  # 100,000 times, so nothing is called that need not be
+                last = block.find(b"\n", first) + 1
+                if block[first + _ID_START : first + _ID_START + _ID_DIGITS] in wanted:
                     text = json.loads(block[first:last])
                     gone.texts[text["id"]] = text["text"]
                     gone.bytes[split] += len(text["text"].encode())
                     spans.append((start + first, start + last))
+                first = last
         if len(spans) != len(wanted):
             raise DataLoss(f"{path} has {len(spans)} of {len(wanted)} documents that {_DOCUMENTS} names")
         version.cut(path, spans)
@@ -189,15 +191,17 @@ def _cut_rows(version: Rewrite, gone: Gone) -> None:
 def _rewrite_rejections(version: Rewrite, gone: Gone, selector: Selector) -> list[Rejection]:
     """Make the lines that tell of the documents nameless, add one per document, and return all, by source."""
     ids, sources = {record["id"] for record in gone.records}, {record["source"] for record in gone.records}
+    data = version.get_bytes(_REJECTIONS)
+    suspects = {start for identifier in selector.identifiers for start, _ in lines_with(data, identifier)}
     raw: list[tuple[Rejection, bytes]] = []
-    for line in version.get_bytes(_REJECTIONS).splitlines(keepends=True):
-        fields = json.loads(line)
+    for first, last in lines(data):
+        fields = json.loads(data[first:last])
         rejection = Rejection(**{**fields, "reason": Reason(fields["reason"])})
-        told = rejection.source in sources or rejection.duplicate_of in ids or selector.takes("", rejection.source)
-        if told or selector.is_in(rejection.source) or selector.is_in(rejection.detail):
+        told = rejection.source in sources or rejection.duplicate_of in ids or selector.takes(rejection.source)
+        if told or (first in suspects and (selector.is_in(rejection.source) or selector.is_in(rejection.detail))):
             raw.append(_nameless(rejection.reason, rejection.size_bytes))
         else:
-            raw.append((rejection, line))
+            raw.append((rejection, data[first:last]))
     sizes = {d: len(text.encode()) for d, text in gone.texts.items()}
     sizes |= {d: sum(len(canonical_json(row)) for row in rows) for d, rows in gone.rows.items()}
     raw += [_nameless(Reason.ERASED, sizes.get(record["id"], 0)) for record in gone.records]

@@ -34,18 +34,18 @@ class ErasedTokens:
 def erase_rows(rows: Tokens, bounds: Bounds, documents: npt.NDArray[np.integer]) -> tuple[Tokens, Bounds]:
     """Return the rows and bounds of a shard without the documents of the given numbers.
 
-    Their tokens become padding where they lay; a row that holds nothing else goes. Documents that lay in both stay.
+    Their tokens become padding where they lay, in `rows` itself; a row that holds nothing else goes.
     Shapes: rows [N, S].
     """
     gone = np.isin(bounds["document"], documents)
-    erased, kept = rows.copy(), bounds[~gone].copy()
+    kept = bounds[~gone].copy()
     for row, offset, length in bounds[gone][["row", "offset", "length"]].tolist():
-        erased[row, offset : offset + length] = 0
+        rows[row, offset : offset + length] = 0
     dropped = np.zeros(len(rows), bool)
     dropped[bounds["row"][gone]] = True
     dropped[kept["row"]] = False
     kept["row"] -= np.cumsum(dropped)[kept["row"]].astype(np.uint32)
-    return erased[~dropped], kept
+    return rows[~dropped] if dropped.any() else rows, kept
 
 
 def erase_tokens(version: Rewrite, numbers: dict[str, list[int]]) -> ErasedTokens:
