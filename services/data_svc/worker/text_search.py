@@ -10,7 +10,7 @@ from numba import njit
 
 from data_svc.domain.erasure import SEPARATORS, Identifier
 
-__all__ = ["find_anchor", "lines_with"]
+__all__ = ["lines_with"]
 
 _LANES = 512  # bytes that are compared at once before any of them is looked at
 _RAREST_LAST = b" etaoinshrdlcumwfgypbvkjxqz"  # letters of English text by how often they occur
@@ -22,24 +22,15 @@ def lines_with(block: bytes, identifier: Identifier) -> Iterator[tuple[int, int]
     anchor = identifier.anchor.lower()
     data = np.frombuffer(block, np.uint8)
     needle, skipped = np.frombuffer(anchor, np.uint8), _skipped(identifier)
-    first, second = _rare_places(anchor, one=identifier.is_phone)
+    places = _rare_places(anchor, one=identifier.is_phone)
     at = 0
     while at < len(block):
-        found = find_anchor(data, needle, at, first=first, second=second, skipped=skipped) if len(anchor) else at
+        found = int(_find(data, needle, at, places, skipped)) if len(anchor) else at
         if found < 0:
             return
         start, end = block.rfind(b"\n", 0, found) + 1, block.find(b"\n", found) + 1 or len(block)
         yield start, end
         at = end
-
-
-def find_anchor(data: Bytes, needle: Bytes, start: int, *, first: int, second: int, skipped: Bytes) -> int:
-    """Return where lower-case `needle` begins at or after `start`, letters in any case, or -1.
-
-    Bytes marked in `skipped` [256] may stand between those of the needle. `first` and `second` are places in the
-    needle whose bytes are looked for at once; both must be 0 if anything may be skipped.
-    """
-    return int(_find(data, needle, start, first, second, skipped))
 
 
 def _skipped(identifier: Identifier) -> Bytes:
@@ -60,7 +51,13 @@ def _rare_places(needle: bytes, *, one: bool) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _find(data, needle, start, first, second, skipped):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _find(data, needle, start, places, skipped):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Return where lower-case `needle` begins at or after `start`, its letters in any case, or -1.
+
+    Bytes marked in `skipped` [256] may stand between those of the needle. The two bytes of the needle at `places` are
+    looked for in many lanes at once; both must be the first if anything may be skipped.
+    """
+    first, second = places
     size, length = len(data), len(needle)
     one, two = needle[first], needle[second]
     fold_one = np.uint8(32) if 97 <= one <= 122 else np.uint8(0)
