@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import data, deployment, evaluation, job, mixture, model, stack, synthesize, train
+from bessemer.cli import data, deployment, erase, evaluation, job, mixture, model, stack, synthesize, train
 from bessemer.cli.settings import Output, Settings, errors_console
 from bessemer.kernel.errors import BessemerError
 from bessemer.sdk import JobNotSuccessful
@@ -61,6 +61,9 @@ app.command("deploy")(deployment.deploy)
 app.command("undeploy")(deployment.undeploy)
 app.command("chat")(deployment.chat)
 app.command("feedback")(deployment.feedback)
+data.app.command("erase")(erase.erase)
+data.app.command("alias")(erase.alias)
+data.app.command("delete")(erase.delete)
 app.add_typer(data.app, name="dataset")
 app.add_typer(mixture.app, name="mixture")
 app.add_typer(train.app, name="train")

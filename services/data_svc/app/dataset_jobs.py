@@ -15,7 +15,9 @@ from bessemer.kernel.ids import new_id, project_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
-__all__ = ["DATASET_JOBS", "DatasetJobs", "Planned", "pinned_version"]
+from data_svc.app.datasets import live_version
+
+__all__ = ["TASKS", "DatasetJobs", "Planned", "dataset_job_kind", "pinned_version"]
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,25 @@ class Planned:
 class DatasetJobs:
     """Use cases of dataset jobs."""
 
-    def __init__(self, store: Store, runtime: JobRuntime) -> None:
+    def __init__(self, store: Store, runtime: JobRuntime, tasks: Mapping[str, Planned]) -> None:
         self._store = store
         self._runtime = runtime
+        self._tasks = tasks
 
     async def create(self, request: pb.CreateDatasetJobRequest) -> DatasetJob:
         """Pin what the worker will read and queue the job."""
         given = request.dataset_job
         task = given.WhichOneof("task")
         if task is None:
-            raise InvalidRequest(f"dataset_job must hold one of: {', '.join(TASKS)}", field="dataset_job.task")
+            raise InvalidRequest(
+                f"dataset_job must hold one of: {', '.join(sorted(self._tasks))}", field="dataset_job.task"
+            )
         name = f"{request.parent}/datasetJobs/{request.dataset_job_id or new_id('dataset')}"
 
         def commit(tx: Tx) -> DatasetJob:
             job = DatasetJob(name=name, labels=given.labels)
             job.inputs.SetInParent()
-            TASKS[task].plan(tx, job, given)
+            self._tasks[task].plan(tx, job, given)
             return self._runtime.submit(tx, job)
 
         return await self._store.write(commit)
@@ -57,7 +62,7 @@ def pinned_version(tx: Tx, job: DatasetJob, name: str, field: str) -> DatasetVer
     """
     if project_of(name) != project_of(job.name):
         raise InvalidRequest(f"{field} must lie in projects/{project_of(job.name)}; got {name}", field=field)
-    version = tx.get(name, DatasetVersion)
+    version = live_version(tx, name)
     job.inputs.manifest.CopyFrom(version.manifest)
     return version
 
@@ -67,16 +72,21 @@ def _plan_export(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
     job.export.CopyFrom(ExportDatasetTask(dataset_version=version.name, format=given.export.format or "parquet"))
 
 
-def _finish(tx: Tx, job: DatasetJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> DatasetJob:
-    del artifacts  # named again by the result
-    job.result.CopyFrom(DatasetJobResult.FromString(result))
-    TASKS[job.WhichOneof("task") or ""].finish(tx, job)
-    return job
-
-
+# Those that need nothing but the store; wiring adds the others.
 TASKS: Mapping[str, Planned] = {
     "export": Planned(_plan_export),
 }
-DATASET_JOBS = JobKind(
-    collection="datasetJobs", message=DatasetJob, entry="data_svc.worker", on_success=_finish, on_progress=None
-)
+
+
+def dataset_job_kind(tasks: Mapping[str, Planned]) -> JobKind[DatasetJob]:
+    """Return how the runtime handles dataset jobs."""
+
+    def finish(tx: Tx, job: DatasetJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> DatasetJob:
+        del artifacts  # named again by the result
+        job.result.CopyFrom(DatasetJobResult.FromString(result))
+        tasks[job.WhichOneof("task") or ""].finish(tx, job)
+        return job
+
+    return JobKind(
+        collection="datasetJobs", message=DatasetJob, entry="data_svc.worker", on_success=finish, on_progress=None
+    )
