@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from bessemer.api.common.v1 import artifact_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_artifact__pb2
 from bessemer.api.common.v1 import job_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_job__pb2
 from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
+from bessemer.api.data.v1 import assessment_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_assessment__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/data/v1/dataset_job.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n\nDatasetJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12G\n\x06labels\x18\x08 \x03(\x0b\x32,.bessemer.api.data.v1.DatasetJob.LabelsEntryB\t\x92\xb5\x18\x05@\x80\x02H@\x12\x39\n\x06\x65xport\x18\n \x01(\x0b\x32\'.bessemer.api.data.v1.ExportDatasetTaskH\x00\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x36\n\x06inputs\x18\x0e \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobInputs\x12\x36\n\x06result\x18\x0f \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobResult\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04task\"I\n\x10\x44\x61tasetJobInputs\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"u\n\x11\x45xportDatasetTask\x12\x41\n\x0f\x64\x61taset_version\x18\x01 \x01(\tB(\x92\xb5\x18$\x08\x01* projects/*/datasets/*/versions/*\x12\x1d\n\x06\x66ormat\x18\x02 \x01(\tB\r\x92\xb5\x18\t:\x07parquet\"H\n\x10\x44\x61tasetJobResult\x12\x34\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRefb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/data/v1/dataset_job.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a%bessemer/api/data/v1/assessment.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x04\n\nDatasetJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12G\n\x06labels\x18\x08 \x03(\x0b\x32,.bessemer.api.data.v1.DatasetJob.LabelsEntryB\t\x92\xb5\x18\x05@\x80\x02H@\x12\x39\n\x06\x61ssess\x18\t \x01(\x0b\x32\'.bessemer.api.data.v1.AssessDatasetTaskH\x00\x12\x39\n\x06\x65xport\x18\n \x01(\x0b\x32\'.bessemer.api.data.v1.ExportDatasetTaskH\x00\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x36\n\x06inputs\x18\x0e \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobInputs\x12\x36\n\x06result\x18\x0f \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobResult\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04task\"\x81\x01\n\x10\x44\x61tasetJobInputs\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"u\n\x11\x45xportDatasetTask\x12\x41\n\x0f\x64\x61taset_version\x18\x01 \x01(\tB(\x92\xb5\x18$\x08\x01* projects/*/datasets/*/versions/*\x12\x1d\n\x06\x66ormat\x18\x02 \x01(\tB\r\x92\xb5\x18\t:\x07parquet\"~\n\x10\x44\x61tasetJobResult\x12\x34\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x34\n\nassessment\x18\x02 \x01(\x0b\x32 .bessemer.api.data.v1.Assessmentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,14 +44,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTDATASETTASK'].fields_by_name['dataset_version']._serialized_options = b'\222\265\030$\010\001* projects/*/datasets/*/versions/*'
   _globals['_EXPORTDATASETTASK'].fields_by_name['format']._loaded_options = None
   _globals['_EXPORTDATASETTASK'].fields_by_name['format']._serialized_options = b'\222\265\030\t:\007parquet'
-  _globals['_DATASETJOB']._serialized_start=209
-  _globals['_DATASETJOB']._serialized_end=745
-  _globals['_DATASETJOB_LABELSENTRY']._serialized_start=692
-  _globals['_DATASETJOB_LABELSENTRY']._serialized_end=737
-  _globals['_DATASETJOBINPUTS']._serialized_start=747
-  _globals['_DATASETJOBINPUTS']._serialized_end=820
-  _globals['_EXPORTDATASETTASK']._serialized_start=822
-  _globals['_EXPORTDATASETTASK']._serialized_end=939
-  _globals['_DATASETJOBRESULT']._serialized_start=941
-  _globals['_DATASETJOBRESULT']._serialized_end=1013
+  _globals['_DATASETJOB']._serialized_start=248
+  _globals['_DATASETJOB']._serialized_end=843
+  _globals['_DATASETJOB_LABELSENTRY']._serialized_start=790
+  _globals['_DATASETJOB_LABELSENTRY']._serialized_end=835
+  _globals['_DATASETJOBINPUTS']._serialized_start=846
+  _globals['_DATASETJOBINPUTS']._serialized_end=975
+  _globals['_EXPORTDATASETTASK']._serialized_start=977
+  _globals['_EXPORTDATASETTASK']._serialized_end=1094
+  _globals['_DATASETJOBRESULT']._serialized_start=1096
+  _globals['_DATASETJOBRESULT']._serialized_end=1222
 # @@protoc_insertion_point(module_scope)
