@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_job_service_pb2 as pb
 from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult, ExportDatasetTask
-from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
+from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import new_id, project_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
+
+from data_svc.app.uploads import check_artifact
 
 __all__ = ["DATASET_JOBS", "DatasetJobs", "Planned", "pinned_version"]
 
@@ -67,6 +69,17 @@ def _plan_export(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
     job.export.CopyFrom(ExportDatasetTask(dataset_version=version.name, format=given.export.format or "parquet"))
 
 
+def _plan_assess(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
+    field = "dataset_job.assess.dataset_version"
+    version = pinned_version(tx, job, given.assess.dataset_version, field)
+    if version.kind != DatasetKind.DATASET_KIND_TEXT:
+        raise InvalidRequest(f"{field} must hold text; {version.name} does not", field=field)
+    job.assess.CopyFrom(given.assess)
+    if given.assess.HasField("tokenizer"):
+        check_artifact(given.assess.tokenizer, project_of(job.name), "dataset_job.assess.tokenizer")
+        job.inputs.tokenizer.CopyFrom(given.assess.tokenizer)
+
+
 def _finish(tx: Tx, job: DatasetJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> DatasetJob:
     del artifacts  # named again by the result
     job.result.CopyFrom(DatasetJobResult.FromString(result))
@@ -75,6 +88,7 @@ def _finish(tx: Tx, job: DatasetJob, result: bytes, artifacts: Sequence[Artifact
 
 
 TASKS: Mapping[str, Planned] = {
+    "assess": Planned(_plan_assess),
     "export": Planned(_plan_export),
 }
 DATASET_JOBS = JobKind(

@@ -9,11 +9,15 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.ids import project_of
 
+from data_svc.worker.assess import assess
 from data_svc.worker.export import export
 
 __all__ = ["run"]
 
-TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {"export": export}
+TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {
+    "assess": assess,
+    "export": export,
+}
 
 
 def run(context: TaskContext) -> Done:
