@@ -10,7 +10,7 @@ from bessemer.api.data.v1.dataset_service_pb2 import Histogram
 
 from data_svc.domain.advice import Light, in_words
 from data_svc.domain.personal_data import PII, SECRETS
-from data_svc.domain.quality_rules import RULES, Rule
+from data_svc.domain.quality_rules import MEANINGS, RULES, Rule
 from data_svc.domain.reasons import KEPT, Reason
 from data_svc.domain.source_verdicts import CONTAMINATED, PERSONAL_DATA_PER_MB_MAX
 from data_svc.worker.assessment_counts import COPIES, Findings
@@ -130,7 +130,7 @@ def _rule(findings: Findings, rule: Rule) -> pb.Measure | None:
     # Repetition harms any model; the other rules describe web prose, which manuals, tables and code are not.
     light = light_of(share, _RULE_LIMITS)
     light = Light.AMBER if light is Light.RED and "duplicate" not in rule.name else light
-    text = f"{share:.0%} of documents have {rule.measure.replace('_', ' ')} {side} {bound:g}, the bound of web corpora"
+    text = f"in {share:.0%} of documents {MEANINGS[rule.measure]} is {side} {bound:g}, where web corpora draw the line"
     measure = _measure(f"quality/{rule.name}", rule.measure, share, light, text, threshold=bound)
     return _with_documents(measure, findings, value, edges_of(rule.measure), lowest=too_low)
 
