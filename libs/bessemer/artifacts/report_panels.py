@@ -16,7 +16,7 @@ from bessemer.artifacts.report import Cell, Report, format_number
 
 __all__ = ["Heat", "Lamp", "Mark", "Multiple", "Panels"]
 
-_WIDTH, _LABEL, _ROW, _RIGHT = 720, 230, 26, 110
+_WIDTH, _LABEL, _ROW, _RIGHT = 720, 230, 26, 130
 _SMALL_WIDTH, _SMALL_HEIGHT = 168, 64
 
 
@@ -40,10 +40,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Heat:
-    """A cell whose background tells its size; `share` is 0 to 1."""
+    """A cell whose background tells its size; `share` is 0 to 1. What is `plain` is neither good nor bad."""
 
     text: str
     share: float
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,9 @@ def _cell(cell: Cell | Mark | Heat, *, right: bool) -> str:
     number = ' class="n"' if right else ""
     if isinstance(cell, Heat):
         strength = round(100 * min(max(cell.share, 0.0), 1.0) ** 0.5 * 0.7)
+        colour = "var(--c0)" if cell.plain else "var(--c1)"
         return (
-            f'<td class="n" style="background:color-mix(in srgb, var(--c1) {strength}%, transparent)">'
+            f'<td class="n heat" style="background:color-mix(in srgb, {colour} {strength}%, transparent)">'
             f"{escape(cell.text)}</td>"
         )
     return f"<td{number}>{_mark(cell) if isinstance(cell, Mark) else escape(format_number(cell))}</td>"

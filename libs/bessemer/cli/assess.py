@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from bessemer.api.data.v1 import assessment_pb2, dataset_pb2
+from bessemer.artifacts.report import format_number
 from bessemer.cli.data import Kind, ensure_dataset, ensure_project, upload_folder
 from bessemer.cli.output import console, print_message, short
 from bessemer.cli.progress import follow
@@ -102,14 +103,18 @@ def _print(settings: Settings, job: Any, report: Path | None) -> None:
     print_message(settings, job, {"version": short(job.assess.dataset_version), "tokens": share})
     if settings.output is Output.JSON:
         return
-    console.print(_axes(found), "", _sources(found), "")
+    _advise(found)
+    console.print("", _sources(found), "", _axes(found))
+    if report is not None:
+        console.print(f"report: {report}")
+
+
+def _advise(found: assessment_pb2.Assessment) -> None:
     for number, advice in enumerate(found.advice):
         lead = ("advice", "runner-up")[number] if number < 2 else "then"
         method = assessment_pb2.AdviceMethod.Name(advice.method).removeprefix("ADVICE_METHOD_")
         console.print(f"[bold]{lead}[/bold] {_light(advice.light, method)}", end=": ")
         console.print(f"{advice.why}. To change that: {advice.flip}.", markup=False)
-    if report is not None:
-        console.print(f"report: {report}")
 
 
 def _axes(found: assessment_pb2.Assessment) -> Table:
@@ -119,7 +124,9 @@ def _axes(found: assessment_pb2.Assessment) -> Table:
     for measure in found.measures:
         if "/" in measure.name and measure.name not in worst:
             continue
-        value = f"{measure.value:.4g}" if measure.HasField("value") else "-"
+        share = measure.unit == "share" or "/" in measure.name
+        value = f"{measure.value:.1%}" if share else format_number(measure.value)
+        value = value if measure.HasField("value") else "-"
         table.add_row(measure.axis, measure.name, _light(measure.light, value), measure.interpretation)
     return table
 

@@ -120,7 +120,7 @@ def _pretrain(evidence: Evidence) -> Advice:
     affordable = seen // TOKENS_PER_PARAMETER
     why = (
         f"{PASSES} passes over {in_words(evidence.unique_tokens)} unique tokens feed a model of "
-        f"{in_words(affordable)} parameters; {in_words(parameters)} want {in_words(need / PASSES)} unique tokens"
+        f"{in_words(affordable)} parameters; one of {in_words(parameters)} wants {in_words(need / PASSES)}"
     )
     if seen < least:
         missing = math.ceil(least / PASSES) - evidence.unique_tokens
@@ -141,7 +141,7 @@ def _pretrain(evidence: Evidence) -> Advice:
 def _cpt(evidence: Evidence) -> Advice:
     have, novelty = evidence.unique_tokens, evidence.novelty_nats
     missing = CPT_TOKENS_MIN - have
-    enough = f"{in_words(have)} unique tokens of at least {in_words(CPT_TOKENS_MIN)}"
+    enough = f"{in_words(have)} unique tokens, where {in_words(CPT_TOKENS_MIN)} are needed"
     if missing > 0:
         flip = f"{in_words(missing)} more unique tokens would make continued pre-training worthwhile"
         return Advice(Method.CPT, Light.RED, enough, flip, missing, "unique tokens", have / CPT_TOKENS_MIN)

@@ -69,5 +69,5 @@ def licences_of(text: bytes) -> list[str]:
     part = text if len(text) <= 2 * _LICENCE_BYTES else text[:_LICENCE_BYTES] + b"\n" + text[-_LICENCE_BYTES:]
     folded = b" ".join(part.split())
     named = {name for name, pattern in _LICENCES.items() if pattern.search(part if name == RESTRICTED else folded)}
-    named |= {found.decode().strip() for found in _SPDX.findall(part)}
+    named |= {found.decode().strip(" ()").replace(" or ", " OR ") for found in _SPDX.findall(part)}
     return sorted(named)

@@ -23,6 +23,11 @@ from data_svc.worker.topics import WORD, Topics
 __all__ = ["Cluster", "Findings", "broken_words", "collect"]
 
 COPIES = (Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE)
+# What was not used for one of these was never text: its size says nothing about tokens.
+NO_TEXT = (
+    *(Reason.BINARY, Reason.UNSUPPORTED_FORMAT, Reason.ENCRYPTED, Reason.EMPTY),
+    *(reason for reason in Reason if reason.startswith(("PARSE_", "ARCHIVE_"))),
+)
 _PIECES_MAX = 3
 
 
@@ -92,9 +97,9 @@ class Findings:
 
     @property
     def delivered_tokens(self) -> float:
-        """Tokens with those of the copies and of what was over budget, which are estimated."""
-        reasons = (*COPIES, Reason.OVER_BUDGET)
-        return self.tokens + sum(self.lost_bytes[reason] for reason in reasons) / self.bytes_per_token
+        """Tokens of all text that was delivered; those of what was not kept are estimated."""
+        lost = sum(size for reason, size in self.lost_bytes.items() if reason not in NO_TEXT)
+        return self.tokens + lost / self.bytes_per_token
 
 
 def collect(folder: Path, manifest: Manifest, scan: Scan) -> Findings:

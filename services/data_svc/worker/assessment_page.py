@@ -8,9 +8,9 @@ from bessemer.api.data.v1 import assessment_pb2 as pb
 from bessemer.artifacts.report_panels import Lamp, Mark, Panels
 
 from data_svc.domain.advice import in_words
-from data_svc.domain.reasons import EXPLANATIONS, KEPT, Reason
+from data_svc.domain.reasons import EXPLANATIONS, KEPT
 from data_svc.worker import assessment_sections as sections
-from data_svc.worker.assessment_counts import Findings
+from data_svc.worker.assessment_counts import NO_TEXT, Findings
 
 __all__ = ["page"]
 
@@ -21,6 +21,26 @@ _GOALS = {
     "PREFERENCE": "Tune on preferences: teach it which of two answers is better",
     "RL": "Reinforce: let it practise tasks that a program can check",
     "COLLECT": "Collect more data first",
+}
+_DEEDS = {
+    "unreadable_share": "see the reasons below; scans need text recognition, old formats a conversion",
+    "near_copies": "nothing to do; deliver one format of each manual to see clearer figures",
+    "unique_share": "more documents of other content help, more copies do not",
+    "phrase_share": "cut headers, footers and templates",
+    "run_share": "cut headers, footers and templates",
+    "kept_share": "see below what was not used and why",
+    "largest_document_share": "the model will sound like this document; is that what you want?",
+    "over_context_share": "long documents are cut into pieces; nothing to do, unless answers need the whole",
+    "largest_topic_share": "add documents on the other topics",
+    "heldout_known_share": "the same content is in both halves, perhaps in another format: remove one of the copies, "
+    "or scores on the held-out part will be too good",
+    "heldout_documents": "deliver more documents, or evaluate on a suite of your own",
+    "leaks": "remove one of each pair",
+    "contaminated": "nothing to do; they are left out",
+    "secrets": "change them where they are used, and import again with redact = secrets",
+    "restricted": "ask who owns them before anything is trained",
+    "bytes_per_token": "try a base model that knows the language",
+    "broken_words": "list the terms below when you choose a base model",
 }
 _VERDICTS = {
     "USE": ("use", "GREEN"),
@@ -86,7 +106,10 @@ def _verdict(report: Panels, result: pb.Assessment, findings: Findings) -> None:
     )
     goals = [advice for advice in result.advice if method_name(advice) != "COLLECT"]
     report.lights(
-        Lamp(_GOALS[method_name(a)], light_name(a.light), f"{a.why}.", f"To change that: {a.flip}.") for a in goals
+        Lamp(
+            _GOALS[method_name(a)], light_name(a.light), f"{a.why[0].upper()}{a.why[1:]}.", f"To change that: {a.flip}."
+        )
+        for a in goals
     )
     report.paragraph(
         "Green: the data is enough. Amber: it depends on something that is not measured or reviewed yet. Red: not with "
@@ -105,13 +128,19 @@ def _worries(report: Panels, result: pb.Assessment) -> None:
     report.heading("What to look at first")
     if not found:
         report.paragraph("Nothing stands out.")
-    report.points((Mark(m.axis, light_name(m.light)), f"{m.interpretation}.") for m in found[:_WORRIES_MAX])
+    report.points((Mark(m.axis, light_name(m.light)), _worry(m)) for m in found[:_WORRIES_MAX])
+
+
+def _worry(measure: pb.Measure) -> str:
+    deed = _DEEDS.get(measure.name, "")
+    deed = "redact it with the recipe's redact" if measure.axis == "safety" and not deed else deed
+    text = f"{measure.name.replace('_', ' ')}: " if measure.axis == "safety" else ""
+    return f"{text}{measure.interpretation}." + (f" {deed[0].upper()}{deed[1:]}." if deed else "")
 
 
 def _waterfall(report: Panels, findings: Findings) -> None:
     """Draw tokens from delivered to unique; those of what was not kept are estimated from its bytes."""
-    lost = {reason: size / findings.bytes_per_token for reason, size in findings.lost_bytes.items()}
-    unreadable = lost.pop(Reason.BINARY, 0.0) and findings.fates[Reason.BINARY]
+    lost = {r: size / findings.bytes_per_token for r, size in findings.lost_bytes.items() if r not in NO_TEXT}
     steps = {reason: size for reason, size in sorted(lost.items(), key=lambda item: -item[1]) if size >= 1}
     report.heading("From delivered to unique")
     labels = {reason: f"{reason.lower().replace('_', ' ')} ({findings.fates[reason]:,})" for reason in steps}
@@ -128,8 +157,9 @@ def _waterfall(report: Panels, findings: Findings) -> None:
         {**shown, **ends},
         ("used", "unique"),
     )
-    if unreadable:
-        report.paragraph(f"{unreadable:,} more files are no text: images, programs, archives of other kinds.")
+    silent = sum(findings.fates[reason] for reason in NO_TEXT)
+    if silent:
+        report.paragraph(f"{silent:,} more files gave no text.")
     rows = [(r, n, EXPLANATIONS.get(r, "")) for r, n in findings.fates.most_common() if r != KEPT]
     if rows:
         report.table(["not used", "documents", "meaning"], rows)
@@ -143,7 +173,15 @@ def _sources(report: Panels, result: pb.Assessment) -> None:
         stake = each.tokens_at_stake if each.reasons else None
         because = ", ".join(each.reasons).lower().replace("_", " ")
         rows.append(
-            (each.source, each.delivered_documents, each.kept_documents, each.tokens, Mark(word, light), because, stake)
+            (
+                sections.source_name(each.source),
+                each.delivered_documents,
+                each.kept_documents,
+                each.tokens,
+                Mark(word, light),
+                because,
+                stake,
+            )
         )
     report.marked_table(["source", "delivered", "used", "tokens", "verdict", "because of", "tokens at stake"], rows)
     named = {reason for each in result.sources for reason in each.reasons}

@@ -19,7 +19,7 @@ from data_svc.worker.assessment_scan import Scanned
 from data_svc.worker.profile import histogram
 from data_svc.worker.topics import type_token_curve
 
-__all__ = ["honesty", "quality", "redundancy", "safety", "structure", "tokenizer", "variety"]
+__all__ = ["honesty", "quality", "redundancy", "safety", "source_name", "structure", "tokenizer", "variety"]
 
 _FORMATS = 4
 _RULES_DRAWN = 6
@@ -64,7 +64,8 @@ def _multiple(rule: Rule, name: str, members: Sequence[Scanned]) -> Multiple:
     drawn = histogram(rule.measure, edges, [getattr(d.quality, rule.measure) for d in members])
     counts: Sequence[int] = drawn["counts"]  # type: ignore[assignment] # as `histogram` makes it
     used = edges[: len(counts) + 1]
-    return Multiple(name, used, counts, rule.low, rule.high, f"{_share_outside(rule, members):.0%} outside")
+    high = rule.high + 1 if rule.measure.endswith("_lines") else rule.high  # the bin of a count ends with the next
+    return Multiple(name, used, counts, rule.low, high, f"{_share_outside(rule, members):.0%} outside")
 
 
 def _worst(report: Panels, findings: Findings, rule: Rule) -> None:
@@ -115,7 +116,7 @@ def structure(report: Panels, findings: Findings, context_length: int) -> None:
     report.marked_table(
         ["share of documents with", "documents", *words],
         [
-            (name, len(members), *(_heat(_share_with(members, place)) for place in range(len(words))))
+            (name, len(members), *(_plain(_share_with(members, place)) for place in range(len(words))))
             for name, members in groups.items()
         ],
     )
@@ -124,7 +125,7 @@ def structure(report: Panels, findings: Findings, context_length: int) -> None:
     for name, members in groups.items():
         tokens = np.array([document.tokens for document in members])
         quantiles = [int(q) for q in np.quantile(tokens, (0.1, 0.5, 0.9, 1.0))]
-        rows.append((name, *quantiles, _heat(float((tokens > context_length).mean()))))
+        rows.append((name, *quantiles, _plain(float((tokens > context_length).mean()))))
     report.marked_table(
         ["format", "a tenth below", "half below", "nine tenths below", "longest", f"over {context_length:,}"], rows
     )
@@ -137,7 +138,7 @@ def variety(report: Panels, findings: Findings) -> None:
     rows = []
     for topic in findings.topics.topics:
         typical = [findings.documents[findings.scan.sample[place]].source for place in topic.members[:2]]
-        rows.append((", ".join(topic.words), _heat(len(topic.members) / total), ", ".join(typical)))
+        rows.append((", ".join(topic.words), _plain(len(topic.members) / total), ", ".join(typical)))
     if rows:
         report.paragraph("Documents that use the same words, called by the words that set them apart.")
         report.marked_table(["topic", "documents", "most typical"], rows)
@@ -160,7 +161,7 @@ def safety(report: Panels, findings: Findings) -> None:
         for name, counts in findings.sources.items():
             rates = [counts.found.get(kind, 0) * 1e6 / max(counts.bytes, 1) for kind in kinds]
             if any(rates):
-                rows.append((name, *(Heat(f"{rate:.3g}" if rate else "", rate / 1000) for rate in rates)))
+                rows.append((source_name(name), *(Heat(_rate(rate), rate / 1000) for rate in rates)))
         report.marked_table(["source", *(kind.replace("_", " ") for kind in kinds)], rows)
         report.fold("Where they are; what was found is replaced by its kind")
         examples = []
@@ -207,6 +208,13 @@ def tokenizer(report: Panels, findings: Findings) -> None:
         )
 
 
+def source_name(source: str) -> str:
+    """Return how a source is called in a table."""
+    folder = source.removesuffix("*").rstrip("/")
+    small = f"(small folders in {folder})" if folder else "(small folders)"
+    return "(at the top)" if source == "." else small if source.endswith("*") else source
+
+
 def _by_format(findings: Findings) -> dict[str, list[Scanned]]:
     """Return the documents of the most frequent formats, and the rest."""
     groups: dict[str, list[Scanned]] = defaultdict(list)
@@ -226,6 +234,14 @@ def _share_with(members: Sequence[Scanned], place: int) -> float:
 
 def _heat(share: float) -> Heat:
     return Heat(f"{share:.0%}", share)
+
+
+def _plain(share: float) -> Heat:
+    return Heat(f"{share:.0%}", share, plain=True)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}" if rate else ""
 
 
 def _floats(point: tuple[int, int]) -> tuple[float, float]:
