@@ -50,7 +50,7 @@ class Findings:
     groups: Mapping[str, str]
     sources: Mapping[str, SourceCounts]
     clusters: Sequence[Cluster]
-    topics: Topics = field(default_factory=lambda: Topics((), 0.0))
+    topics: Topics = field(default_factory=Topics)
     broken: Sequence[tuple[str, int, int]] | None = None
     """Words of more than three pieces, with pieces and times; None without a tokenizer."""
     broken_share: float = 0.0

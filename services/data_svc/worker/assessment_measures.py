@@ -26,7 +26,7 @@ _SIZES = [0.0, *(float(base * 10**power) for power in range(1, 7) for base in (1
 _SMALL = [float(number) for number in range(16)]
 _FAILURES = (
     *(Reason.PARSE_FAILED, Reason.PARSE_TIMEOUT, Reason.PARSE_TRUNCATED, Reason.ENCRYPTED, Reason.EMPTY),
-    *(Reason.ENCODING_DAMAGED, Reason.UNSUPPORTED_FORMAT, Reason.BINARY, Reason.ROW_INVALID),
+    *(Reason.ENCODING_DAMAGED, Reason.UNSUPPORTED_FORMAT, Reason.ROW_INVALID),
 )
 # Judgement, from the two sides of what is comfortable: below the first green, below the second amber.
 _RULE_LIMITS = (0.05, 0.3)
@@ -35,6 +35,8 @@ _REPEATED_LIMITS = (0.2, 0.5)
 _HELDOUT_KNOWN_LIMITS = (0.1, 0.3)
 # Fewer held-out documents than this leave every comparison of two models within its noise.
 HELDOUT_DOCUMENTS_MIN = 30
+# Judgement: of twenty documents fewer than one says something of its own; of a hundred.
+_SAMENESS_LIMITS = (0.95, 0.99)
 # A tokenizer fits when it spends few pieces on words; English on its own tokenizer takes 4 to 4.5 bytes per token.
 _BYTES_PER_TOKEN_MIN = 3.0
 _BROKEN_LIMITS = (0.03, 0.1)
@@ -196,8 +198,10 @@ def _variety(findings: Findings) -> Iterator[pb.Measure]:
     topics = findings.topics
     if topics.topics:
         largest = len(topics.topics[0].members) / sum(len(topic.members) for topic in topics.topics)
-        text = f"{len(topics.topics)} topics, as varied as {topics.effective_number:.1f} of equal size"
-        yield _measure("variety/effective_topics", "topics", topics.effective_number, Light.UNSPECIFIED, text)
+        share = topics.effective_number / topics.compared
+        text = f"{topics.compared} documents are as varied as {topics.effective_number:.0f} without a word in common"
+        light = light_of(1 - share, _SAMENESS_LIMITS)
+        yield _measure("variety/unlike_share", "share", share, light, text, threshold=1 - _SAMENESS_LIMITS[0])
         text = f"the largest topic ({', '.join(topics.topics[0].words)}) has {largest:.0%} of the documents"
         yield _measure(
             "variety/largest_topic_share", "share", largest, light_of(largest, (0.5, 0.8)), text, threshold=0.5

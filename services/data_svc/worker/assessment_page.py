@@ -31,6 +31,7 @@ _DEEDS = {
     "kept_share": "see below what was not used and why",
     "largest_document_share": "the model will sound like this document; is that what you want?",
     "over_context_share": "long documents are cut into pieces; nothing to do, unless answers need the whole",
+    "unlike_share": "more of the same adds little: add documents of other kinds",
     "largest_topic_share": "add documents on the other topics",
     "heldout_known_share": "the same content is in both halves, perhaps in another format: remove one of the copies, "
     "or scores on the held-out part will be too good",

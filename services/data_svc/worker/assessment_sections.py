@@ -140,7 +140,10 @@ def variety(report: Panels, findings: Findings) -> None:
         typical = [findings.documents[findings.scan.sample[place]].source for place in topic.members[:2]]
         rows.append((", ".join(topic.words), _plain(len(topic.members) / total), ", ".join(typical)))
     if rows:
-        report.paragraph("Documents that use the same words, called by the words that set them apart.")
+        report.paragraph(
+            f"{findings.topics.compared} documents are as varied as {findings.topics.effective_number:.0f} that have "
+            "no word in common. Below, documents that use the same words, called by the words that set them apart."
+        )
         report.marked_table(["topic", "documents", "most typical"], rows)
     curve = type_token_curve(findings.scan.word_hashes)
     report.lines(
