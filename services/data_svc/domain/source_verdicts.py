@@ -57,7 +57,9 @@ FAILURES_MAX = 0.05
 PERSONAL_DATA_PER_MB_MAX = 100.0
 # Judgement: when a third of the words stand elsewhere, templates are worth cutting first.
 REPEATED_MAX = 1 / 3
-# Any hidden evaluation case in training text makes the evaluation worthless.
+# Judgement: single cases of an evaluation are left out, single confidential documents looked at; when more than one in
+# twenty documents is either, the source is where evaluations come from, or not the company's to train on.
+HELD_MIN = 0.05
 CONTAMINATED = "CONTAMINATED"
 _FAILURES = (
     *(Reason.PARSE_FAILED, Reason.PARSE_TIMEOUT, Reason.PARSE_TRUNCATED, Reason.ENCRYPTED, Reason.EMPTY),
@@ -80,11 +82,13 @@ def judge_source(counts: SourceCounts, bytes_per_token: float) -> SourceJudgemen
         top = tuple(str(reason) for reason in sorted(lost, key=lambda reason: -lost[reason])[:3])
         text_bytes = sum(size for reason, size in counts.lost_bytes.items() if reason != Reason.BINARY)
         return SourceJudgement(Verdict.REJECT, top, round(text_bytes / bytes_per_token))
-    if counts.fates.get(CONTAMINATED, 0) or counts.restricted_documents:
-        held = {CONTAMINATED: counts.lost_bytes.get(CONTAMINATED, 0) / bytes_per_token}
-        held["RESTRICTED_LICENCE"] = counts.restricted_tokens
-        reasons = tuple(reason for reason, tokens in held.items() if tokens > 0)
-        return SourceJudgement(Verdict.HOLD_OUT, reasons, round(sum(held.values())))
+    held = {
+        CONTAMINATED: (counts.fates.get(CONTAMINATED, 0), counts.lost_bytes.get(CONTAMINATED, 0) / bytes_per_token),
+        "RESTRICTED_LICENCE": (counts.restricted_documents, counts.restricted_tokens),
+    }
+    held = {reason: found for reason, found in held.items() if found[0] > HELD_MIN * delivered}
+    if held:
+        return SourceJudgement(Verdict.HOLD_OUT, tuple(held), round(sum(tokens for _, tokens in held.values())))
     fixes = _fixes(counts, delivered, bytes_per_token)
     if fixes:
         return SourceJudgement(Verdict.USE_AFTER_FIXES, tuple(fixes), round(max(fixes.values())))
@@ -96,6 +100,8 @@ def _fixes(counts: SourceCounts, delivered: int, bytes_per_token: float) -> Mapp
     fixes: dict[str, float] = {}
     if any(counts.found.get(kind, 0) for kind in SECRETS):
         fixes["SECRETS"] = counts.secret_tokens
+    if counts.restricted_documents:
+        fixes["RESTRICTED_LICENCE"] = counts.restricted_tokens
     personal = sum(counts.found.get(kind, 0) for kind in PII)
     if personal * 1e6 > PERSONAL_DATA_PER_MB_MAX * counts.bytes:
         fixes["PERSONAL_DATA"] = counts.personal_tokens

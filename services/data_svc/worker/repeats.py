@@ -34,11 +34,11 @@ class Repeats:
 
         Shapes: hashes [words], as of `minhash.words`; bounds [documents + 1]; returns two of [documents].
         """
-        return _count(hashes, bounds, self.words, self._table, self._mask, True)
+        return _count(hashes, bounds, self.words, (self._table, self._mask), True)
 
     def known(self, hashes: Hashes, bounds: Counts) -> tuple[Counts, Counts]:
         """Return the same for documents that are compared with those before and not added."""
-        return _count(hashes, bounds, self.words, self._table, self._mask, False)
+        return _count(hashes, bounds, self.words, (self._table, self._mask), False)
 
 
 @njit(cache=True, nogil=True)
@@ -59,10 +59,10 @@ def _count(
     hashes: Hashes,
     bounds: Counts,
     words: int,
-    table: Hashes,
-    mask: np.uint64,
+    sampled: tuple[Hashes, np.uint64],
     add: bool,  # noqa: FBT001 - compiled
 ) -> tuple[Counts, Counts]:
+    table, mask = sampled
     looked = np.zeros(bounds.size - 1, np.int64)
     seen = np.zeros(bounds.size - 1, np.int64)
     leaving = np.uint64(1)  # what the word that leaves the run counts for

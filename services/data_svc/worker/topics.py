@@ -61,7 +61,7 @@ def find_topics(texts: Sequence[str], seed: int = 0) -> Topics:
         members = used[labels == cluster]
         if len(members):
             order = np.argsort(-(vectors[members] @ centres[cluster]), kind="stable")
-            best = np.argsort((usual - centres[cluster]) * rarity, kind="stable")[:_LABEL_TERMS]
+            best = np.argsort((usual - centres[cluster]) * np.minimum(rarity, 1), kind="stable")[:_LABEL_TERMS]
             topics.append(Topic(tuple(terms[at] for at in best), tuple(members[order].tolist())))
     topics.sort(key=lambda topic: (-len(topic.members), topic.words))
     compared = vectors[used[:: max(1, len(used) // _COMPARED)]]

@@ -29,10 +29,10 @@ def test_source_verdict_of_copies_of_what_is_used_is_to_use_it():
 
 
 def test_source_verdict_of_evaluation_cases_or_confidential_text_is_to_hold_it_out():
-    fates = {KEPT: 95, "CONTAMINATED": 1}
+    fates = {KEPT: 94, "CONTAMINATED": 6}
     judged = judge_source(replace(GOOD, fates=fates, lost_bytes={"CONTAMINATED": 4000}), 4.0)
     assert (judged.verdict, judged.reasons, judged.tokens_at_stake) == (Verdict.HOLD_OUT, ("CONTAMINATED",), 1000)
-    judged = judge_source(replace(GOOD, restricted_documents=1, restricted_tokens=77), 4.0)
+    judged = judge_source(replace(GOOD, restricted_documents=6, restricted_tokens=77), 4.0)
     assert (judged.verdict, judged.reasons, judged.tokens_at_stake) == (Verdict.HOLD_OUT, ("RESTRICTED_LICENCE",), 77)
 
 
@@ -43,6 +43,8 @@ def test_source_verdict_asks_for_fixes_at_each_threshold():
         return judged.reasons
 
     assert reasons(found={"password": 1}) == ("SECRETS",)
+    assert reasons(restricted_documents=4, restricted_tokens=9) == ("RESTRICTED_LICENCE",)
+    assert reasons(fates={KEPT: 95, "CONTAMINATED": 5}) == ()
     assert reasons(found={"email": 100}) == ()
     assert reasons(found={"email": 101}) == ("PERSONAL_DATA",)
     assert reasons(repeated_tokens=83_000) == ()
