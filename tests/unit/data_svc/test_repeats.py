@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_svc.worker import repeats
 from data_svc.worker.repeats import Repeats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -29,6 +29,7 @@ def flat(documents: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([word for document in documents for word in document], np.uint64), bounds
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.lists(st.integers(1, 3), max_size=30), min_size=1, max_size=8), st.integers(1, 6))
 def test_repeats_are_those_of_the_definition_whatever_the_batches(documents, words):
     counted = Repeats(words, 1000)
@@ -40,6 +41,7 @@ def test_repeats_are_those_of_the_definition_whatever_the_batches(documents, wor
     assert found == plain(documents, words)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.integers(1, 3), max_size=40), st.lists(st.integers(1, 3), max_size=40))
 def test_known_runs_are_those_added_before_and_nothing_is_added(train, heldout):
     counted = Repeats(3, 1000)
