@@ -8,6 +8,7 @@ from bessemer.api.data.v1 import assessment_pb2 as pb
 from bessemer.artifacts.report_panels import Lamp, Mark, Panels
 
 from data_svc.domain.advice import in_words
+from data_svc.domain.personal_data import PII, SECRETS
 from data_svc.domain.reasons import EXPLANATIONS, KEPT
 from data_svc.worker import assessment_sections as sections
 from data_svc.worker.assessment_counts import NO_TEXT, Findings
@@ -119,13 +120,12 @@ def _verdict(report: Panels, result: pb.Assessment, findings: Findings) -> None:
 
 
 def _worries(report: Panels, result: pb.Assessment) -> None:
-    """List what is red, then what is amber; of the rules of web corpora only the reddest."""
+    """List what is red, then what is amber; of the rules of web corpora the reddest, of secrets their sum."""
     order = {"RED": 0, "AMBER": 1}
-    rules = sorted(
-        (m for m in result.measures if "/" in m.name and light_name(m.light) == "RED"), key=lambda m: -m.value
-    )
-    others = [m for m in result.measures if "/" not in m.name and light_name(m.light) in order]
-    found = sorted([*rules[:1], *others], key=lambda m: order[light_name(m.light)])
+    lit = sorted((m for m in result.measures if light_name(m.light) in order), key=lambda m: order[light_name(m.light)])
+    rules = sorted((m for m in lit if "/" in m.name and light_name(m.light) == "RED"), key=lambda m: -m.value)
+    singles = [m for m in lit if "/" not in m.name and m.name not in SECRETS]
+    found = sorted([*rules[:1], *singles], key=lambda m: order[light_name(m.light)])
     report.heading("What to look at first")
     if not found:
         report.paragraph("Nothing stands out.")
@@ -135,7 +135,7 @@ def _worries(report: Panels, result: pb.Assessment) -> None:
 def _worry(measure: pb.Measure) -> str:
     deed = _DEEDS.get(measure.name, "")
     deed = "redact it with the recipe's redact" if measure.axis == "safety" and not deed else deed
-    text = f"{measure.name.replace('_', ' ')}: " if measure.axis == "safety" else ""
+    text = f"{measure.name.replace('_', ' ')}: " if measure.axis == "safety" and measure.name in PII else ""
     return f"{text}{measure.interpretation}." + (f" {deed[0].upper()}{deed[1:]}." if deed else "")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from bessemer.api.data.v1 import assessment_pb2 as pb
 from bessemer.artifacts.report import Cell, Series
-from bessemer.artifacts.report_panels import Heat, Multiple, Panels
+from bessemer.artifacts.report_panels import Heat, Mark, Multiple, Panels
 
 from data_svc.domain.personal_data import PII, SECRETS
 from data_svc.domain.quality_rules import MEANINGS, RULES, Rule
@@ -161,26 +161,32 @@ def safety(report: Panels, findings: Findings) -> None:
     if kinds:
         report.paragraph("Findings per MB of text. Secrets come first; one of them is one too many.")
         rows: list[tuple[Cell | Heat, ...]] = []
+        columns = {kind: (kind,) for kind in PII if kind in kinds}
         for name, counts in findings.sources.items():
-            rates = [counts.found.get(kind, 0) * 1e6 / max(counts.bytes, 1) for kind in kinds]
+            found = [sum(counts.found.get(kind, 0) for kind in group) for group in (SECRETS, *columns.values())]
+            rates = [times * 1e6 / max(counts.bytes, 1) for times in found]
             if any(rates):
                 rows.append((source_name(name), *(Heat(_rate(rate), rate / 1000) for rate in rates)))
-        report.marked_table(["source", *(kind.replace("_", " ") for kind in kinds)], rows)
+        report.marked_table(["source", "secrets", *(kind.replace("_", " ") for kind in columns)], rows)
         report.fold("Where they are; what was found is replaced by its kind")
-        examples = []
-        for kind in kinds:
-            holders = sorted(findings.documents, key=lambda d, kind=kind: (-d.found.get(kind, 0), d.source))  # type: ignore[misc] # bound per kind
-            examples += [
-                (kind.replace("_", " "), d.source, d.found[kind], findings.scan.excerpt(d, kind))
-                for d in holders[:3]
-                if kind in d.found
-            ]
-        report.table(["kind", "document", "times", "around it"], examples)
+        report.marked_table(["kind", "document", "times", "around it"], _examples(findings, kinds))
         report.unfold()
     else:
         report.paragraph("No personal data and no secrets were found.")
     licences = Counter(name for document in findings.documents for name in document.licences)
     report.bars("Documents that name a licence, or who holds the rights", dict(map(_count, licences.most_common(12))))
+
+
+def _examples(findings: Findings, kinds: Sequence[str]) -> list[tuple[Cell | Mark, ...]]:
+    """Return the documents that hold most of each kind, with a piece around it."""
+    rows: list[tuple[Cell | Mark, ...]] = []
+    for kind in kinds:
+        holders = [document for document in findings.documents if kind in document.found]
+        for document in sorted(holders, key=lambda d: (-d.found[kind], d.source))[:3]:
+            light = "RED" if kind in SECRETS else "UNSPECIFIED"
+            around = findings.scan.excerpt(document, kind)
+            rows.append((Mark(kind.replace("_", " "), light), document.source, document.found[kind], around))
+    return rows
 
 
 def honesty(report: Panels, result: pb.Assessment, findings: Findings) -> None:
