@@ -30,7 +30,7 @@ __all__ = ["PHRASE_WORDS", "RUN_WORDS", "Scan", "Scanned", "scan"]
 # Training Data Makes Language Models Better", section 4.1: fifty is text that was copied.
 PHRASE_WORDS, RUN_WORDS = 13, 50
 _BATCH_BYTES = 4 << 20
-_WORD_BYTES = 5  # least bytes per word, blank included, in the languages at hand
+_WORD_BYTES = 2  # least bytes per word, blank included
 _SAMPLE_WORDS = 4_000_000
 _SAMPLE_CHARACTERS = 6000
 _SAME_AGREEMENT = 0.7
@@ -102,7 +102,8 @@ def scan(folder: Path, tick: Callable[[str, float], None]) -> Scan:
     files = [path for split in (TRAIN, HELDOUT) if (path := folder / split / "texts.jsonl").is_file()]
     total = max(sum(path.stat().st_size for path in files), 1)
     found = Scan(folder)
-    counters = (Repeats(PHRASE_WORDS, total // _WORD_BYTES), Repeats(RUN_WORDS, total // _WORD_BYTES))
+    most_words = total // _WORD_BYTES + len(records)
+    counters = (Repeats(PHRASE_WORDS, most_words), Repeats(RUN_WORDS, most_words))
     step = max(1, len(records) // SAMPLE_DOCUMENTS)
     signatures: list[npt.NDArray[np.uint32]] = []
     sampled_words: list[Hashes] = []

@@ -19,7 +19,7 @@ Counts = npt.NDArray[np.int64]
 
 
 class Repeats:
-    """Counts runs of `words` words over batch after batch."""
+    """Counts runs of `words` words over batch after batch; `words_expected` is the most words there can be."""
 
     def __init__(self, words: int, words_expected: int) -> None:
         self.words = words
@@ -27,6 +27,7 @@ class Repeats:
         while words_expected >> sampled > _RUNS_MAX:
             sampled += 1
         self._table = hash_table(max(words_expected >> sampled, 1))
+        self._num_held = np.zeros(1, np.int64)
         self._mask = np.uint64((1 << sampled) - 1)
 
     def add(self, hashes: Hashes, bounds: Counts) -> tuple[Counts, Counts]:
@@ -34,11 +35,11 @@ class Repeats:
 
         Shapes: hashes [words], as of `minhash.words`; bounds [documents + 1]; returns two of [documents].
         """
-        return _count(hashes, bounds, self.words, (self._table, self._mask), True)
+        return _count(hashes, bounds, self.words, (self._table, self._num_held, self._mask), True)
 
     def known(self, hashes: Hashes, bounds: Counts) -> tuple[Counts, Counts]:
         """Return the same for documents that are compared with those before and not added."""
-        return _count(hashes, bounds, self.words, (self._table, self._mask), False)
+        return _count(hashes, bounds, self.words, (self._table, self._num_held, self._mask), False)
 
 
 @njit(cache=True, nogil=True)
@@ -59,10 +60,10 @@ def _count(
     hashes: Hashes,
     bounds: Counts,
     words: int,
-    sampled: tuple[Hashes, np.uint64],
+    sampled: tuple[Hashes, Counts, np.uint64],
     add: bool,  # noqa: FBT001 - compiled
 ) -> tuple[Counts, Counts]:
-    table, mask = sampled
+    table, num_held, mask = sampled
     looked = np.zeros(bounds.size - 1, np.int64)
     seen = np.zeros(bounds.size - 1, np.int64)
     leaving = np.uint64(1)  # what the word that leaves the run counts for
@@ -79,5 +80,10 @@ def _count(
             key = mix(value)
             if (key >> np.uint64(40)) & mask == np.uint64(0):
                 looked[document] += 1
-                seen[document] += seen_before(table, key) if add else _holds(table, key)
+                if add and num_held[0] < table.size // 4 * 3:  # a full table would be searched for ever
+                    known = seen_before(table, key)
+                    num_held[0] += not known
+                else:
+                    known = _holds(table, key)
+                seen[document] += known
     return looked, seen

@@ -62,3 +62,10 @@ def test_repeats_of_a_large_text_are_estimated_from_a_part(monkeypatch):
     looked, seen = Repeats(13, 200_000).add(*flat(documents))
     assert looked.sum() < 20_000
     assert seen.sum() / looked.sum() == pytest.approx(expected, abs=0.02)
+
+
+def test_repeats_end_with_more_words_than_expected():
+    looked, seen = Repeats(1, 4).add(*flat([list(range(1000)), list(range(1000))]))
+    assert looked.tolist() == [1000, 1000]
+    assert seen[0] == 0
+    assert 0 < seen[1] < 1000
