@@ -14,11 +14,11 @@ from data_svc.domain.quality_rules import MEANINGS, RULES, Rule
 from data_svc.domain.reasons import KEPT, Reason
 from data_svc.domain.source_verdicts import CONTAMINATED, PERSONAL_DATA_PER_MB_MAX
 from data_svc.worker.assessment_counts import COPIES, Findings
-from data_svc.worker.assessment_scan import PHRASE_WORDS, RUN_WORDS, Scanned
+from data_svc.worker.assessment_scan import PHRASE_WORDS, REPEATED, RUN_WORDS, Scanned
 from data_svc.worker.profile import histogram
 from data_svc.worker.topics import type_token_curve
 
-__all__ = ["edges_of", "light_of", "measures_of"]
+__all__ = ["edges_of", "is_repetition", "light_of", "measures_of"]
 
 _WORST = 3
 _SHARES = [number / 20 for number in range(21)]
@@ -105,6 +105,11 @@ def _with_documents(
     return measure
 
 
+def is_repetition(rule: Rule) -> bool:
+    """Say whether a rule is about text that a document repeats."""
+    return "duplicate" in rule.measure or "repeated" in rule.measure
+
+
 def _quality(findings: Findings) -> Iterator[pb.Measure]:
     fates = findings.fates
     failed = sum(fates[reason] for reason in _FAILURES)
@@ -131,10 +136,11 @@ def _rule(findings: Findings, rule: Rule) -> pb.Measure | None:
     side = "below" if too_low else "above"
     # Repetition harms any model; the other rules describe web prose, which manuals, tables and code are not.
     light = light_of(share, _RULE_LIMITS)
-    light = Light.AMBER if light is Light.RED and "duplicate" not in rule.name else light
+    light = Light.AMBER if light is Light.RED and not is_repetition(rule) else light
     text = f"in {share:.0%} of documents {MEANINGS[rule.measure]} is {side} {bound:g}, where web corpora draw the line"
     measure = _measure(f"quality/{rule.name}", rule.measure, share, light, text, threshold=bound)
-    return _with_documents(measure, findings, value, edges_of(rule.measure), lowest=too_low)
+    around = REPEATED if is_repetition(rule) else ""
+    return _with_documents(measure, findings, value, edges_of(rule.measure), lowest=too_low, around=around)
 
 
 def _redundancy(findings: Findings) -> Iterator[pb.Measure]:

@@ -24,11 +24,12 @@ from data_svc.worker.quality import measure
 from data_svc.worker.repeats import Repeats
 from data_svc.worker.topics import SAMPLE_DOCUMENTS
 
-__all__ = ["PHRASE_WORDS", "RUN_WORDS", "Scan", "Scanned", "scan"]
+__all__ = ["PHRASE_WORDS", "REPEATED", "RUN_WORDS", "Scan", "Scanned", "scan"]
 
 # Brown et al. 2020, appendix C: what is shared by thirteen words is hardly chance. Lee et al. 2022, "Deduplicating
 # Training Data Makes Language Models Better", section 4.1: fifty is text that was copied.
 PHRASE_WORDS, RUN_WORDS = 13, 50
+REPEATED = "repeated"
 _BATCH_BYTES = 4 << 20
 _WORD_BYTES = 2  # least bytes per word, blank included
 _SAMPLE_WORDS = 4_000_000
@@ -36,6 +37,7 @@ _SAMPLE_CHARACTERS = 6000
 _SAME_AGREEMENT = 0.7
 _ALL_PAIRS_MAX = 50
 _EXCERPT_CHARACTERS = 240
+_LINE_CHARACTERS_MIN = 20
 
 
 @dataclass(slots=True)
@@ -87,11 +89,17 @@ class Scan:
     def excerpt(self, document: Scanned, around: str = "") -> str:
         """Return a piece of a document, personal data and secrets replaced by their kinds.
 
-        It begins shortly before the replacement of the kind `around`, or with the document's second third.
+        It begins shortly before the replacement of the kind `around`, or with the line that comes most often if
+        `around` is `REPEATED`, else after a third of the document.
         """
         text = redact(_text_at(self.folder, document), KINDS).decode(errors="replace")
-        place = text.find(f"[{around.upper()}]") if around else -1
-        start = max(0, place - _EXCERPT_CHARACTERS // 3) if place >= 0 else len(text) // 3
+        start = len(text) // 3
+        if around == REPEATED:
+            lines = Counter(line for line in text.split("\n") if len(line.strip()) >= _LINE_CHARACTERS_MIN)
+            line, times = lines.most_common(1)[0] if lines else ("", 0)
+            start = text.find(line) if times > 1 else start
+        elif around and f"[{around.upper()}]" in text:
+            start = max(0, text.find(f"[{around.upper()}]") - _EXCERPT_CHARACTERS // 3)
         return " ".join(text[start : start + 2 * _EXCERPT_CHARACTERS].split())[:_EXCERPT_CHARACTERS]
 
 

@@ -14,8 +14,8 @@ from data_svc.domain.personal_data import PII, SECRETS
 from data_svc.domain.quality_rules import MEANINGS, RULES, Rule
 from data_svc.domain.structure import Structure
 from data_svc.worker.assessment_counts import Findings
-from data_svc.worker.assessment_measures import edges_of
-from data_svc.worker.assessment_scan import Scanned
+from data_svc.worker.assessment_measures import edges_of, is_repetition
+from data_svc.worker.assessment_scan import REPEATED, Scanned
 from data_svc.worker.profile import histogram
 from data_svc.worker.topics import type_token_curve
 
@@ -74,10 +74,15 @@ def _worst(report: Panels, findings: Findings, rule: Rule) -> None:
         return float(max(rule.low - value, value - rule.high))
 
     worst = sorted(findings.documents, key=lambda d: (-distance(d), d.source))[:_EXAMPLES]
+    around = REPEATED if is_repetition(rule) else ""
     report.fold("The documents that are furthest outside")
     report.table(
         ["document", "value", "a piece of it"],
-        [(d.source, getattr(d.quality, rule.measure), findings.scan.excerpt(d)) for d in worst if distance(d) > 0],
+        [
+            (d.source, getattr(d.quality, rule.measure), findings.scan.excerpt(d, around))
+            for d in worst
+            if distance(d) > 0
+        ],
     )
     report.unfold()
 

@@ -188,6 +188,7 @@ def test_documents_that_repeat_themselves_are_named(make):
     found = make(good() | {"manuals/repeating.txt": repeating}).assess()
     rule = measure(found, "gopher/duplicate_lines")
     assert rule.worst[0].source == "manuals/repeating.txt"
+    assert rule.worst[0].excerpt.startswith("See the notes of the shift before you go on.")
     assert rule.value == 1 / 25
     assert rule.threshold == pytest.approx(0.3)
     assert sum(rule.histogram.counts) == 25
