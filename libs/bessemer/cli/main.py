@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import data, deployment, erase, evaluation, job, mixture, model, stack, synthesize, train
+from bessemer.cli import assess, data, deployment, erase, evaluation, job, mixture, model, stack, synthesize, train
 from bessemer.cli.settings import Output, Settings, errors_console
 from bessemer.kernel.errors import BessemerError
 from bessemer.sdk import JobNotSuccessful
@@ -50,6 +50,7 @@ def root(
     context.obj = Settings(home=home, project_id=project, output=output)
 
 
+data.app.command("assess")(assess.assess)
 data.app.command("synthesize")(synthesize.synthesize_rows)
 app.command("up")(stack.up)
 app.command("down")(stack.down)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_job_service_pb2 as pb
 from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult, ExportDatasetTask
-from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
+from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import new_id, project_of
@@ -16,6 +16,7 @@ from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
 from data_svc.app.datasets import live_version
+from data_svc.app.uploads import check_artifact
 
 __all__ = ["TASKS", "DatasetJobs", "Planned", "dataset_job_kind", "pinned_version"]
 
@@ -72,8 +73,21 @@ def _plan_export(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
     job.export.CopyFrom(ExportDatasetTask(dataset_version=version.name, format=given.export.format or "parquet"))
 
 
+def _plan_assess(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
+    field = "dataset_job.assess.dataset_version"
+    version = pinned_version(tx, job, given.assess.dataset_version, field)
+    if version.kind != DatasetKind.DATASET_KIND_TEXT:
+        raise InvalidRequest(f"{field} must hold text; {version.name} does not", field=field)
+    job.assess.CopyFrom(given.assess)
+    job.assess.dataset_version = version.name
+    if given.assess.HasField("tokenizer"):
+        check_artifact(given.assess.tokenizer, project_of(job.name), "dataset_job.assess.tokenizer")
+        job.inputs.tokenizer.CopyFrom(given.assess.tokenizer)
+
+
 # Those that need nothing but the store; wiring adds the others.
 TASKS: Mapping[str, Planned] = {
+    "assess": Planned(_plan_assess),
     "export": Planned(_plan_export),
 }
 

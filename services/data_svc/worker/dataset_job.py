@@ -9,12 +9,17 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.ids import project_of
 
+from data_svc.worker.assess import assess
 from data_svc.worker.erase import erase
 from data_svc.worker.export import export
 
 __all__ = ["run"]
 
-TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {"erase": erase, "export": export}
+TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {
+    "assess": assess,
+    "erase": erase,
+    "export": export,
+}
 
 
 def run(context: TaskContext) -> Done:

@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from bessemer.api.common.v1 import artifact_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_artifact__pb2
 from bessemer.api.common.v1 import job_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_job__pb2
 from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
+from bessemer.api.data.v1 import assessment_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_assessment__pb2
 from bessemer.api.data.v1 import dataset_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2
 from bessemer.api.data.v1 import lineage_service_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_lineage__service__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/data/v1/dataset_job.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a\"bessemer/api/data/v1/dataset.proto\x1a*bessemer/api/data/v1/lineage_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x04\n\nDatasetJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12G\n\x06labels\x18\x08 \x03(\x0b\x32,.bessemer.api.data.v1.DatasetJob.LabelsEntryB\t\x92\xb5\x18\x05@\x80\x02H@\x12\x39\n\x06\x65xport\x18\n \x01(\x0b\x32\'.bessemer.api.data.v1.ExportDatasetTaskH\x00\x12\x37\n\x05\x65rase\x18\x0b \x01(\x0b\x32&.bessemer.api.data.v1.EraseSubjectTaskH\x00\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x36\n\x06inputs\x18\x0e \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobInputs\x12\x36\n\x06result\x18\x0f \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobResult\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04task\"\xe9\x01\n\x10\x44\x61tasetJobInputs\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12.\n\x07lineage\x18\x0b \x01(\x0b\x32\x1d.bessemer.api.data.v1.Lineage\x12\x34\n\x07related\x18\x0c \x03(\x0b\x32#.bessemer.api.data.v1.PinnedVersion\x12\x38\n\x0bidentifiers\x18\r \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"T\n\rPinnedVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\x08manifest\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\x98\x01\n\x11\x45xportDatasetTask\x12\x64\n\x0f\x64\x61taset_version\x18\x01 \x01(\tBK\x92\xb5\x18G\x08\x01* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*\x12\x1d\n\x06\x66ormat\x18\x02 \x01(\tB\r\x92\xb5\x18\t:\x07parquet\"\xf0\x01\n\x10\x45raseSubjectTask\x12\x64\n\x0f\x64\x61taset_version\x18\x01 \x01(\tBK\x92\xb5\x18G\x08\x01* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*\x12\x1b\n\x07sources\x18\x02 \x03(\tB\n\x92\xb5\x18\x06@\x80\x08H\xe8\x07\x12(\n\tdocuments\x18\x03 \x03(\tB\x15\x92\xb5\x18\x11:\x0c[0-9a-f]{32}H\x90N\x12/\n\x0bidentifiers\x18\x04 \x01(\tB\x1a\x92\xb5\x18\x16*\x14projects/*/uploads/*\"W\n\x0b\x45rasedPiece\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0b\n\x03row\x18\x02 \x01(\x03\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\r\n\x05start\x18\x05 \x01(\x03\"|\n\x0e\x45rasedDocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\x31\n\x06pieces\x18\x05 \x03(\x0b\x32!.bessemer.api.data.v1.ErasedPiece\"E\n\rRewrittenFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nold_sha256\x18\x02 \x01(\t\x12\x12\n\nnew_sha256\x18\x03 \x01(\t\"\xcb\x04\n\x0e\x45rasureReceipt\x12\x17\n\x0fselector_sha256\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x02 \x01(\t\x12\x12\n\nold_sha256\x18\x03 \x01(\t\x12\x12\n\nnew_sha256\x18\x04 \x01(\t\x12\x15\n\rnum_documents\x18\x05 \x01(\x03\x12\x37\n\tdocuments\x18\x06 \x03(\x0b\x32$.bessemer.api.data.v1.ErasedDocument\x12\x32\n\x05\x66iles\x18\x07 \x03(\x0b\x32#.bessemer.api.data.v1.RewrittenFile\x12\x14\n\x0crows_changed\x18\x08 \x01(\x03\x12\x14\n\x0crows_dropped\x18\t \x01(\x03\x12\x16\n\x0etokens_removed\x18\n \x01(\x03\x12\x31\n\x06models\x18\x0b \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x36\n\x0b\x64\x65ployments\x18\x0c \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x32\n\x07held_by\x18\r \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x0f\n\x07uploads\x18\x0e \x03(\t\x12(\n\x04time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x10receipt_artifact\x18\x10 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\xce\x01\n\x10\x44\x61tasetJobResult\x12\x34\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x35\n\x07receipt\x18\x03 \x01(\x0b\x32$.bessemer.api.data.v1.ErasureReceipt\x12\x17\n\x0f\x64\x61taset_version\x18\x0b \x01(\t\x12\x34\n\x06sealed\x18\x0c \x01(\x0b\x32$.bessemer.api.data.v1.CurationResultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/data/v1/dataset_job.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a%bessemer/api/data/v1/assessment.proto\x1a\"bessemer/api/data/v1/dataset.proto\x1a*bessemer/api/data/v1/lineage_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x05\n\nDatasetJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12G\n\x06labels\x18\x08 \x03(\x0b\x32,.bessemer.api.data.v1.DatasetJob.LabelsEntryB\t\x92\xb5\x18\x05@\x80\x02H@\x12\x39\n\x06\x61ssess\x18\t \x01(\x0b\x32\'.bessemer.api.data.v1.AssessDatasetTaskH\x00\x12\x39\n\x06\x65xport\x18\n \x01(\x0b\x32\'.bessemer.api.data.v1.ExportDatasetTaskH\x00\x12\x37\n\x05\x65rase\x18\x0b \x01(\x0b\x32&.bessemer.api.data.v1.EraseSubjectTaskH\x00\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x36\n\x06inputs\x18\x0e \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobInputs\x12\x36\n\x06result\x18\x0f \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobResult\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04task\"\xa1\x02\n\x10\x44\x61tasetJobInputs\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12.\n\x07lineage\x18\x0b \x01(\x0b\x32\x1d.bessemer.api.data.v1.Lineage\x12\x34\n\x07related\x18\x0c \x03(\x0b\x32#.bessemer.api.data.v1.PinnedVersion\x12\x38\n\x0bidentifiers\x18\r \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"T\n\rPinnedVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\x08manifest\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\x98\x01\n\x11\x45xportDatasetTask\x12\x64\n\x0f\x64\x61taset_version\x18\x01 \x01(\tBK\x92\xb5\x18G\x08\x01* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*\x12\x1d\n\x06\x66ormat\x18\x02 \x01(\tB\r\x92\xb5\x18\t:\x07parquet\"\xf0\x01\n\x10\x45raseSubjectTask\x12\x64\n\x0f\x64\x61taset_version\x18\x01 \x01(\tBK\x92\xb5\x18G\x08\x01* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*\x12\x1b\n\x07sources\x18\x02 \x03(\tB\n\x92\xb5\x18\x06@\x80\x08H\xe8\x07\x12(\n\tdocuments\x18\x03 \x03(\tB\x15\x92\xb5\x18\x11:\x0c[0-9a-f]{32}H\x90N\x12/\n\x0bidentifiers\x18\x04 \x01(\tB\x1a\x92\xb5\x18\x16*\x14projects/*/uploads/*\"W\n\x0b\x45rasedPiece\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0b\n\x03row\x18\x02 \x01(\x03\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\r\n\x05start\x18\x05 \x01(\x03\"|\n\x0e\x45rasedDocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\x31\n\x06pieces\x18\x05 \x03(\x0b\x32!.bessemer.api.data.v1.ErasedPiece\"E\n\rRewrittenFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nold_sha256\x18\x02 \x01(\t\x12\x12\n\nnew_sha256\x18\x03 \x01(\t\"\xcb\x04\n\x0e\x45rasureReceipt\x12\x17\n\x0fselector_sha256\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x02 \x01(\t\x12\x12\n\nold_sha256\x18\x03 \x01(\t\x12\x12\n\nnew_sha256\x18\x04 \x01(\t\x12\x15\n\rnum_documents\x18\x05 \x01(\x03\x12\x37\n\tdocuments\x18\x06 \x03(\x0b\x32$.bessemer.api.data.v1.ErasedDocument\x12\x32\n\x05\x66iles\x18\x07 \x03(\x0b\x32#.bessemer.api.data.v1.RewrittenFile\x12\x14\n\x0crows_changed\x18\x08 \x01(\x03\x12\x14\n\x0crows_dropped\x18\t \x01(\x03\x12\x16\n\x0etokens_removed\x18\n \x01(\x03\x12\x31\n\x06models\x18\x0b \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x36\n\x0b\x64\x65ployments\x18\x0c \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x32\n\x07held_by\x18\r \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x0f\n\x07uploads\x18\x0e \x03(\t\x12(\n\x04time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x10receipt_artifact\x18\x10 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\x84\x02\n\x10\x44\x61tasetJobResult\x12\x34\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x34\n\nassessment\x18\x02 \x01(\x0b\x32 .bessemer.api.data.v1.Assessment\x12\x35\n\x07receipt\x18\x03 \x01(\x0b\x32$.bessemer.api.data.v1.ErasureReceipt\x12\x17\n\x0f\x64\x61taset_version\x18\x0b \x01(\t\x12\x34\n\x06sealed\x18\x0c \x01(\x0b\x32$.bessemer.api.data.v1.CurationResultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,26 +54,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERASESUBJECTTASK'].fields_by_name['documents']._serialized_options = b'\222\265\030\021:\014[0-9a-f]{32}H\220N'
   _globals['_ERASESUBJECTTASK'].fields_by_name['identifiers']._loaded_options = None
   _globals['_ERASESUBJECTTASK'].fields_by_name['identifiers']._serialized_options = b'\222\265\030\026*\024projects/*/uploads/*'
-  _globals['_DATASETJOB']._serialized_start=289
-  _globals['_DATASETJOB']._serialized_end=882
-  _globals['_DATASETJOB_LABELSENTRY']._serialized_start=829
-  _globals['_DATASETJOB_LABELSENTRY']._serialized_end=874
-  _globals['_DATASETJOBINPUTS']._serialized_start=885
-  _globals['_DATASETJOBINPUTS']._serialized_end=1118
-  _globals['_PINNEDVERSION']._serialized_start=1120
-  _globals['_PINNEDVERSION']._serialized_end=1204
-  _globals['_EXPORTDATASETTASK']._serialized_start=1207
-  _globals['_EXPORTDATASETTASK']._serialized_end=1359
-  _globals['_ERASESUBJECTTASK']._serialized_start=1362
-  _globals['_ERASESUBJECTTASK']._serialized_end=1602
-  _globals['_ERASEDPIECE']._serialized_start=1604
-  _globals['_ERASEDPIECE']._serialized_end=1691
-  _globals['_ERASEDDOCUMENT']._serialized_start=1693
-  _globals['_ERASEDDOCUMENT']._serialized_end=1817
-  _globals['_REWRITTENFILE']._serialized_start=1819
-  _globals['_REWRITTENFILE']._serialized_end=1888
-  _globals['_ERASURERECEIPT']._serialized_start=1891
-  _globals['_ERASURERECEIPT']._serialized_end=2478
-  _globals['_DATASETJOBRESULT']._serialized_start=2481
-  _globals['_DATASETJOBRESULT']._serialized_end=2687
+  _globals['_DATASETJOB']._serialized_start=328
+  _globals['_DATASETJOB']._serialized_end=980
+  _globals['_DATASETJOB_LABELSENTRY']._serialized_start=927
+  _globals['_DATASETJOB_LABELSENTRY']._serialized_end=972
+  _globals['_DATASETJOBINPUTS']._serialized_start=983
+  _globals['_DATASETJOBINPUTS']._serialized_end=1272
+  _globals['_PINNEDVERSION']._serialized_start=1274
+  _globals['_PINNEDVERSION']._serialized_end=1358
+  _globals['_EXPORTDATASETTASK']._serialized_start=1361
+  _globals['_EXPORTDATASETTASK']._serialized_end=1513
+  _globals['_ERASESUBJECTTASK']._serialized_start=1516
+  _globals['_ERASESUBJECTTASK']._serialized_end=1756
+  _globals['_ERASEDPIECE']._serialized_start=1758
+  _globals['_ERASEDPIECE']._serialized_end=1845
+  _globals['_ERASEDDOCUMENT']._serialized_start=1847
+  _globals['_ERASEDDOCUMENT']._serialized_end=1971
+  _globals['_REWRITTENFILE']._serialized_start=1973
+  _globals['_REWRITTENFILE']._serialized_end=2042
+  _globals['_ERASURERECEIPT']._serialized_start=2045
+  _globals['_ERASURERECEIPT']._serialized_end=2632
+  _globals['_DATASETJOBRESULT']._serialized_start=2635
+  _globals['_DATASETJOBRESULT']._serialized_end=2895
 # @@protoc_insertion_point(module_scope)
