@@ -10,10 +10,14 @@ from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.ids import project_of
 
 from data_svc.worker.export import export
+from data_svc.worker.train_tokenizer import train_tokenizer
 
 __all__ = ["run"]
 
-TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {"export": export}
+TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {
+    "export": export,
+    "train_tokenizer": train_tokenizer,
+}
 
 
 def run(context: TaskContext) -> Done:

@@ -86,7 +86,7 @@ def learn(counts: PieceCounts, start: Start, num_new: int) -> list[tuple[int, in
     ids, starts = _encode(counts, useful, byte_ids, merges)
     taken = hash_table(len(start.taken) + num_new + 1)
     for token in start.taken:
-        seen_before(taken, _hash_of(np.frombuffer(token, np.uint8)))
+        _take_bytes(taken, np.frombuffer(token, np.uint8))
     hashes, powers = _token_hashes(start, num_new)
     tokens = _Tokens(hashes, powers, taken, start.next_id)
     found = _learn(ids, starts, counts.counts[useful], tokens, num_new)
@@ -112,11 +112,11 @@ def _token_hashes(start: Start, num_new: int) -> tuple[npt.NDArray[np.uint64], n
 
 
 @njit(cache=True, nogil=True)
-def _hash_of(data):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _take_bytes(taken, data):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     value = np.uint64(0)
     for byte in data:
         value = value * _BASE + np.uint64(byte) + _ONE
-    return mix(value)
+    seen_before(taken, mix(value))
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from tokenizers import Tokenizer
 from data_svc.domain.byte_alphabet import bytes_of
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, Bytes, mix
 
-__all__ = ["PIECE_BYTES_MAX", "PieceCounts", "PieceCounter"]
+__all__ = ["PIECE_BYTES_MAX", "PieceCounter", "PieceCounts"]
 
 PIECE_BYTES_MAX = 512  # longer pieces are noise, and encoding one takes quadratic time
 _OTHER, _LETTER, _NUMBER, _SPACE, _UNKNOWN = range(5)
@@ -92,6 +93,7 @@ class PieceCounter:
             self._data = np.concatenate([self._data, np.empty_like(self._data)])
 
 
+@cache
 def _classes() -> Bytes:
     """Return the class of every code point; those that Python's Unicode does not know are never learned from."""
     classes = np.zeros(sys.maxunicode + 1, np.uint8)
@@ -164,7 +166,7 @@ def _end_of_piece(data, at, classes, splits_digits):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _count(data, at, classes, splits_digits, whole, tables):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0917
+def _count(data, at, classes, splits_digits, whole, tables):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Count pieces from `at` on; return where a table is full, or the end. `whole`: the data is one piece."""
     slots, hashes, starts, counts, pool, state = tables
     mask = np.uint64(slots.size - 1)
@@ -198,7 +200,7 @@ def _count(data, at, classes, splits_digits, whole, tables):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _same(pool, start, stop, data, at, end):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, PLR0917
+def _same(pool, start, stop, data, at, end):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     if stop - start != end - at:
         return False
     for offset in range(end - at):
