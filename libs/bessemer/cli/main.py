@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import data, deployment, evaluation, job, model, stack, train
+from bessemer.cli import data, deployment, evaluation, job, model, stack, tokenizer, train
 from bessemer.cli.settings import Output, Settings, errors_console
 from bessemer.kernel.errors import BessemerError
 from bessemer.sdk import JobNotSuccessful
@@ -64,6 +64,7 @@ app.add_typer(data.app, name="dataset")
 app.add_typer(train.app, name="train")
 app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")
+app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
 
 
