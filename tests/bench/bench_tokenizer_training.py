@@ -136,7 +136,12 @@ def extension(source: Path, size_mb: float, fresh: list[bytes]) -> list[dict[str
     seconds = statistics.median(one["seconds"] for one in runs)
     return [
         row(f"MB per CPU second, {BASE_MODEL} extended by {ADDED}", size_mb / seconds, None, None),
-        row(f"bytes per token on fresh text, extended by {ADDED}; peer: the base", size / counts[0], size / counts[1], None),
+        row(
+            f"bytes per token on fresh text, extended by {ADDED}; peer: the base",
+            size / counts[0],
+            size / counts[1],
+            None,
+        ),
     ]
 
 

@@ -106,7 +106,9 @@ def _run(
     to: Path,
     report: Path | None,
 ) -> None:
-    models = {label: client.train.get_model_version(name=settings.version_name("models", label)) for label in compare or []}
+    models = {
+        label: client.train.get_model_version(name=settings.version_name("models", label)) for label in compare or []
+    }
     task["dataset_version"] = settings.version_name("datasets", version)
     task["others"] = [{"label": label, "tokenizer": found.tokenizer} for label, found in models.items()]
     created = client.data.create_dataset_job(parent=settings.project, dataset_job={"train_tokenizer": task})
@@ -133,7 +135,9 @@ def _print(settings: Settings, job: Any) -> None:
         return
     labels = [one.label for one in made.rows[0].tokenizers] if made.rows else []
     columns: dict[str, Any] = {
-        f"{made.measured_split} text": lambda row: f"{row.group} {row.value or ('' if row.group == 'all' else 'unknown')}",
+        f"{made.measured_split} text": lambda row: (
+            f"{row.group} {row.value or ('' if row.group == 'all' else 'unknown')}"
+        ),
         "size": lambda row: bytes_text(row.bytes),
     }
     for at, label in enumerate(labels):

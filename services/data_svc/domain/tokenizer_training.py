@@ -75,19 +75,18 @@ def choose_sample(documents: Sequence[Listed], size_max: int) -> set[str]:
 
 
 def judge_extension(base_tokens: int, new_tokens: int, train_tokens: int) -> Verdict:
-    """Judge an extension by its saving on text that it did not learn from, and by how much there is to learn it from."""
+    """Judge an extension by its saving on text it did not learn from, and by how much there is to learn it from."""
+    least = f"{TOKENS_MIN / 1e6:.0f} M"
     saving = 1 - new_tokens / base_tokens if base_tokens else 0.0
     saves, enough = saving >= SAVING_MIN, train_tokens >= TOKENS_MIN
     found = f"it saves {saving:.1%} of the tokens"
     have = f"the version has {train_tokens / 1e6:.1f} M tokens"
     if saves and enough:
-        reason = (
-            f"{found} and {have}; below {SAVING_MIN:.0%}, or below {TOKENS_MIN / 1e6:.0f} M, it would not be worth it"
-        )
+        reason = f"{found} and {have}; below {SAVING_MIN:.0%}, or {least}, it would not be worth it"
     elif saves:
-        reason = f"{found}, but {have}; from {TOKENS_MIN / 1e6:.0f} M on it would be worth it"
+        reason = f"{found}, but {have}; from {least} on it would be worth it"
     elif enough:
         reason = f"{have}, but {found}; from {SAVING_MIN:.0%} on it would be worth it"
     else:
-        reason = f"{found} and {have}; it takes both {SAVING_MIN:.0%} and {TOKENS_MIN / 1e6:.0f} M"
+        reason = f"{found} and {have}; it takes both {SAVING_MIN:.0%} and {least}"
     return Verdict(saves and enough, saving, train_tokens, reason)

@@ -1,9 +1,9 @@
 """Byte-pair merges, learned from counted pieces; begun anew, or continued after those of another tokenizer.
 
 Every step joins the most frequent pair of neighbours, ties broken by the lower ids. The counts of pairs are kept up to
-date, and each pair knows its places, so a step costs what it changes. Each step makes a token that was not there before,
-so all places of a pair are entered in one step, in order, and its count only falls after it: a queue that corrects
-counts late is enough.
+date, and each pair knows its places, so a step costs what it changes. Each step makes a token that was not there
+before, so all places of a pair are entered in one step, in order, and its count only falls after it: a queue that
+corrects counts late is enough.
 Source: Sennrich, Haddow and Birch 2016, section 3.2.
 """
 
@@ -195,15 +195,11 @@ def _learn(ids, starts, weights, tokens, num_new):  # type: ignore[no-untyped-de
     """Return the pairs that were joined, [n, 2]; `ids` is changed."""
     hashes, powers, taken, next_id = tokens
     before, after, word_of = _links(ids, starts)
+    weights = weights[word_of]
     # Each place is entered once for each pair that it begins, and joining two enters at most two more.
     most = 3 * ids.size + 1
     places = _Places(np.empty(most, np.int32), np.empty(most, np.int32), np.zeros(1, np.int64))
-    pairs = _no_pairs(1 << 16)
-    for at in range(ids.size):
-        if after[at] >= 0:
-            pairs = _with_room(pairs)
-            _enter(pairs, places, _key(ids[at], ids[after[at]]), at, weights[word_of[at]])
-    _queue(pairs, 0)
+    pairs = _first_pairs(ids, after, weights, places)
     joined = np.empty((num_new, 2), np.int64)
     count = 0
     while count < num_new:
@@ -225,21 +221,30 @@ def _learn(ids, starts, weights, tokens, num_new):  # type: ignore[no-untyped-de
             then = after[at]
             if ids[at] != left or then < 0 or ids[then] != right:
                 continue  # the place has changed since
-            weight, prior, later = weights[word_of[at]], before[at], after[then]
-            if prior >= 0:
-                pairs.counts[pairs.slots[_find(pairs.slots, pairs.keys, _key(ids[prior], left))] - 1] -= weight
-            if later >= 0:
-                pairs.counts[pairs.slots[_find(pairs.slots, pairs.keys, _key(right, ids[later]))] - 1] -= weight
-                before[later] = at
-            ids[at], ids[then], after[at] = new, -1, later
             pairs = _with_room(pairs)
-            if prior >= 0:
-                _enter(pairs, places, _key(ids[prior], new), prior, weight)
-            if later >= 0:
-                _enter(pairs, places, _key(new, ids[later]), at, weight)
+            _join(pairs, places, ids, (before, after), (at, left, right, new, weights[at]))
         _queue(pairs, known)
         count += 1
     return joined[:count]
+
+
+@njit(cache=True, nogil=True)
+def _join(pairs, places, ids, links, join):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Join a pair at a place: the pairs around it are gone there, and others stand in their stead."""
+    before, after = links
+    at, left, right, new, weight = join
+    then, prior = after[at], before[at]
+    later = after[then]
+    if prior >= 0:
+        pairs.counts[pairs.slots[_find(pairs.slots, pairs.keys, _key(ids[prior], left))] - 1] -= weight
+    if later >= 0:
+        pairs.counts[pairs.slots[_find(pairs.slots, pairs.keys, _key(right, ids[later]))] - 1] -= weight
+        before[later] = at
+    ids[at], ids[then], after[at] = new, -1, later
+    if prior >= 0:
+        _enter(pairs, places, _key(ids[prior], new), prior, weight)
+    if later >= 0:
+        _enter(pairs, places, _key(new, ids[later]), at, weight)
 
 
 @njit(cache=True, nogil=True)
@@ -267,6 +272,18 @@ def _no_pairs(room):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
         np.empty(room, np.int32),
         np.zeros(2, np.int64),
     )
+
+
+@njit(cache=True, nogil=True)
+def _first_pairs(ids, after, weights, places):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Return the pairs of the pieces as they are, queued."""
+    pairs = _no_pairs(1 << 16)
+    for at in range(ids.size):
+        if after[at] >= 0:
+            pairs = _with_room(pairs)
+            _enter(pairs, places, _key(ids[at], ids[after[at]]), at, weights[at])
+    _queue(pairs, 0)
+    return pairs
 
 
 @njit(cache=True, nogil=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1.dataset_job_pb2 import (
     DatasetJob,
     DatasetJobResult,
@@ -16,7 +17,7 @@ from bessemer.api.data.v1.dataset_job_pb2 import (
     TrainedTokenizer,
 )
 from bessemer.artifacts.blobs import Blobs, sha256_of
-from bessemer.artifacts.manifest import canonical_json, fetch, read_manifest
+from bessemer.artifacts.manifest import JSON, canonical_json, fetch, read_manifest
 from bessemer.jobs.worker import Done, TaskContext
 from tokenizers import Tokenizer
 
@@ -152,9 +153,11 @@ def _verdict(everything: FertilityRow, train_bytes: int) -> ExtensionVerdict:
     )
 
 
-def _initialisation(blobs: Blobs, made: Extension, base: BaseTokenizer, path: Path, probe: Sequence[str]) -> Any:
+def _initialisation(
+    blobs: Blobs, made: Extension, base: BaseTokenizer, path: Path, probe: Sequence[str]
+) -> ArtifactRef:
     """Store which old tokens each new one stands for, between which tokenizers, and held-out texts to measure on."""
-    value = {
+    value: dict[str, JSON] = {
         "base_sha256": sha256_of(base.path),
         "tokenizer_sha256": sha256_of(path),
         "tokens": [[new, old] for new, old in made.stands_for.items()],

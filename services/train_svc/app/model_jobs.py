@@ -47,9 +47,7 @@ class ModelJobs:
             case "extend_vocabulary":
                 await self._plan_extend(job, request.model_job.extend_vocabulary)
             case _:
-                raise InvalidRequest(
-                    "model_job must hold import, export or extend_vocabulary", field="model_job.task"
-                )
+                raise InvalidRequest("model_job must hold import, export or extend_vocabulary", field="model_job.task")
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
 
     async def _plan_import(self, job: ModelJob, task: ImportTask) -> None:

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from bessemer.artifacts.manifest import JSON
@@ -133,15 +132,25 @@ def bits_per_byte(model: Transformer, tokenizer: Tokenizer, texts: Sequence[str]
 
 def _check_tokenizers(old: Tokenizer, new: Tokenizer, given: Initialisation) -> None:
     if old.sha256 != given.base_sha256:
-        raise InvalidRequest("the tokenizer does not extend this version's own", reason="TOKENIZER_MISMATCH", field=f"{_FIELD}.model_version")
+        raise InvalidRequest(
+            "the tokenizer does not extend this version's own",
+            reason="TOKENIZER_MISMATCH",
+            field=f"{_FIELD}.model_version",
+        )
     if new.sha256 != given.tokenizer_sha256:
-        raise InvalidRequest("the initialisation is for another tokenizer", reason="TOKENIZER_MISMATCH", field=f"{_FIELD}.tokenizer")
+        raise InvalidRequest(
+            "the initialisation is for another tokenizer", reason="TOKENIZER_MISMATCH", field=f"{_FIELD}.tokenizer"
+        )
     before, after = (one.backend.get_vocab() for one in (old, new))
     names = {number: token for token, number in after.items()}
     kept = all(after.get(token) == number for token, number in before.items())
     fits = all(names.get(n) == "".join(names.get(o, "?") for o in parts) for n, parts in given.tokens.items())
     if not kept or not fits or len(after) != len(before) + len(given.tokens):
-        raise InvalidRequest("the initialisation does not say what the tokenizer's new tokens are", reason="TOKENIZER_MISMATCH", field=_FIELD)
+        raise InvalidRequest(
+            "the initialisation does not say what the tokenizer's new tokens are",
+            reason="TOKENIZER_MISMATCH",
+            field=_FIELD,
+        )
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ GERMAN = [
 ]
 # Letters that Python's Unicode knows; of others nothing is learned.
 text = st.text(st.characters(exclude_categories=("Cs", "Cn")), max_size=80) | st.text(
-    "ab 'slrtvemd1２.\n\t\u00a0é漢", max_size=40
+    "ab 'slrtvemd1\uff12.\n\t\u00a0é漢", max_size=40
 )
 
 
@@ -118,7 +119,7 @@ def plain_merges(words: dict[bytes, int], start: Start, num_new: int) -> list[tu
     while len(found) < num_new:
         counts: Counter[tuple[int, int]] = Counter()
         for word, ids in pieces.items():
-            for pair in zip(ids, ids[1:], strict=False):
+            for pair in pairwise(ids):
                 counts[pair] += words[word]
         ranked = [(-count, pair) for pair, count in counts.items() if pair not in barred and count > 1]
         if not ranked:
