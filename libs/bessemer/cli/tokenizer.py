@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,9 +81,9 @@ def show_report(
     settings = settings_of(context)
     with settings.client() as client:
         found = find_tokenizer_job(client, settings, job)
-        _print(settings, found)
         if to is not None:
             client.download(found.result.trained_tokenizer.report, to)
+        _print(settings, found)
 
 
 def find_tokenizer_job(client: Client, settings: Settings, job: str) -> Any:
@@ -133,14 +134,19 @@ def _print(settings: Settings, job: Any) -> None:
     print_message(settings, job, fields)
     if settings.output is Output.JSON:
         return
-    labels = [one.label for one in made.rows[0].tokenizers] if made.rows else []
     columns: dict[str, Any] = {
-        f"{made.measured_split} text": lambda row: (
-            f"{row.group} {row.value or ('' if row.group == 'all' else 'unknown')}"
-        ),
+        f"{made.measured_split}: bytes per token (tokens per word)": _group,
         "size": lambda row: bytes_text(row.bytes),
     }
-    for at, label in enumerate(labels):
-        columns[f"{label}: bytes/token"] = lambda row, at=at: f"{row.tokenizers[at].bytes_per_token:.2f}"
-        columns[f"{label}: tokens/word"] = lambda row, at=at: f"{row.tokenizers[at].tokens_per_word:.2f}"
+    for at, one in enumerate(made.rows[0].tokenizers if made.rows else ()):
+        columns[one.label] = partial(_fertility, at)
     print_rows(settings, made.rows, columns)
+
+
+def _group(row: Any) -> str:
+    return "all" if row.group == "all" else f"{row.group} {row.value or 'unknown'}"
+
+
+def _fertility(at: int, row: Any) -> str:
+    one = row.tokenizers[at]
+    return f"{one.bytes_per_token:.2f} ({one.tokens_per_word:.2f})"
