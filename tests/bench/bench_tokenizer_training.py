@@ -1,7 +1,8 @@
 """Training of byte-level BPE: ours against Hugging Face's tokenizers and rustbpe, on installed documentation.
 
 Speed is cost in CPU seconds of a process of its own, alternating, reading the texts included, imports and compilation
-left out. Memory is the peak of that process. Every trainer cuts text as GPT-2 does, digits apart, and makes 32,768 tokens.
+left out. Memory is the peak of that process. Every trainer cuts text as GPT-2 does, digits apart, and makes 32,768
+tokens.
 """
 
 from __future__ import annotations
