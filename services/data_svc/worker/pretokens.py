@@ -3,7 +3,7 @@
 The pieces are those of GPT-2's pattern, with every digit a piece of its own where asked for, as SmolLM2 has it: English
 contractions, runs of letters, of numbers and of other signs, each with a blank before it, and runs of white space,
 whose last letter is left to what follows. Another tokenizer's own pieces are counted through its library, some
-twenty times slower.
+seventy times slower.
 Source: Radford et al. 2019, section 2.2, and the encoder published with it.
 """
 
