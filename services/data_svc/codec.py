@@ -19,7 +19,7 @@ from bessemer.api.data.v1.lineage_service_pb2 import Lineage, LineageEdge, Linea
 from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, EvaluationSuite, GateDecision
 from bessemer.api.serve.v1.deployment_pb2 import Deployment
-from bessemer.api.train.v1.model_pb2 import ModelJob, ModelVersion
+from bessemer.api.train.v1.model_pb2 import ModelJob, ModelSource, ModelVersion
 from bessemer.kernel.errors import InvalidRequest
 
 from data_svc.domain.recipes import recipe_of
@@ -139,12 +139,13 @@ def lineage_of_evaluation_suite(suite: EvaluationSuite) -> Lineage:
 
 
 def lineage_of_model_version(version: ModelVersion) -> Lineage:
-    """Return what a model version was trained from and on."""
+    """Return what a model version was trained or extended from, and trained on."""
     used = [(LineageNode(name=name, kind="datasetVersions"), "trained_on") for name in version.dataset_versions]
     if version.mixture:
         used.append((LineageNode(name=version.mixture, kind="mixtures"), "trained_on"))
     if version.parent:
-        used.append((LineageNode(name=version.parent, kind="modelVersions"), "trained_from"))
+        relation = "extended_from" if version.source == ModelSource.MODEL_SOURCE_EXTENDED else "trained_from"
+        used.append((LineageNode(name=version.parent, kind="modelVersions"), relation))
     made = LineageNode(name=version.name, kind="modelVersions", sha256=version.manifest.sha256)
     return _made(made, used)
 

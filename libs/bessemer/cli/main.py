@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import assess, data, deployment, erase, evaluation, job, mixture, model, stack, synthesize, train
+from bessemer.cli import (
+    assess,
+    data,
+    deployment,
+    erase,
+    evaluation,
+    job,
+    mixture,
+    model,
+    stack,
+    synthesize,
+    tokenizer,
+    train,
+)
 from bessemer.cli.settings import Output, Settings, errors_console
 from bessemer.kernel.errors import BessemerError
 from bessemer.sdk import JobNotSuccessful
@@ -70,6 +83,7 @@ app.add_typer(mixture.app, name="mixture")
 app.add_typer(train.app, name="train")
 app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")
+app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_job_service_pb2 as pb
-from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult, ExportDatasetTask
+from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult, ExportDatasetTask, TrainTokenizerTask
 from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import InvalidRequest
@@ -17,6 +17,7 @@ from bessemer.svckit.tx import Tx
 
 from data_svc.app.datasets import live_version
 from data_svc.app.uploads import check_artifact
+from data_svc.domain.tokenizer_training import SAMPLE_BYTES_MAX, SPECIAL_TOKENS
 
 __all__ = ["TASKS", "DatasetJobs", "Planned", "dataset_job_kind", "pinned_version"]
 
@@ -85,10 +86,45 @@ def _plan_assess(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
         job.inputs.tokenizer.CopyFrom(given.assess.tokenizer)
 
 
+def _plan_tokenizer(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
+    task, field = given.train_tokenizer, "dataset_job.train_tokenizer"
+    version = pinned_version(tx, job, task.dataset_version, f"{field}.dataset_version")
+    if version.kind != DatasetKind.DATASET_KIND_TEXT:
+        raise InvalidRequest(f"{version.name} does not hold text", field=f"{field}.dataset_version")
+    for other in task.others:
+        check_artifact(other.tokenizer, project_of(job.name), f"{field}.others.tokenizer")
+    labels = ["new", "base", *(other.label for other in task.others)]
+    if len(set(labels)) < len(labels):
+        raise InvalidRequest("others must have labels of their own, not new or base", field=f"{field}.others.label")
+    if task.HasField("base"):
+        check_artifact(task.base, project_of(job.name), f"{field}.base")
+        if not task.added_tokens or task.vocabulary_size or task.special_tokens:
+            raise InvalidRequest(
+                "to extend base give added_tokens, and neither vocabulary_size nor special_tokens",
+                field=f"{field}.added_tokens",
+            )
+    planned = TrainTokenizerTask()
+    planned.CopyFrom(task)
+    planned.dataset_version = version.name
+    planned.sample_bytes_max = task.sample_bytes_max or SAMPLE_BYTES_MAX
+    if not task.HasField("base"):
+        planned.special_tokens[:] = task.special_tokens or SPECIAL_TOKENS
+        least = 256 + len(planned.special_tokens)
+        if task.added_tokens or task.vocabulary_size < least:
+            raise InvalidRequest(
+                f"a new tokenizer needs a vocabulary_size of at least {least}, and no added_tokens",
+                field=f"{field}.vocabulary_size",
+            )
+        if len(set(planned.special_tokens)) < len(planned.special_tokens) or "" in planned.special_tokens:
+            raise InvalidRequest("special_tokens must differ and not be empty", field=f"{field}.special_tokens")
+    job.train_tokenizer.CopyFrom(planned)
+
+
 # Those that need nothing but the store; wiring adds the others.
 TASKS: Mapping[str, Planned] = {
     "assess": Planned(_plan_assess),
     "export": Planned(_plan_export),
+    "train_tokenizer": Planned(_plan_tokenizer),
 }
 
 

@@ -12,6 +12,7 @@ from bessemer.kernel.ids import project_of
 from data_svc.worker.assess import assess
 from data_svc.worker.erase import erase
 from data_svc.worker.export import export
+from data_svc.worker.train_tokenizer import train_tokenizer
 
 __all__ = ["run"]
 
@@ -19,6 +20,7 @@ TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {
     "assess": assess,
     "erase": erase,
     "export": export,
+    "train_tokenizer": train_tokenizer,
 }
 
 
