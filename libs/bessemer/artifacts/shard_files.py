@@ -10,7 +10,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
@@ -59,29 +58,30 @@ class ShardFiles:
         """
         path = self._store.local_path(entry.key)
         if path is None:
-            mapped = self._open_cached(entry) or self._fetch(entry)
+            mapped = self._open_cached(entry)
+            mapped = self._fetch(entry) if mapped is None else mapped
         else:
             try:
                 with path.open("rb") as stream:
-                    self._check(entry, stream)
-                    mapped = _map(stream)
+                    mapped = self._verified_map(entry, stream)
             except FileNotFoundError as error:
                 raise _missing(entry) from error
         self._verified.add(entry.sha256)
         return np.frombuffer(mapped, np.uint8)
 
-    def _check(self, entry: FileEntry, stream: BufferedReader) -> None:
-        size_bytes = os.fstat(stream.fileno()).st_size
-        known = size_bytes == entry.size_bytes and entry.sha256 in self._verified
-        _compare(entry, size_bytes, entry.sha256 if known else hashlib.file_digest(stream, "sha256").hexdigest())
+    def _verified_map(self, entry: FileEntry, stream: BinaryIO) -> Buffer:
+        mapped = _map(stream)
+        known = entry.sha256 in self._verified and len(mapped) == entry.size_bytes
+        _compare(entry, len(mapped), entry.sha256 if known else hashlib.sha256(mapped).hexdigest())
+        return mapped
 
     def _open_cached(self, entry: FileEntry) -> Buffer | None:
         """Return a cached file, marked as used just now; None if it is not there or damaged."""
         path = self._folder / entry.sha256
         with contextlib.suppress(FileNotFoundError, DataLoss), path.open("rb") as stream:
-            self._check(entry, stream)
+            mapped = self._verified_map(entry, stream)
             os.utime(path)
-            return _map(stream)
+            return mapped
         return None
 
     def _fetch(self, entry: FileEntry) -> Buffer:
@@ -135,7 +135,9 @@ def _missing(entry: FileEntry) -> DataLoss:
 
 def _map(stream: BinaryIO) -> Buffer:
     """Map a file read-only; the mapping outlives the file's name."""
-    return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(stream.fileno()).st_size else b""
+    if not os.fstat(stream.fileno()).st_size:
+        return b""
+    return mmap.mmap(stream.fileno(), 0, mmap.MAP_SHARED | mmap.MAP_POPULATE, mmap.PROT_READ)
 
 
 def _compare(entry: FileEntry, size_bytes: int, sha256: str) -> None:
