@@ -138,7 +138,8 @@ def ours(version: Manifest, store: Any, cache: Path, start: int = 0) -> Batches:
                 batch[place] = sample.tokens
             yield batch
     finally:
-        stream._threads.shutdown()  # what it fetches ahead must not burden the next measurement
+        stream._threads.shutdown()
+        stream._files._writer.shutdown()  # what it fetches ahead must not burden the next measurement
 
 
 def peer(path: str, filesystem: Any, start: int = 0) -> Batches:

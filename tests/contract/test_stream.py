@@ -88,6 +88,7 @@ def test_stream_in_a_cache_smaller_than_a_window_is_the_same(objects, version, t
     limit = ROWS * WIDTH * 2 * 2
     tight = stream_of(objects, version, tmp_path / "tight", cache_bytes=limit, ahead=2)
     np.testing.assert_array_equal(tokens(tight.take(0, 2 * SHARDS * ROWS)), truth)
+    tight._files._writer.shutdown()
     left = sum(path.stat().st_size for path in (tmp_path / "tight").iterdir()) if (tmp_path / "tight").exists() else 0
     assert left <= limit
 
@@ -127,7 +128,10 @@ def test_stream_fetches_damaged_cached_files_again(seaweed, tmp_path):
         ObjectsConfig(f"{seaweed}/cache-bucket", access_key="test-access", secret_key="test-secret-key")
     )
     version = seal(objects, tmp_path / "version")
-    truth = tokens(stream_of(objects, version, tmp_path / "cache").take(0, SHARDS * ROWS))
+    stream = stream_of(objects, version, tmp_path / "cache")
+    truth = tokens(stream.take(0, SHARDS * ROWS))
+    stream._files._writer.shutdown()
+    assert len([*(tmp_path / "cache").iterdir()]) == 2 * SHARDS
     for number, path in enumerate(sorted((tmp_path / "cache").iterdir())):
         data = path.read_bytes()
         path.write_bytes(data[:-1] if number % 2 else b"\xff" + data[1:])
@@ -139,3 +143,10 @@ def test_ranges_of_a_large_file_make_the_whole(objects, tmp_path, monkeypatch):
     data = np.random.default_rng(0).bytes(10_500)
     entry = FileEntry.of("train/00000.bin", Blobs(objects, "p").put_bytes(data, "application/octet-stream"))
     assert ShardFiles(objects, tmp_path / "cache").open(entry).tobytes() == data
+
+
+def test_stream_without_room_for_a_cache_goes_on(objects, version, tmp_path):
+    truth = tokens(stream_of(objects, version, tmp_path / "cache").take(0, SHARDS * ROWS))
+    (tmp_path / "file").write_bytes(b"")  # nothing can be written below a file
+    stream = stream_of(objects, version, tmp_path / "file" / "cache")
+    np.testing.assert_array_equal(tokens(stream.take(0, SHARDS * ROWS)), truth)

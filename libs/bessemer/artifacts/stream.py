@@ -72,7 +72,7 @@ class TextStream:
     def take(self, position: int, count: int) -> list[Sample]:
         """Return the rows at `position` and after; waits for their shards if need be.
 
-        Raises: DataLoss naming the shard that is missing or damaged; LimitReached STORAGE_FULL; Unavailable.
+        Raises: DataLoss naming the shard that is missing or damaged; Unavailable.
         """
         samples: list[Sample] = []
         stop = position + count
@@ -90,6 +90,7 @@ class TextStream:
         """Wait for a window, then have the next ones fetched; the first must not share its connections with them."""
         self._rows = self._fetched(window.shards)
         self._window = window
+        self._files.write_back()
         needed = set(window.shards)
         for _ in range(self._ahead):
             window = self.order.window(window.stop)
