@@ -75,25 +75,30 @@ def measure(folder: Path, address: str) -> list[dict[str, object]]:
         from_files = partial(ours, version, files, folder)
         from_s3 = partial(ours, version, s3, folder / f"cache-{turn}")
         middle = len(open_stream(version, files, folder)) // BATCH // 2 + 3
-        seconds = {
-            "files": passes(from_files(), time.process_time),
-            "files, peer": passes(local_peer(), time.process_time)[:1],
-            "s3": passes(from_s3(), time.perf_counter)[:1],
-            "s3, peer": passes(s3_peer(), time.perf_counter)[:1],
-            "connection": [timed(partial(get_all, s3, version))],
-            "widen": [widen()],
-            "first": [first(ours(version, s3, folder / f"first-{turn}"))],
-            "first, peer": [first(s3_peer())],
-            "resume": [first(ours(version, s3, folder / f"resume-{turn}", middle))],
-            "resume, cached": [first(from_s3(middle))],
-            "resume, files": [first(from_files(middle))],
-            "resume, peer": [first(s3_peer(middle))],
+        costs = {
+            "files": passes(from_files()),
+            "files, peer": passes(local_peer()),
+            "s3": passes(from_s3()),
+            "s3, peer": passes(s3_peer()),
         }
-        for key, (value, *more) in seconds.items():
-            seen.setdefault(key, []).append(value)
-            for later in more:
-                seen.setdefault(f"{key}, later passes", []).append(later)
+        for key, found in costs.items():
+            for number, (cpu_s, wall_s) in enumerate(found):
+                seen.setdefault(f"{key}, CPU, pass {number}", []).append(cpu_s)
+                seen.setdefault(f"{key}, wall, pass {number}", []).append(wall_s)
+        waits = {
+            "connection": timed(partial(get_all, s3, version)),
+            "widen": widen(),
+            "first": first(ours(version, s3, folder / f"first-{turn}")),
+            "first, peer": first(s3_peer()),
+            "resume": first(ours(version, s3, folder / f"resume-{turn}", middle)),
+            "resume, cached": first(from_s3(middle)),
+            "resume, files": first(from_files(middle)),
+            "resume, peer": first(s3_peer(middle)),
+        }
+        for key, wait_s in waits.items():
+            seen.setdefault(key, []).append(wait_s)
         check_exact(version, s3, folder, middle)
+    print("load of the machine: {:.1f} {:.1f} {:.1f}; what is not CPU seconds depends on it".format(*os.getloadavg()))
     print("all rounds: " + json.dumps({key: [round(value, 3) for value in values] for key, values in seen.items()}))
     return table(version, {key: statistics.median(values) for key, values in seen.items()})
 
@@ -159,13 +164,13 @@ def peer(path: str, filesystem: Any, start: int = 0) -> Batches:
             yield rows[order[batch : batch + BATCH]].astype(np.int64)
 
 
-def passes(batches: Batches, clock: Callable[[], float]) -> list[float]:
-    """Return the cost of the first pass and, if there is one, of the second."""
+def passes(batches: Batches) -> list[tuple[float, float]]:
+    """Return CPU and wall seconds of the first pass and, if there is one, of the second."""
     costs = []
     for _ in range(2):
-        begin = clock()
+        cpu, wall = time.process_time(), time.perf_counter()
         if sum(1 for _ in islice(batches, num_batches())) == num_batches():
-            costs.append(clock() - begin)
+            costs.append((time.process_time() - cpu, time.perf_counter() - wall))
     batches.close()
     return costs
 
@@ -219,11 +224,13 @@ def table(version: Manifest, seconds: dict[str, float]) -> list[dict[str, object
     size = tokens * 2
     return [
         row(f"from files, Mtok per CPU second, first pass ({size:.0f} MB, SHA-256 of all shards), against {PEER}",
-            rate["files"], rate["files, peer"], rate["widen"], 500),
+            rate["files, CPU, pass 0"], rate["files, peer, CPU, pass 0"], rate["widen"], 500),
         row(f"from files, Mtok per CPU second, later passes, against {PEER}",
-            rate["files, later passes"], rate["files, peer"], rate["widen"], 500),
+            rate["files, CPU, pass 1"], rate["files, peer, CPU, pass 0"], rate["widen"], 500),
+        row(f"from S3, Mtok per CPU second of the reader, no cache, against {PEER}",
+            rate["s3, CPU, pass 0"], rate["s3, peer, CPU, pass 0"], rate["widen"], None),
         row(f"from S3, Mtok per second, no cache, against {PEER}",
-            rate["s3"], rate["s3, peer"], rate["connection"], 120),
+            rate["s3, wall, pass 0"], rate["s3, peer, wall, pass 0"], rate["connection"], 120),
         row(f"from S3, seconds to the first batch, no cache, against {PEER}",
             seconds["first"], seconds["first, peer"], seconds["connection"] / SHARDS, 0.25),
         row(f"from S3, seconds to resume in the middle, no cache, against {PEER}",
@@ -233,7 +240,7 @@ def table(version: Manifest, seconds: dict[str, float]) -> list[dict[str, object
     ]  # fmt: skip
 
 
-def row(metric: str, ours: float, peer: float | None, limit: float | None, goal: float) -> dict[str, object]:
+def row(metric: str, ours: float, peer: float | None, limit: float | None, goal: float | None) -> dict[str, object]:
     """Return one row of the table."""
     ratio = None if peer is None else round(ours / peer, 3)
     numbers = {key: None if value is None else round(value, 3) for key, value in (("peer", peer), ("limit", limit))}
