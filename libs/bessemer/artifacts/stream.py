@@ -24,25 +24,26 @@ _THREADS = 4  # shards fetched and verified at a time
 
 
 class Sample(NamedTuple):
-    """A row: its tokens, shape [S], and the bounds of its documents from left to right."""
+    """A row: its tokens, shape [S], and (offset, length) of its documents' pieces from left to right, shape [P, 2]."""
 
     tokens: npt.NDArray[np.unsignedinteger]
-    bounds: npt.NDArray[np.void]
+    pieces: npt.NDArray[np.uint32]
 
 
 class _Rows:
-    """An opened shard; `first[r]` is the first of the bounds of row r."""
+    """An opened shard; the pieces of row r begin at `first[r]`."""
 
     def __init__(self, shard: Shard, files: ShardFiles) -> None:
         self.tokens = files.open(shard.tokens).view(shard.dtype).reshape(-1, shard.sequence_length)
-        self.bounds = files.open(shard.bounds).view(BOUND)
-        self.first = np.searchsorted(self.bounds["row"], np.arange(shard.num_rows + 1)).tolist()
+        bounds = files.open(shard.bounds).view(BOUND)
+        self.pieces = np.stack([bounds["offset"], bounds["length"]], axis=1)
+        self.first = np.searchsorted(bounds["row"], np.arange(shard.num_rows + 1)).tolist()
         if 0 in np.diff(self.first):
             path = shard.bounds.path
             raise DataLoss(f"{path} names no document for some row; seal the version again", resource=shard.bounds.key)
 
-    def __getitem__(self, row: int) -> Sample:
-        return Sample(self.tokens[row], self.bounds[self.first[row] : self.first[row + 1]])
+    def sample(self, row: int) -> Sample:
+        return Sample(self.tokens[row], self.pieces[self.first[row] : self.first[row + 1]])
 
 
 class TextStream:
@@ -82,7 +83,9 @@ class TextStream:
             window = self._window
             shards, rows = self.order.places(window)
             part = slice(position - window.start, min(stop, window.stop) - window.start)
-            samples += [self._rows[s][r] for s, r in zip(shards[part].tolist(), rows[part].tolist(), strict=True)]
+            samples += [
+                self._rows[s].sample(r) for s, r in zip(shards[part].tolist(), rows[part].tolist(), strict=True)
+            ]
             position = window.start + part.stop
         return samples
 

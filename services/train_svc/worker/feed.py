@@ -230,8 +230,7 @@ def _are_messages(value: object) -> TypeGuard[list[Message]]:
 
 def _row(sample: Sample) -> Row:
     tokens = sample.tokens.astype(np.int64)
-    places = zip(sample.bounds["offset"].tolist(), sample.bounds["length"].tolist(), strict=True)
-    pieces = [tokens[offset : offset + length] for offset, length in places]
+    pieces = [tokens[offset : offset + length] for offset, length in sample.pieces.tolist()]
     return Row(tuple(Document(piece, _all_but_first(len(piece))) for piece in pieces))
 
 
