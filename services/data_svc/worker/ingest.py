@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import eldc
 import numpy as np
 
 from data_svc.domain.conversations import Row, read_row
@@ -18,13 +17,13 @@ from data_svc.domain.recipes import Recipe
 from data_svc.worker.archives import read_source
 from data_svc.worker.corpus import Corpus
 from data_svc.worker.kernels import repetition
+from data_svc.worker.language import detect
 from data_svc.worker.personal_data import find, redact
 from data_svc.worker.quality import measure
 from data_svc.worker.sandbox import ParsedDocument, Sandbox
 
 __all__ = ["Delivered", "Upload", "cleaned", "ingest"]
 
-_SAMPLE = 400  # characters from the beginning, the middle and the end tell the language
 _TICK_FILES = 20
 
 
@@ -54,7 +53,6 @@ def ingest(
 
     Rows of conversations and pairs become documents for a text version and stay rows for the others.
     """
-    eldc.init()
     delivered = Delivered()
     uploads = list(uploads)
     with Sandbox(scratch, rows=recipe.kind != "TEXT") as sandbox:
@@ -98,7 +96,7 @@ def _admit(document: ParsedDocument, corpus: Corpus, recipe: Recipe) -> Rejectio
     failure = first_failure(quality) if recipe.quality == "WEB" else None
     if failure:
         return Rejection(document.source, Reason.LOW_QUALITY, str(failure), len(document.text))
-    language = eldc.detect(_sample(document.text.decode()))
+    language = detect(document.text)
     corpus.add(
         document.text,
         document.source,
@@ -124,10 +122,3 @@ def _cleaned_row(item: ParsedDocument, recipe: Recipe, counts: Counter[str]) -> 
     row = read_row(item.text.decode()).map_text(lambda text: cleaned(text.encode(), recipe, held).decode())
     counts.update(held.keys())
     return row
-
-
-def _sample(text: str) -> str:
-    if len(text) <= 3 * _SAMPLE:
-        return text
-    middle = len(text) // 2
-    return " ".join((text[:_SAMPLE], text[middle : middle + _SAMPLE], text[-_SAMPLE:]))
