@@ -32,6 +32,12 @@ def _evaluation_run(payload: bytes) -> Lineage:
     return codec.lineage_of_evaluation_run(run) if run.status.state == JobState.JOB_STATE_SUCCEEDED else Lineage()
 
 
+def _evaluation_suite(payload: bytes) -> Lineage:
+    return codec.lineage_of_evaluation_suite(
+        eval_events_pb2.EvaluationSuiteChanged.FromString(payload).evaluation_suite
+    )
+
+
 def _gate_decision(payload: bytes) -> Lineage:
     return codec.lineage_of_gate_decision(eval_events_pb2.GateDecisionChanged.FromString(payload).gate_decision)
 
@@ -47,6 +53,7 @@ HEARD: Mapping[str, Callable[[bytes], Lineage]] = {
     "bessemer.train.model_version": _model_version,
     "bessemer.train.model_job": _model_job,
     "bessemer.eval.evaluation_run": _evaluation_run,
+    "bessemer.eval.evaluation_suite": _evaluation_suite,
     "bessemer.eval.gate_decision": _gate_decision,
     "bessemer.serve.deployment": _deployment,
 }

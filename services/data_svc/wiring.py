@@ -37,8 +37,10 @@ from data_svc.adapters.lineage_sql import TABLES, LineageTables
 from data_svc.adapters.peer_events_grpc import PeerEvents
 from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation, curation_kind
-from data_svc.app.dataset_jobs import DATASET_JOBS, DatasetJobs
+from data_svc.app.dataset_jobs import TASKS, DatasetJobs, dataset_job_kind
 from data_svc.app.datasets import Datasets
+from data_svc.app.deletion import Deletion
+from data_svc.app.erasure import erasure_task
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
 from data_svc.app.mixtures import Mixtures
@@ -60,21 +62,24 @@ def build(config: ServiceConfig) -> Service:
     graph, suites = LineageTables(), SuiteTable()
     bus = NatsBus(config.nats_url, service="data") if config.nats_url else None
     kind = curation_kind(graph)
+    tasks = {**TASKS, "erase": erasure_task(graph)}
+    dataset_kind = dataset_job_kind(tasks)
     launcher = LocalLauncher(config.home, "data", worker_env(config))
     runtime = jobs.JobRuntime(
-        store, [kind, DATASET_JOBS], launcher, objects, clock, policy=Policy(parallelism=settings.parallelism)
+        store, [kind, dataset_kind], launcher, objects, clock, policy=Policy(parallelism=settings.parallelism)
     )
     uploads = Uploads(store, objects, clock, scratch=scratch, url_lifetime_s=settings.url_lifetime_s)
     contents = Contents(store, objects, scratch=scratch)
     curation = api.CurationApi(Curation(store, runtime, objects, suites), JobRpcs(runtime, kind))
-    dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime), JobRpcs(runtime, DATASET_JOBS))
+    dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime, tasks), JobRpcs(runtime, dataset_kind))
+    datasets = api.DatasetApi(Datasets(store), contents, Deletion(store, objects))
     mixtures = api.MixtureApi(Mixtures(store, objects, graph))
     return Service(
         name="data",
         servicers=[
             (project_service_pb2_grpc.add_ProjectServiceServicer_to_server, api.ProjectApi(Projects(store))),
             (artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server, api.ArtifactApi(uploads)),
-            (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, api.DatasetApi(Datasets(store), contents)),
+            (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, datasets),
             (dataset_service_pb2_grpc.add_CurationServiceServicer_to_server, curation),
             (dataset_job_service_pb2_grpc.add_DatasetJobServiceServicer_to_server, dataset_jobs),
             (feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server, api.FeedbackApi(Feedback(store))),

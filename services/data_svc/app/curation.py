@@ -9,7 +9,7 @@ from functools import partial
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_service_pb2 as pb
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
-from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind, DatasetVersion
+from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import id_of, new_id, parent_of, project_of
@@ -18,7 +18,7 @@ from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
 from data_svc import codec
-from data_svc.app.datasets import seal
+from data_svc.app.datasets import live_version, seal
 from data_svc.app.uploads import check_artifact
 from data_svc.ports import KnownSuites, LineageGraph
 
@@ -110,7 +110,8 @@ def _resolve(tx: Tx, job: CurationJob, given: CurationJob, suites: KnownSuites) 
             field="curation_job.tokenizer",
         )
     uploads = [_usable(tx.get(name, Upload)) for name in given.uploads]
-    source = tx.get(given.source_version, DatasetVersion) if given.source_version else None
+    source = live_version(tx, given.source_version) if given.source_version else None
+    job.source_version = source.name if source else ""
     if source is not None and source.kind != DatasetKind.DATASET_KIND_TEXT:
         raise InvalidRequest(
             f"curation_job.source_version must hold text; {source.name} does not", field="curation_job.source_version"

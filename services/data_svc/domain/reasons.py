@@ -37,6 +37,7 @@ class Reason(StrEnum):
     ARCHIVE_NESTED = "ARCHIVE_NESTED"
     ARCHIVE_UNSAFE_PATH = "ARCHIVE_UNSAFE_PATH"
     ARCHIVE_LINK = "ARCHIVE_LINK"
+    ERASED = "ERASED"
 
 
 EXPLANATIONS: dict[str, str] = {
@@ -65,6 +66,7 @@ EXPLANATIONS: dict[str, str] = {
     Reason.ARCHIVE_NESTED: "an archive inside an archive; upload it by itself",
     Reason.ARCHIVE_UNSAFE_PATH: "the entry's path leaves the archive",
     Reason.ARCHIVE_LINK: "links and devices are not followed",
+    Reason.ERASED: "taken out of an earlier version on request; a receipt tells of it",
 }
 
 

@@ -44,7 +44,7 @@ from data_svc.worker.rejections import Rejections
 from data_svc.worker.texts import split_families
 from data_svc.worker.version import Draft, count_reasons, nothing_kept
 
-__all__ = ["make_row_version"]
+__all__ = ["make_row_version", "row_profile"]
 
 _PHRASINGS_MAX = 3
 _CONTENT = {"messages", "prompt", "chosen", "rejected"}
@@ -103,7 +103,7 @@ def make_row_version(
     written = {split: _write_split(draft, split, rows, recipe) for split in (TRAIN, HELDOUT)}
     draft.write_lines("documents.jsonl", ({"number": n, **record} for n, record in enumerate(rows.documents)))
     draft.write_rejections(rows.rejections)
-    profile = _profile(written, rows.personal_data, rows.overlaps)
+    profile = row_profile(written, rows.personal_data, rows.overlaps)
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
     report = page(
@@ -283,9 +283,13 @@ def _cases(
     return sorted(cases, key=lambda case: share(recipe.seed, "cases", case["id"]))[: recipe.rows_max]
 
 
-def _profile(
-    written: dict[str, list[dict[str, Any]]], personal_data: Counter[str], overlaps: Counter[str]
+def row_profile(
+    written: Mapping[str, list[dict[str, Any]]], personal_data: Counter[str], overlaps: Counter[str]
 ) -> dict[str, JSON]:
+    """Return what `profile.json` holds for rows by split.
+
+    `personal_data` counts sources that held a kind of it, `overlaps` documents that share words with a suite.
+    """
     categories: Counter[str] = Counter({f"personal_data/{kind}": count for kind, count in personal_data.items()})
     categories.update({f"evaluation_overlap/{id_of(suite)}": count for suite, count in overlaps.items()})
     prompts, answers = [], []

@@ -52,6 +52,8 @@ class Suites:
         given = request.evaluation_suite
         grader = _grader(request)
         max_tokens = _max_tokens(given, grader)
+        if id_of(given.dataset_version).startswith("@"):  # the suite keeps what the alias points at now
+            given.dataset_version = (await self._data.version(given.dataset_version)).name
         cases = await self._cases(request, grader)
         blobs = Blobs(self._objects, id_of(request.parent))
         ref = await asyncio.to_thread(lambda: blobs.put_bytes(format_cases(cases), "application/jsonl"))

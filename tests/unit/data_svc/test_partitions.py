@@ -155,15 +155,14 @@ def test_process_that_dies_is_replaced_once_and_then_the_file_is_named(
 ) -> None:
     perform, left = TaskProcess.perform, [*range(deaths)]
 
-    def perform_or_die(process, task, say):
-        def say_and_die(at: str) -> None:
-            if at == "1.txt" and left:
-                left.pop()
-                os.kill(process._process.pid, signal.SIGKILL)
-                os.waitid(os.P_PID, process._process.pid, os.WEXITED | os.WNOWAIT)
-            say(at)
+    os.mkfifo(tmp_path / "endless")  # whoever reads it waits for ever
 
-        perform(process, {**task, "files": task["files"] * 200}, say_and_die)
+    def perform_or_die(process, task, say):
+        if task["files"][0][0] == "1.txt" and left:
+            left.pop()
+            endless = {**task, "files": [["1.txt", str(tmp_path / "endless"), 5, "text"]]}
+            perform(process, endless, lambda _: os.kill(process._process.pid, signal.SIGKILL))
+        perform(process, task, say)
 
     monkeypatch.setattr(TaskProcess, "perform", perform_or_die)
     tasks = tasks_of(tmp_path, 3, tmp_path)
