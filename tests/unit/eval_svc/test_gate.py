@@ -7,7 +7,8 @@ import random
 import pytest
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.compare import compare, flips, pair_up
-from eval_svc.domain.gate import Outcome, Rule, Verdict, decide, decide_rule
+from eval_svc.domain.effect import Effect, Gap, Relation, Rule, measure
+from eval_svc.domain.gate import Outcome, Verdict, decide, decide_rules
 from eval_svc.domain.results import CaseResult
 
 
@@ -26,12 +27,25 @@ def texts(nlls, tokens=100):
     ]
 
 
-def rule(limit, *, blocking=True):
-    return Rule(suite="projects/p/evaluationSuites/s", min_difference=limit, blocking=blocking)
+def rule(limit, *, blocking=True, **fields):
+    return Rule(suite="projects/p/evaluationSuites/s", limit=limit, blocking=blocking, **fields)
+
+
+def both(baseline, candidate, clusters=None):
+    return answers(baseline, clusters), answers(candidate, clusters)
 
 
 def correctness(baseline, candidate, clusters=None):
     return compare(pair_up(answers(baseline, clusters), answers(candidate, clusters)), Grader.EXACT)
+
+
+def found(one, baseline, candidate, grader=Grader.EXACT, *, level=0.025):
+    return measure(one, baseline, candidate, grader, confidence=1 - 2 * level)
+
+
+def decided(one, baseline, candidate, grader=Grader.EXACT, *, level=0.025):
+    (outcome,) = decide_rules([one], [found(one, baseline, candidate, grader, level=level)], level=level, corrected=True)
+    return outcome
 
 
 def test_compare_of_right_or_wrong_counts_wins_and_losses():
@@ -74,44 +88,45 @@ def test_flips_show_losses_first_and_no_more_than_asked():
     assert [pair.candidate.score for pair in few_losses] == [0] + [1] * 9
 
 
-def test_decide_rule_with_interval_above_limit_passes():
-    outcome = decide_rule(rule(0.1), correctness([0] * 60 + [1] * 40, [1] * 50 + [0] * 10 + [1] * 40))
+def test_decide_rules_with_interval_above_limit_passes():
+    outcome = decided(rule(0.1), *both([0] * 60 + [1] * 40, [1] * 50 + [0] * 10 + [1] * 40))
     assert outcome.verdict is Verdict.PASS
     assert "50.0% better" in outcome.explanation
 
 
-def test_decide_rule_with_interval_below_limit_fails():
-    outcome = decide_rule(rule(-0.03), correctness([1] * 100, [0] * 30 + [1] * 70))
+def test_decide_rules_with_interval_below_limit_fails():
+    outcome = decided(rule(-0.03), *both([1] * 100, [0] * 30 + [1] * 70))
     assert outcome.verdict is Verdict.FAIL
     assert outcome.num_cases_needed == 0
 
 
-def test_decide_rule_with_limit_inside_interval_is_inconclusive_and_says_how_many_cases():
-    outcome = decide_rule(rule(-0.03), correctness([1, 0] * 100, [1, 0] * 95 + [0, 1] * 5))
+def test_decide_rules_with_limit_inside_interval_is_inconclusive_and_says_how_many_cases():
+    outcome = decided(rule(-0.03), *both([1, 0] * 100, [1, 0] * 95 + [0, 1] * 5))
     assert outcome.verdict is Verdict.INCONCLUSIVE
     assert 200 < outcome.num_cases_needed < 2000
 
 
-def test_decide_rule_for_perplexity_counts_less_as_better():
+def test_decide_rules_for_perplexity_counts_less_as_better():
     generator = random.Random(0)
     before = [300 + generator.gauss(0, 30) for _ in range(50)]
     after = [nll - 25 + generator.gauss(0, 3) for nll in before]
-    paired = compare(pair_up(texts(before), texts(after)), Grader.PERPLEXITY)
-    assert decide_rule(rule(0.2), paired).verdict is Verdict.PASS
-    assert decide_rule(rule(0.25), paired).verdict is Verdict.FAIL
-    reverse = compare(pair_up(texts(after), texts(before)), Grader.PERPLEXITY)
-    assert decide_rule(rule(-0.03), reverse).verdict is Verdict.FAIL
+    assert decided(rule(0.2), texts(before), texts(after), Grader.PERPLEXITY).verdict is Verdict.PASS
+    assert decided(rule(0.25), texts(before), texts(after), Grader.PERPLEXITY).verdict is Verdict.FAIL
+    assert decided(rule(-0.03), texts(after), texts(before), Grader.PERPLEXITY).verdict is Verdict.FAIL
 
 
-def test_decide_rule_with_few_clusters_is_inconclusive_whatever_the_interval():
-    paired = correctness([0] * 90, [1] * 90, clusters=[i % 9 for i in range(90)])
-    outcome = decide_rule(rule(0.0), paired)
+def test_decide_rules_with_few_clusters_is_inconclusive_whatever_the_interval():
+    outcome = decided(rule(0.0), *both([0] * 90, [1] * 90, [i % 9 for i in range(90)]))
     assert outcome.verdict is Verdict.INCONCLUSIVE
     assert outcome.num_cases_needed == 100
 
 
-def test_decide_rule_without_evidence_is_missing():
-    assert decide_rule(rule(0.0), None, missing="No run.").verdict is Verdict.MISSING
+def test_decide_rules_without_evidence_is_missing():
+    (missing, invalid) = decide_rules(
+        [rule(0.0)] * 2, [Gap("No run."), Gap("3 of 100 unscored.", invalid=True)], level=0.05, corrected=True
+    )
+    assert (missing.verdict, missing.explanation) == (Verdict.MISSING, "No run.")
+    assert invalid.verdict is Verdict.INVALID
 
 
 @pytest.mark.parametrize(
@@ -137,7 +152,7 @@ def test_gate_at_the_limit_passes_at_most_six_in_a_hundred():
         draws = [generator.random() for _ in range(500)]
         baseline = [float(d >= better) for d in draws]
         candidate = [0.0 if better <= d < better + worse else 1.0 for d in draws]
-        passes += decide_rule(rule(-0.03), correctness(baseline, candidate)).verdict is Verdict.PASS
+        passes += decided(rule(-0.03), *both(baseline, candidate)).verdict is Verdict.PASS
     assert passes / 600 <= 0.06
     assert passes > 0
 
@@ -156,5 +171,5 @@ def test_gate_on_perplexity_at_the_limit_passes_at_most_six_in_a_hundred():
             CaseResult(id=str(i), cluster=str(i), score=1.0, nll=(3 + generator.gauss(change, 0.05)) * n, tokens=n)
             for i, n in enumerate(lengths)
         ]
-        passes += decide_rule(rule(-0.03), compare(pair_up(before, after), Grader.PERPLEXITY)).verdict is Verdict.PASS
+        passes += decided(rule(-0.03), before, after, Grader.PERPLEXITY).verdict is Verdict.PASS
     assert passes / 1000 <= 0.06

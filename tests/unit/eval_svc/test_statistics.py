@@ -8,10 +8,10 @@ import random
 import pytest
 from eval_svc.domain.statistics import (
     cases_needed,
-    detectable_difference,
     mcnemar_exact,
     proportion,
     ratio,
+    smallest_difference,
     student_t_cdf,
     student_t_quantile,
     wilson,
@@ -71,10 +71,10 @@ def test_ratio_of_one_cluster_knows_nothing():
     assert (estimate.low, estimate.high, estimate.p_value) == (-math.inf, math.inf, 1.0)
 
 
-def test_detectable_difference_of_planned_sizes_matches_plan():
-    assert detectable_difference(220, 220) == pytest.approx(0.10, abs=0.001)
-    assert detectable_difference(880, 880) == pytest.approx(0.05, abs=0.001)
-    assert detectable_difference(880, 110) > detectable_difference(880, 880)
+def test_smallest_difference_of_planned_sizes_matches_plan():
+    assert smallest_difference(220, design=1.0) == pytest.approx(0.10, abs=0.001)
+    assert smallest_difference(880, design=1.0) == pytest.approx(0.05, abs=0.001)
+    assert smallest_difference(880, design=3.1) > smallest_difference(880, design=1.0)
 
 
 def test_cases_needed_grows_with_the_square_of_the_distance():
