@@ -7,7 +7,7 @@ import random
 import pytest
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.compare import compare, flips, pair_up
-from eval_svc.domain.effect import Effect, Gap, Relation, Rule, measure
+from eval_svc.domain.effect import Gap, Rule, measure
 from eval_svc.domain.gate import Outcome, Verdict, decide, decide_rules
 from eval_svc.domain.results import CaseResult
 
@@ -44,7 +44,9 @@ def found(one, baseline, candidate, grader=Grader.EXACT, *, level=0.025):
 
 
 def decided(one, baseline, candidate, grader=Grader.EXACT, *, level=0.025):
-    (outcome,) = decide_rules([one], [found(one, baseline, candidate, grader, level=level)], level=level, corrected=True)
+    (outcome,) = decide_rules(
+        [one], [found(one, baseline, candidate, grader, level=level)], level=level, corrected=True
+    )
     return outcome
 
 
