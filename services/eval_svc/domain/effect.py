@@ -158,7 +158,7 @@ def _floor_effect(results: Sequence[CaseResult], rule: Rule, grader: Grader, *, 
         low=share.low,
         high=share.high,
         confidence=confidence,
-        p_above=NormalDist().cdf(-score) if independent else student_t_cdf(-score, max(1, share.num_clusters - 1)),
+        p_above=NormalDist().cdf(-score) if independent else student_t_cdf(-score, share.degrees),
         distance=share.value - rule.limit,
         standard_error=error,
         num_cases=len(scored),
@@ -205,7 +205,7 @@ def _effect(estimate: Estimate, limit: float, num_cases: int, *, value: float, l
     if estimate.standard_error == 0:
         p_above = 0.0 if distance > 0 else 1.0
     else:
-        p_above = student_t_cdf(-distance / estimate.standard_error, max(1, estimate.num_clusters - 1))
+        p_above = student_t_cdf(-distance / estimate.standard_error, estimate.degrees)
     return Effect(
         value=value,
         low=low,

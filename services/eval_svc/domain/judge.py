@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eval_svc.domain.statistics import Estimate, ratio, student_t_cdf, student_t_quantile
 
@@ -76,7 +76,7 @@ def corrected_share(judged: Estimate, anchors: Anchors, *, confidence: float) ->
         + (1 - value) ** 2 * anchors.specificity_variance
         + value**2 * anchors.sensitivity_variance
     ) / anchors.youden**2
-    return _estimate(value, variance, judged.num_clusters, confidence)
+    return _estimate(value, variance, judged, confidence)
 
 
 def corrected_difference(judged: Estimate, anchors: Anchors, *, confidence: float) -> Estimate:
@@ -88,7 +88,7 @@ def corrected_difference(judged: Estimate, anchors: Anchors, *, confidence: floa
     value = judged.value / anchors.youden
     doubt = anchors.sensitivity_variance + anchors.specificity_variance
     variance = (judged.standard_error**2 + value**2 * doubt) / anchors.youden**2
-    return _estimate(value, variance, judged.num_clusters, confidence)
+    return _estimate(value, variance, judged, confidence)
 
 
 def prediction_powered(
@@ -116,19 +116,19 @@ def prediction_powered(
     many = ratio(judged, ones, clusters, confidence=confidence)
     rest = ratio([h - weight * j for h, j in anchored], [1.0] * count, anchor_clusters, confidence=confidence)
     variance = (weight * many.standard_error) ** 2 + rest.standard_error**2
-    return _estimate(weight * many.value + rest.value, variance, rest.num_clusters, confidence)
+    return _estimate(weight * many.value + rest.value, variance, rest, confidence)
 
 
-def _estimate(value: float, variance: float, num_clusters: int, confidence: float) -> Estimate:
+def _estimate(value: float, variance: float, source: Estimate, confidence: float) -> Estimate:
+    """Return an estimate with as many clusters and degrees of freedom as its `source`."""
     error = math.sqrt(variance)
-    degrees = max(1, num_clusters - 1)
-    half = student_t_quantile((1 + confidence) / 2, degrees) * error
-    return Estimate(
+    half = student_t_quantile((1 + confidence) / 2, source.degrees) * error
+    return replace(
+        source,
         value=value,
         standard_error=error,
         low=value - half,
         high=value + half,
         confidence=confidence,
-        p_value=2 * student_t_cdf(-abs(value) / error, degrees) if error > 0 else float(value == 0),
-        num_clusters=num_clusters,
+        p_value=2 * student_t_cdf(-abs(value) / error, source.degrees) if error > 0 else float(value == 0),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -43,7 +43,7 @@ EXACT_WORK_MAX = 4_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A value with its standard error and two-sided interval; `p_value` tests the value against 0."""
+    """A value with its standard error and two-sided interval; `p_value` tests the value against 0 by Student's t."""
 
     value: float
     standard_error: float
@@ -52,6 +52,7 @@ class Estimate:
     confidence: float
     p_value: float
     num_clusters: int
+    degrees: float
 
 
 def ratio(
@@ -64,7 +65,9 @@ def ratio(
     """Estimate sum(numerators) / sum(denominators) when cases of one cluster depend on each other.
 
     Shapes: three sequences [N], N >= 1; denominators positive.
-    Source: Shao & Tu 1995, The Jackknife and Bootstrap, section 2.1; t with C - 1 degrees: Cameron & Miller 2015.
+    Source: Shao & Tu 1995, The Jackknife and Bootstrap, section 2.1, which is CR3 of Cameron & Miller 2015 for a mean;
+    Student's t with the effective number of clusters less one: Carter, Schnepel & Steigerwald 2017, for clusters that
+    depend wholly.
     """
     sums: defaultdict[Hashable, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for above, below, cluster in zip(numerators, denominators, clusters, strict=True):
@@ -82,21 +85,24 @@ def ratio(
             confidence=confidence,
             p_value=1.0,
             num_clusters=1,
+            degrees=1.0,
         )
     # The deviation of the estimate without a cluster, written so that equal clusters give exactly zero.
     deviations = [(value * below - above) / (below_all - below) for above, below in sums.values()]
     mean = math.fsum(deviations) / count
     spread = math.fsum((deviation - mean) ** 2 for deviation in deviations)
     error = math.sqrt((count - 1) / count * spread)
-    half = student_t_quantile((1 + confidence) / 2, count - 1) * error
+    degrees = max(1.0, below_all**2 / math.fsum(pair[1] ** 2 for pair in sums.values()) - 1)
+    half = student_t_quantile((1 + confidence) / 2, degrees) * error
     return Estimate(
         value=value,
         standard_error=error,
         low=value - half,
         high=value + half,
         confidence=confidence,
-        p_value=_p_value(value, error, count - 1),
+        p_value=_p_value(value, error, degrees),
         num_clusters=count,
+        degrees=degrees,
     )
 
 
@@ -109,17 +115,9 @@ def proportion(scores: Sequence[float], clusters: Sequence[Hashable], *, confide
     naive = ratio(scores, [1.0] * len(scores), clusters, confidence=confidence)
     critical = NormalDist().inv_cdf((1 + confidence) / 2)
     if 1 < naive.num_clusters < len(scores):
-        critical = student_t_quantile((1 + confidence) / 2, naive.num_clusters - 1)
+        critical = student_t_quantile((1 + confidence) / 2, naive.degrees)
     low, high = wilson(naive.value, effective_cases(naive, len(scores)), critical=critical)
-    return Estimate(
-        value=naive.value,
-        standard_error=naive.standard_error,
-        low=low,
-        high=high,
-        confidence=confidence,
-        p_value=naive.p_value,
-        num_clusters=naive.num_clusters,
-    )
+    return replace(naive, low=low, high=high)
 
 
 def effective_cases(share: Estimate, count: int) -> float:
@@ -237,7 +235,7 @@ def student_t_quantile(probability: float, degrees: float) -> float:
     low, high = 0.0, 1.0
     while student_t_cdf(high, degrees) < probability:
         low, high = high, high * 2
-    for _ in range(80):
+    for _ in range(52):  # to the last bit of a float
         middle = (low + high) / 2
         if student_t_cdf(middle, degrees) < probability:
             low = middle
@@ -260,7 +258,7 @@ def _power_factor(level: float) -> float:
     return NormalDist().inv_cdf(1 - level) + NormalDist().inv_cdf(POWER)
 
 
-def _p_value(value: float, error: float, degrees: int) -> float:
+def _p_value(value: float, error: float, degrees: float) -> float:
     if error == 0:
         return 1.0 if value == 0 else 0.0
     return min(1.0, 2 * student_t_cdf(-abs(value / error), degrees))

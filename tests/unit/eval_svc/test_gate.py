@@ -7,8 +7,9 @@ import random
 import pytest
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.compare import compare, flips, pair_up
-from eval_svc.domain.effect import Gap, Rule, measure
+from eval_svc.domain.effect import Effect, Gap, Relation, Rule, measure
 from eval_svc.domain.gate import Outcome, Verdict, decide, decide_rules
+from eval_svc.domain.judge import Anchors
 from eval_svc.domain.results import CaseResult
 
 
@@ -175,3 +176,87 @@ def test_gate_on_perplexity_at_the_limit_passes_at_most_six_in_a_hundred():
         ]
         passes += decided(rule(-0.03), before, after, Grader.PERPLEXITY).verdict is Verdict.PASS
     assert passes / 1000 <= 0.06
+
+
+def test_decide_rules_of_a_policy_shares_the_level_by_holm():
+    """Two rules, each with a p-value between level / 2 and level: alone both pass, together neither does."""
+    effect = found(rule(0.0), *both([1] * 50 + [0] * 50, [1] * 43 + [0] * 7 + [1] * 16 + [0] * 34), level=0.05)
+    assert 0.025 < effect.p_above < 0.05
+    for corrected, expected in ((False, Verdict.PASS), (True, Verdict.INCONCLUSIVE)):
+        outcomes = decide_rules([rule(0.0)] * 2, [effect] * 2, level=0.05, corrected=corrected)
+        assert {outcome.verdict for outcome in outcomes} == {expected}
+    advisory = decide_rules([rule(0.0), rule(0.0, blocking=False)], [effect] * 2, level=0.05, corrected=True)
+    assert [outcome.verdict for outcome in advisory] == [Verdict.PASS, Verdict.PASS]
+    missing = decide_rules([rule(0.0)] * 2, [effect, Gap("No run.")], level=0.05, corrected=True)
+    assert [outcome.verdict for outcome in missing] == [Verdict.INCONCLUSIVE, Verdict.MISSING]
+
+
+def test_measure_agrees_with_the_interval_it_shows():
+    effect = found(rule(-0.03), *both([1, 0] * 100, [1, 0] * 95 + [0, 1] * 5), level=0.05)
+    at_bound = found(rule(effect.low), *both([1, 0] * 100, [1, 0] * 95 + [0, 1] * 5), level=0.05)
+    # The interval knows of the two invented cases, the test of two groups fewer.
+    assert at_bound.p_above == pytest.approx(0.05, abs=1e-3)
+
+
+def test_measure_of_a_floor_is_wilsons_bound_turned_round():
+    results = answers([1] * 81 + [0] * 182)
+    one = rule(0.2593, relation=Relation.FLOOR)
+    effect = found(one, None, results, level=0.05)
+    assert effect.p_above < 0.05
+    assert found(rule(effect.low, relation=Relation.FLOOR), None, results, level=0.05).p_above == pytest.approx(0.05)
+    assert decided(rule(0.25, relation=Relation.FLOOR), None, results).verdict is Verdict.PASS
+    assert decided(rule(0.5, relation=Relation.FLOOR), None, results).verdict is Verdict.FAIL
+    assert decided(rule(1.5, relation=Relation.FLOOR), None, results).verdict is Verdict.INVALID
+
+
+def test_measure_of_a_floor_on_perplexity_asks_for_less():
+    generator = random.Random(1)
+    results = texts([300 + generator.gauss(0, 10) for _ in range(50)])
+    assert decided(rule(22.0, relation=Relation.FLOOR), None, results, Grader.PERPLEXITY).verdict is Verdict.PASS
+    assert decided(rule(19.0, relation=Relation.FLOOR), None, results, Grader.PERPLEXITY).verdict is Verdict.FAIL
+
+
+def test_measure_of_a_slice_takes_its_clusters_only():
+    clusters = [f"{'faq' if i < 50 else 'contracts'}/{i}" for i in range(100)]
+    sides = answers([0] * 100, clusters), answers([1] * 50 + [0] * 50, clusters)
+    assert decided(rule(0.5, slice="faq/*"), *sides).verdict is Verdict.PASS
+    assert decided(rule(0.5, slice="contracts/*"), *sides).verdict is Verdict.FAIL
+    assert decided(rule(0.5, slice="manuals/*"), *sides).verdict is Verdict.MISSING
+
+
+def test_measure_with_more_than_two_in_a_hundred_unscored_is_invalid():
+    baseline, candidate = both([1] * 100, [1] * 100)
+    for at in range(3):
+        candidate[at] = CaseResult(id=candidate[at].id, cluster=candidate[at].cluster, score=None, unscored="cut off")
+    outcome = decided(rule(-0.5), baseline, candidate)
+    assert (outcome.verdict, outcome.num_cases_needed) == (Verdict.INVALID, 0)
+    assert "3 of 100" in outcome.explanation
+    assert "cut off" in outcome.explanation
+    candidate[0] = baseline[0]
+    assert decided(rule(-0.5), baseline, candidate).verdict is Verdict.PASS
+
+
+def test_measure_of_a_relative_loss_bootstraps_clusters():
+    sides = both([1] * 80 + [0] * 20, [1] * 76 + [0] * 24)
+    effect = found(rule(-0.12, relative=True), *sides, level=0.05)
+    assert isinstance(effect, Effect)
+    assert effect.value == pytest.approx(76 / 80 - 1)
+    assert effect.low < effect.value < effect.high < 0
+    assert decided(rule(-0.12, relative=True), *sides, level=0.05).verdict is Verdict.PASS
+    assert decided(rule(-0.04, relative=True), *sides, level=0.05).verdict is Verdict.INCONCLUSIVE
+    few = both([1] * 40, [1] * 40)
+    assert decided(rule(-0.5, relative=True), *few).verdict is Verdict.MISSING
+    nothing = both([0] * 60, [1] * 60)
+    assert decided(rule(-0.5, relative=True), *nothing).verdict is Verdict.MISSING
+
+
+def test_measure_by_a_judge_counts_what_people_would_have_said():
+    sides = both([1] * 60 + [0] * 140, [1] * 95 + [0] * 105)
+    anchors = Anchors(num_right=200, num_right_agreed=180, num_wrong=200, num_wrong_agreed=160)
+    raw, corrected = (found(rule(0.0, anchors=a), *sides) for a in (None, anchors))
+    assert corrected.value == pytest.approx(raw.value / 0.7)
+    assert corrected.high - corrected.low > (raw.high - raw.low) / 0.7
+    few = Anchors(num_right=20, num_right_agreed=18, num_wrong=200, num_wrong_agreed=160)
+    assert decided(rule(0.0, anchors=few), *sides).verdict is Verdict.INVALID
+    poor = Anchors(num_right=200, num_right_agreed=120, num_wrong=200, num_wrong_agreed=120)
+    assert decided(rule(0.0, anchors=poor), *sides).verdict is Verdict.INVALID
