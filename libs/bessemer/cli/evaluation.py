@@ -187,11 +187,7 @@ def compare(
         console.print(comparison_table(found.suites))
         for suite_comparison in found.suites:
             for flip in suite_comparison.flips:
-                console.print(
-                    f"  {flip.case_id}: {flip.baseline_output[:80]!r} -> {flip.candidate_output[:80]!r} "
-                    f"(right: {flip.target[:80]!r})",
-                    markup=False,
-                )
+                console.print(f"  {flip.case_id}: {_change(flip)}", markup=False)
 
 
 @app.command()
@@ -268,6 +264,13 @@ def _runs(settings: Settings, baseline: str, candidate: str) -> dict[str, str]:
         "baseline_run": settings.name("evaluationRuns", baseline),
         "candidate_run": settings.name("evaluationRuns", candidate),
     }
+
+
+def _change(flip: Any) -> str:
+    """Say what changed: the answers, or the scores where nothing was answered."""
+    if not flip.baseline_output and not flip.candidate_output:
+        return f"{flip.baseline_score:.4g} -> {flip.candidate_score:.4g}"
+    return f"{flip.baseline_output[:80]!r} -> {flip.candidate_output[:80]!r} (right: {flip.target[:80]!r})"
 
 
 def _json(message: Any) -> str:
