@@ -55,8 +55,8 @@ def test_relative_change_of_many_clusters_groups_them():
 
 def test_relative_change_covers_as_promised():
     generator = random.Random(4)
-    hits, runs = 0, 100
+    hits, runs = 0, 60
     for seed in range(runs):
         low, high = relative_change(*scores(generator, 60, 3), seed=seed).bounds(0.9)
         hits += low <= -0.1 <= high
-    assert 0.8 <= hits / runs <= 0.97
+    assert 0.78 <= hits / runs <= 0.99

@@ -260,3 +260,28 @@ def test_measure_by_a_judge_counts_what_people_would_have_said():
     assert decided(rule(0.0, anchors=few), *sides).verdict is Verdict.INVALID
     poor = Anchors(num_right=200, num_right_agreed=120, num_wrong=200, num_wrong_agreed=120)
     assert decided(rule(0.0, anchors=poor), *sides).verdict is Verdict.INVALID
+
+
+def test_policy_at_the_margin_on_dependent_cases_passes_near_its_level_and_covers():
+    """Forty documents of eight questions, 3 points worse, each document with a rate of changes of its own."""
+    generator = random.Random(6)
+    passes, naive_passes, covered, runs = 0, 0, 0, 400
+    for _ in range(runs):
+        baseline, candidate, clusters = [], [], []
+        for cluster in range(40):
+            changed, worse = generator.betavariate(0.47, 1.87), generator.betavariate(1.34, 0.99)
+            for _ in range(8):
+                draw, direction = generator.random(), generator.random()
+                baseline.append(float(draw >= changed or direction < worse))
+                candidate.append(float(draw >= changed or direction >= worse))
+                clusters.append(cluster)
+        # Means of the two Beta distributions: .2009 of the cases change, .5751 of those for the worse.
+        limit = 0.2009 * (1 - 2 * 0.5751)
+        results = both(baseline, candidate, clusters)
+        effect = found(rule(limit), *results, level=0.05)
+        passes += decide_rules([rule(limit)], [effect], level=0.05, corrected=True)[0].verdict is Verdict.PASS
+        covered += effect.low <= limit <= effect.high
+        naive_passes += decided(rule(limit), *both(baseline, candidate), level=0.05).verdict is Verdict.PASS
+    assert passes / runs <= 0.08
+    assert 0.86 <= covered / runs <= 0.94
+    assert naive_passes / runs > 0.08
