@@ -16,6 +16,7 @@ from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.domain.recipe import resolve
 from train_svc.worker.feed import Feed, open_feed
+from train_svc.worker.methods import PREFERENCE_METHODS
 from train_svc.worker.mixture_feed import MixtureFeed, PreferenceMixtureFeed
 
 __all__ = ["Inputs", "open_inputs"]
@@ -63,7 +64,7 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
     feed: Feed
     if job.inputs.HasField("mixture"):
         digests = [ref.sha256 for ref in job.inputs.dataset_manifests]
-        kind = PreferenceMixtureFeed if recipe.WhichOneof("method") == "dpo" else MixtureFeed
+        kind = PreferenceMixtureFeed if recipe.WhichOneof("method") in PREFERENCE_METHODS else MixtureFeed
         feed = kind(
             read_mixture(blobs, job.inputs.mixture),
             [open_rows([dataset], digest=digest) for dataset, digest in zip(datasets, digests, strict=True)],

@@ -15,9 +15,10 @@ from bessemer.modeling.score import pack_positions
 from bessemer.modeling.transformer import Transformer
 from torch import Tensor
 
+from train_svc.worker.methods import losses_of
 from train_svc.worker.optim import Optimizer
 from train_svc.worker.rows import Row
-from train_svc.worker.step import Losses, StepResult, backward
+from train_svc.worker.step import StepResult, backward
 
 __all__ = ["Learner"]
 
@@ -34,8 +35,7 @@ class Learner:
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         clip = recipe.gradient_clip_norm
         self.optimizer = Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
-        dpo = recipe.WhichOneof("method") == "dpo"
-        self._losses = Losses(recipe.dpo.nll_weight, recipe.dpo.beta) if dpo else Losses()
+        self._losses = losses_of(recipe)
 
     @property
     def trains_all(self) -> bool:

@@ -181,12 +181,10 @@ class _Trainer:
             "train/tokens_per_second": tokens / seconds,
             "train/mfu": flops / seconds / self.numerics.peak_flops,
         }
-        if result.num_pairs:
-            series |= {"dpo/margin": result.margin, "dpo/accuracy": result.accuracy}
-            series |= {"dpo/chosen_shift": result.chosen_shift}
-        self._report(series)
-        if result.num_pairs:
-            self.guard.watch_preference(result.chosen_shift, result.margin)
+        method = self.recipe.WhichOneof("method")
+        self._report(series | {f"{method}/{key}": value for key, value in result.seen.items()})
+        if "chosen_shift" in result.seen:
+            self.guard.watch_preference(result.seen["chosen_shift"], result.seen["margin"])
 
     def _report(self, series: Mapping[str, float], *, saved_state: bytes = b"") -> None:
         mean_s = sum(self.recent_s) / max(1, len(self.recent_s))

@@ -17,7 +17,17 @@ from train_svc.worker.step import answer_logprobs
 
 from tests.fixtures.training import CHATS, PAIRS, Bench
 
-METHODS = ("cpt {}", "sft {}", "dpo {}", "sft {} lora { rank: 4 }")
+METHODS = (
+    "cpt {}",
+    "sft {}",
+    "dpo {}",
+    'dpo { loss: "robust" }',
+    'dpo { loss: "ipo" }',
+    "kto {}",
+    "orpo {}",
+    "sft {} lora { rank: 4 }",
+)
+ROWS = {"sft": ("CHAT", CHATS), "grpo": ("CHAT", CHATS), "kto": ("PREFERENCE", PAIRS[:8])}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +48,9 @@ def recipe(method, **fields):
 
 
 def job_of(bench, method, **fields):
-    data = {"cpt": bench.text, "sft": lambda: bench.rows("CHAT", CHATS), "dpo": lambda: bench.rows("PREFERENCE", PAIRS)}
-    return bench.job(recipe(method, **fields), data[method.split()[0]]())
+    name = method.split()[0]
+    data = bench.text() if name in {"cpt", "pretrain"} else bench.rows(*ROWS.get(name, ("PREFERENCE", PAIRS)))
+    return bench.job(recipe(method, **fields), data)
 
 
 def run(bench, job, saved_state=b"", stop_at=None, wish=None):
