@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,12 @@ from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
 from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.domain.recipe import resolve
-from train_svc.worker.feed import Feed, open_feed
+from train_svc.worker.environments import Conversations, Environment, ReasoningGym
+from train_svc.worker.feed import Feed, open_feed, read_conversations
+from train_svc.worker.initial import draw_model
 from train_svc.worker.methods import PREFERENCE_METHODS
 from train_svc.worker.mixture_feed import MixtureFeed, PreferenceMixtureFeed
+from train_svc.worker.rollouts import RolloutFeed
 
 __all__ = ["Inputs", "open_inputs"]
 
@@ -44,6 +48,8 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
     """
     recipe = resolve(job.recipe, threads=torch.get_num_threads())
     base = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), folder / "base")
+    if recipe.HasField("pretrain"):
+        base = draw_model(base, recipe.pretrain, folder / "drawn", seed=recipe.seed)
     datasets = []
     for number, ref in enumerate(job.inputs.dataset_manifests):
         manifest = read_manifest(blobs, ref)
@@ -62,7 +68,9 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
         seed=recipe.seed,
     )
     feed: Feed
-    if job.inputs.HasField("mixture"):
+    if recipe.HasField("grpo"):
+        feed = _open_rollouts(recipe, [path for path, _ in datasets], base, data.hexdigest())
+    elif job.inputs.HasField("mixture"):
         digests = [ref.sha256 for ref in job.inputs.dataset_manifests]
         kind = PreferenceMixtureFeed if recipe.WhichOneof("method") in PREFERENCE_METHODS else MixtureFeed
         feed = kind(
@@ -74,3 +82,14 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
     else:
         feed = open_rows(datasets, digest=data.hexdigest())
     return Inputs(recipe, base, feed, everything.hexdigest())
+
+
+def _open_rollouts(recipe: TrainingRecipe, folders: Sequence[Path], base: Path, digest: str) -> RolloutFeed:
+    method = recipe.grpo
+    environment: Environment
+    if method.environment:
+        environment = ReasoningGym(method.environment, seed=recipe.seed)
+    else:
+        rows = read_conversations(folders)
+        environment = Conversations(rows, grader=method.grader, digest=digest, seed=recipe.seed)
+    return RolloutFeed(environment, method, Tokenizer.from_folder(base), digest=digest, seed=recipe.seed)

@@ -43,8 +43,10 @@ class Learner:
         return not self._recipe.HasField("lora")
 
     def backward(self, rows: Sequence[Row]) -> tuple[StepResult, float]:
-        """Gather the gradients of rows; return what the step saw and the gradient norm."""
+        """Gather the gradients of rows; return what the step saw and the gradient norm. Without rows there are none."""
         self.optimizer.clear()
+        if not rows:
+            return StepResult(0.0, ()), 0.0
         result = backward(self.model, rows, self._losses)
         return result, self.optimizer.gradient_norm()
 
@@ -56,6 +58,10 @@ class Learner:
         """Go back to the base weights and a new optimiser."""
         fresh = dict(self._load(torch.float32).named_parameters())
         self.optimizer.load(fresh, {})
+
+    def base_model(self) -> Transformer:
+        """Return the model as it was before the first step, frozen."""
+        return load_model(self._folder, dtype=self.model.dtype).requires_grad_(requires_grad=False)
 
     def is_finite(self) -> bool:
         """Whether every trained weight is a finite number."""

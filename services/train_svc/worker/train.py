@@ -19,6 +19,7 @@ from bessemer.kernel.ids import project_of
 from bessemer.modeling.load import save_model
 from bessemer.modeling.numerics import prepare
 
+from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
 from train_svc.worker.feed import PreferenceFeed
 from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
@@ -27,7 +28,9 @@ from train_svc.worker.learner import Learner
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
+from train_svc.worker.rollouts import RolloutFeed
 from train_svc.worker.step import StepResult, answer_logprobs
+from train_svc.worker.watch import Watch
 
 __all__ = ["run"]
 
@@ -65,6 +68,7 @@ class _Trainer:
         self.steps = self.recipe.steps or math.ceil(len(self.feed) / self.rows_per_step)
         self.step = self.position = 0
         self.usage, self.guard = TrainingUsage(), Guard()
+        self.watch, self.best, self.early_stop = Watch(self.recipe.grpo.kl_budget), Best(), ""
         self.recent_s: deque[float] = deque(maxlen=20)
         self.checkpoints = Checkpoints(
             context.objects,
@@ -83,13 +87,19 @@ class _Trainer:
             self.learner.optimizer.load(snapshot.weights, snapshot.moments)
             self.step, self.position, self.usage = snapshot.step, snapshot.position, snapshot.usage
             self.guard = Guard.from_facts(snapshot.facts)
+            self.watch.load(snapshot.facts["watch"])
+            self.best.load(snapshot.facts["best_reward"], snapshot.extra)
         if isinstance(self.feed, PreferenceFeed | PreferenceMixtureFeed):
             known = snapshot.extra["reference"] if snapshot is not None else self._reference(self.feed)
             self.feed.reference = known.numpy()
+        if isinstance(self.feed, RolloutFeed):
+            self.feed.begin(self.learner.model, self.learner.base_model())
+            if snapshot is not None:
+                self.feed.load(snapshot.extra)
 
     def train(self) -> None:
         """Step to the end, saving on the way."""
-        while self.step < self.steps:
+        while self.step < self.steps and not self.early_stop:
             self.context.check()
             begin = time.perf_counter()
             rate = learning_rate(
@@ -108,7 +118,11 @@ class _Trainer:
                 self._account(result, norm, rate, time.perf_counter() - begin)
             else:
                 _LOG.warning("step %d: loss %s, gradient norm %s: %s", self.step, result.loss, norm, action.value)
-            if action is Action.ROLL_BACK:
+            if isinstance(self.feed, RolloutFeed) and self.feed.seen:
+                self.early_stop = self.watch.judge(self.feed.seen)
+            if self.early_stop:
+                self._stop()
+            elif action is Action.ROLL_BACK:
                 self._roll_back()
             elif self.step % self.recipe.checkpoint_every_steps == 0 and self.step < self.steps:
                 self._checkpoint()
@@ -118,10 +132,12 @@ class _Trainer:
         reference = getattr(self.feed, "reference", None)
         extra = {} if reference is None else {"reference": torch.from_numpy(reference)}
         optimizer = self.learner.optimizer
+        if isinstance(self.feed, RolloutFeed):
+            self.best.see(self.watch.means["reward"] if self.watch.recent else 0.0, optimizer.masters)
+            extra = {**self.feed.state(), **self.best.tensors()}
+        facts = {**self.guard.facts(), "watch": self.watch.facts(), "best_reward": self.best.reward}
         return self.checkpoints.save(
-            Snapshot(
-                self.step, self.position, self.usage, optimizer.masters, optimizer.state(), extra, self.guard.facts()
-            )
+            Snapshot(self.step, self.position, self.usage, optimizer.masters, optimizer.state(), extra, facts)
         )
 
     def finish(self) -> Done:
@@ -148,6 +164,7 @@ class _Trainer:
             context_length=stored.config.context_length,
             usage=self.usage,
             state_sha256=digest,
+            early_stop=self.early_stop,
         )
         return Done(result, stored.artifacts)
 
@@ -182,7 +199,8 @@ class _Trainer:
             "train/mfu": flops / seconds / self.numerics.peak_flops,
         }
         method = self.recipe.WhichOneof("method")
-        self._report(series | {f"{method}/{key}": value for key, value in result.seen.items()})
+        seen = {**result.seen, **(self.feed.seen if isinstance(self.feed, RolloutFeed) else {})}
+        self._report(series | {f"{method}/{key}": value for key, value in seen.items()})
         if "chosen_shift" in result.seen:
             self.guard.watch_preference(result.seen["chosen_shift"], result.seen["margin"])
 
@@ -202,6 +220,16 @@ class _Trainer:
             return
         self._report({}, saved_state=self.save().SerializeToString())
         self.checkpoints.prune()
+
+    def _stop(self) -> None:
+        """Go back to the best weights that were saved.
+
+        Raises: FailedPrecondition TRAINING_DIVERGED if there are none.
+        """
+        _LOG.warning("stopped after step %d: %s", self.step, self.early_stop)
+        if not self.best.weights:
+            raise diverged(f"{self.early_stop}, before the first checkpoint; lower recipe.learning_rate")
+        self.learner.optimizer.load(self.best.weights, {})
 
     def _roll_back(self) -> None:
         """Return to the newest checkpoint's weights; the data since then stay left out."""

@@ -17,6 +17,7 @@ from train_svc.worker.step import answer_logprobs
 
 from tests.fixtures.training import CHATS, PAIRS, Bench
 
+GRPO = "grpo { prompts_per_step: 4 completions_per_prompt: 8 max_new_tokens: 4 kl_budget: 1000 %s}"
 METHODS = (
     "cpt {}",
     "sft {}",
@@ -25,6 +26,7 @@ METHODS = (
     'dpo { loss: "ipo" }',
     "kto {}",
     "orpo {}",
+    "pretrain { num_layers: 1 }",
     "sft {} lora { rank: 4 }",
 )
 ROWS = {"sft": ("CHAT", CHATS), "grpo": ("CHAT", CHATS), "kto": ("PREFERENCE", PAIRS[:8])}
@@ -74,7 +76,9 @@ def metrics(link, key):
     return [point.value for request in link.requests for point in request.metrics if point.key == key]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [*METHODS, GRPO % "updates_per_rollout: 3", GRPO % 'variant: "dapo"', GRPO % 'variant: "rloo" kl_weight: 0.1']
+)
 def test_training_killed_and_resumed_ends_bit_identical(bench, method):
     job = job_of(bench, method)
     undisturbed, link = run(bench, job)
