@@ -118,6 +118,9 @@ def policy_gradient(logprobs: Tensor, tokens: Tokens, losses: Losses) -> Tensor:
 
 
 def reference_kl(logprobs: Tensor, tokens: Tokens) -> Tensor:
-    """Return each token's estimate of the divergence from the reference, [T], never negative (Schulman 2020, k3)."""
+    """Return each token's estimate of the divergence from the reference, [T], never negative (Schulman 2020, k3).
+
+    The ratio in front of it makes its gradient that of the divergence (DeepSeek-V3.2, section 3.1).
+    """
     difference = tokens.reference - logprobs
-    return difference.exp() - difference - 1
+    return (logprobs - tokens.behaviour).exp() * (difference.exp() - difference - 1)
