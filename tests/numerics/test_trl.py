@@ -106,7 +106,9 @@ def test_kto_same_batch_same_loss(folders, tmp_path):
         trl.KTOConfig, tmp_path, beta=0.3, desirable_weight=1.0, undesirable_weight=1.3, per_device_train_batch_size=4
     )
     trainer = trl.KTOTrainer(theirs, reference, config, train_dataset=rows, processing_class=tokenizer)
-    loss = trainer.compute_loss(theirs, {**batch_of(answers), **batch_of(contrasts, "KL_"), "label": torch.tensor(labels)})
+    loss = trainer.compute_loss(
+        theirs, {**batch_of(answers), **batch_of(contrasts, "KL_"), "label": torch.tensor(labels)}
+    )
     ours, base = load_model(folders[0]), load_model(folders[1])
     known, known_contrasts = answer_logprobs(base, answers), answer_logprobs(base, contrasts)
     packed = [
@@ -118,7 +120,7 @@ def test_kto_same_batch_same_loss(folders, tmp_path):
 
 @pytest.mark.parametrize(("variant", "clip"), [("dr_grpo", None), ("dapo", (0.2, 0.28))])
 def test_grpo_same_batch_same_loss(folders, tmp_path, variant, clip):
-    theirs, reference, tokenizer = their_models(folders)
+    theirs, _, tokenizer = their_models(folders)
     made = documents(4, seed=8)
     advantages = np.array([1.0, -0.5, 0.25, -0.75], np.float32)
     rows = datasets.Dataset.from_list([{"prompt": "a"}] * 4)

@@ -90,7 +90,8 @@ def _fill_rewards(full: TrainingRecipe) -> None:
     if full.grpo.HasField("environment"):
         if full.grpo.HasField("grader"):
             raise InvalidRequest(
-                "an environment grades its answers itself; leave grpo.grader out", field="training_job.recipe.grpo.grader"
+                "an environment grades its answers itself; leave grpo.grader out",
+                field="training_job.recipe.grpo.grader",
             )
         _fill(full, steps=_ENVIRONMENT_STEPS)
     else:

@@ -1,6 +1,6 @@
 """The components of a loss as functions of log-probabilities; which of them count is data, not code.
 
-Units: nats. All tensors are fp32; the gradient of the log-probabilities is taken by autograd, that of the model elsewhere.
+Units: nats. All tensors are fp32; autograd takes the gradient of log-probabilities, the step that of the model.
 """
 
 from __future__ import annotations

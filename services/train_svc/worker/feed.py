@@ -19,7 +19,16 @@ from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.worker.rows import Document, Opinion, Pair, Row, pack
 
-__all__ = ["ChatFeed", "Feed", "OpinionFeed", "PreferenceFeed", "TextFeed", "open_feed", "read_conversations"]
+__all__ = [
+    "ChatFeed",
+    "Feed",
+    "OpinionFeed",
+    "PreferenceFeed",
+    "TextFeed",
+    "heldout_pairs",
+    "open_feed",
+    "read_conversations",
+]
 
 
 class Feed(ABC):
@@ -195,6 +204,16 @@ def open_feed(
             reason="DATASET_EMPTY",
         )
     return feed
+
+
+def heldout_pairs(folders: Sequence[Path], tokenizer: Tokenizer, *, sequence_length: int) -> list[Row]:
+    """Return the pairs that were held out, one a row, without reference.
+
+    Raises: InvalidRequest for rows of another form.
+    """
+    rows = [row for folder in folders for row in _read_rows(folder / "heldout" / "rows.jsonl")]
+    pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
+    return [Row(pair, (Pair(0, 1, 0.0, 0.0),)) for pair in pairs]
 
 
 def read_conversations(folders: Sequence[Path]) -> list[list[Message]]:

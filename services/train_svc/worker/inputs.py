@@ -17,11 +17,12 @@ from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.domain.recipe import resolve
 from train_svc.worker.environments import Conversations, Environment, ReasoningGym
-from train_svc.worker.feed import Feed, open_feed, read_conversations
+from train_svc.worker.feed import Feed, heldout_pairs, open_feed, read_conversations
 from train_svc.worker.initial import draw_model
 from train_svc.worker.methods import PREFERENCE_METHODS
 from train_svc.worker.mixture_feed import MixtureFeed, PreferenceMixtureFeed
 from train_svc.worker.rollouts import RolloutFeed
+from train_svc.worker.rows import Row
 
 __all__ = ["Inputs", "open_inputs"]
 
@@ -32,13 +33,14 @@ _SEQUENCE_LENGTH = 512
 class Inputs:
     """The recipe with all defaults, the folder of the base model, and the rows.
 
-    `identity` is a digest over everything that decides the result.
+    `identity` is a digest over everything that decides the result. `heldout` are pairs to judge a reward model by.
     """
 
     recipe: TrainingRecipe
     base: Path
     feed: Feed
     identity: str
+    heldout: Sequence[Row] = ()
 
 
 def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
@@ -53,8 +55,9 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
     datasets = []
     for number, ref in enumerate(job.inputs.dataset_manifests):
         manifest = read_manifest(blobs, ref)
-        paths = [entry.path for entry in manifest.below("train/")]
+        paths = [entry.path for entry in (*manifest.below("train/"), *manifest.below("heldout/rows.jsonl"))]
         datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    length = recipe.sequence_length or _SEQUENCE_LENGTH
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
     if job.inputs.HasField("mixture"):
         data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
@@ -64,7 +67,7 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
         open_feed,
         str(recipe.WhichOneof("method")),
         tokenizer=Tokenizer.from_folder(base),
-        sequence_length=recipe.sequence_length or _SEQUENCE_LENGTH,
+        sequence_length=length,
         seed=recipe.seed,
     )
     feed: Feed
@@ -81,7 +84,11 @@ def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
         )
     else:
         feed = open_rows(datasets, digest=data.hexdigest())
-    return Inputs(recipe, base, feed, everything.hexdigest())
+    heldout = []
+    if recipe.HasField("reward_model"):
+        folders = [path for path, _ in datasets]
+        heldout = heldout_pairs(folders, Tokenizer.from_folder(base), sequence_length=length)
+    return Inputs(recipe, base, feed, everything.hexdigest(), heldout)
 
 
 def _open_rollouts(recipe: TrainingRecipe, folders: Sequence[Path], base: Path, digest: str) -> RolloutFeed:

@@ -30,6 +30,7 @@ _LOSSES: dict[str, Callable[[TrainingRecipe], Losses]] = {
         undesirable=r.kto.undesirable_weight,
     ),
     "orpo": lambda r: Losses(pair="odds_ratio", beta=r.orpo.beta),
+    "reward_model": lambda _: Losses(),  # its loss is one of scores, not of log-probabilities
     "grpo": lambda r: Losses(clip=_CLIP_HIGHER if r.grpo.variant == "dapo" else None, kl=r.grpo.kl_weight),
 }
 

@@ -37,7 +37,9 @@ class RolloutFeed(Feed):
     reference in nats per answer, `entropy` in nats per token, `truncated` and `used` (shares), `length` in tokens.
     """
 
-    def __init__(self, environment: Environment, method: GrpoMethod, tokenizer: Tokenizer, *, digest: str, seed: int) -> None:
+    def __init__(
+        self, environment: Environment, method: GrpoMethod, tokenizer: Tokenizer, *, digest: str, seed: int
+    ) -> None:
         super().__init__(digest, seed)
         self._environment = environment
         self._method = method
@@ -90,11 +92,14 @@ class RolloutFeed(Feed):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
         lengths = state["rollouts/lengths"].tolist()
+        pieces = zip(
+            *(state[f"rollouts/{key}"].split_with_sizes(lengths, -1) for key in ("ids", "streams")), strict=True
+        )
         rows = []
-        pieces = zip(state["rollouts/ids"].split(lengths), state["rollouts/streams"].split(lengths, 1), strict=True)
         for ids, streams in pieces if lengths else ():
-            weights, *rest = streams.numpy()
-            rows.append(Row((Document(ids.numpy(), weights),), rollouts=(Rollout(0, *rest),)))
+            weights, behaviour, reference, advantages, shares_ = streams.numpy()
+            rollout = Rollout(0, behaviour, reference, advantages, shares_)
+            rows.append(Row((Document(ids.numpy(), weights),), rollouts=(rollout,)))
         self._drawn = int(state["rollouts/block"]), rows
 
     def _answer(self, block: int, count: int) -> list[Row]:
@@ -127,7 +132,9 @@ class RolloutFeed(Feed):
     def _text(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([token for token in ids if token not in self._tokenizer.eos_ids])
 
-    def _rows(self, prompts: Sequence[Sequence[int]], groups: Sequence[Sequence[Sample]], rewards: npt.NDArray[np.float64]) -> list[Row]:
+    def _rows(
+        self, prompts: Sequence[Sequence[int]], groups: Sequence[Sequence[Sample]], rewards: npt.NDArray[np.float64]
+    ) -> list[Row]:
         """Compare answers with each other and with the reference, note what was seen, keep those that count."""
         assert self._models is not None
         lengths = np.array([[len(sample.ids) for sample in group] for group in groups], np.float64)
@@ -149,15 +156,17 @@ class RolloutFeed(Feed):
             "used": float((share.weights > 0).mean()),
         }
         columns = zip(flat, known, share.advantages.ravel(), share.weights.ravel(), strict=True)
-        return [_row(*pair, reference, advantage, weight) for pair, reference, advantage, weight in columns if weight > 0]
+        return [
+            _row(*pair, reference, advantage, weight) for pair, reference, advantage, weight in columns if weight > 0
+        ]
 
 
 def _row(prompt: Sequence[int], sample: Sample, reference: Tensor, advantage: float, weight: float) -> Row:
     opening, length = len(prompt), len(prompt) + len(sample.ids)
 
-    def stream(values: object) -> npt.NDArray[np.float32]:
+    def stream(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
         out = np.zeros(length, np.float32)
-        out[opening:] = values
+        out[opening:] = np.asarray(values, np.float32)
         return out
 
     document = Document(np.array([*prompt, *sample.ids], np.int64), stream(1.0))

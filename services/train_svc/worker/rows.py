@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 class Opinion(NamedTuple):
     """A document of a row that was liked or not, and its log-probability under the reference model.
 
-    `contrast` is the same prompt with an answer to another one, `reference_contrast` the log-probability of that answer.
+    `contrast` is the same prompt with an answer to another one, `reference_contrast` the log-probability of that.
     """
 
     document: int
@@ -45,8 +45,8 @@ class Opinion(NamedTuple):
 class Rollout(NamedTuple):
     """A document of a row that the model sampled itself; arrays have one number per token of the document.
 
-    Log-probabilities under the policy as sampled from and under the reference; `advantages` and `weights` are zero where
-    nothing is learned. The weights hold the normaliser of the method, so the loss is their plain sum.
+    Log-probabilities under the policy as sampled from and under the reference; `advantages` and `weights` are zero
+    where nothing is learned. The weights hold the normaliser of the method, so the loss is their plain sum.
     """
 
     document: int

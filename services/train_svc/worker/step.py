@@ -24,7 +24,7 @@ from train_svc.worker.components import (
 from train_svc.worker.loss import logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
-__all__ = ["StepResult", "answer_logprobs", "backward"]
+__all__ = ["StepResult", "answer_logprobs", "backward", "micro_batches"]
 
 # Rows are run together up to this many tokens: fewer, larger products; the result does not depend on grouping rows.
 _MICRO_BATCH_TOKENS = 1024
@@ -67,7 +67,7 @@ def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepRes
     """Gather the gradients of the step's loss over all rows and return what it saw."""
     shares = _shares(model, rows, losses)
     loss, seen = 0.0, dict[str, float]()
-    for batch in _micro_batches(rows):
+    for batch in micro_batches(rows):
         states = _states(model, batch)
         hidden, targets = states.hidden.detach(), states.targets
         scales = -shares.token * states.weights
@@ -112,7 +112,8 @@ def _shares(model: Transformer, rows: Sequence[Row], losses: Losses) -> _Shares:
     )
 
 
-def _micro_batches(rows: Sequence[Row]) -> list[Row]:
+def micro_batches(rows: Sequence[Row]) -> list[Row]:
+    """Merge neighbouring rows up to 1,024 tokens."""
     batches = [rows[0]]
     for row in rows[1:]:
         if batches[-1].num_tokens + row.num_tokens <= _MICRO_BATCH_TOKENS:

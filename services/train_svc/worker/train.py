@@ -8,16 +8,19 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import torch
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingResult, TrainingState, TrainingUsage
 from bessemer.artifacts.blobs import Blobs
-from bessemer.artifacts.manifest import read_manifest
+from bessemer.artifacts.manifest import JSON, read_manifest
 from bessemer.jobs.worker import Done, Paused, PauseRequested, TaskContext
 from bessemer.kernel.ids import project_of
 from bessemer.modeling.load import save_model
 from bessemer.modeling.numerics import prepare
+from bessemer.modeling.transformer import Transformer
 
 from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
@@ -28,6 +31,7 @@ from train_svc.worker.learner import Learner
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
+from train_svc.worker.reward import calibration, save_head
 from train_svc.worker.rollouts import RolloutFeed
 from train_svc.worker.step import StepResult, answer_logprobs
 from train_svc.worker.watch import Watch
@@ -90,8 +94,12 @@ class _Trainer:
             self.watch.load(snapshot.facts["watch"])
             self.best.load(snapshot.facts["best_reward"], snapshot.extra)
         if isinstance(self.feed, PreferenceFeed | PreferenceMixtureFeed):
-            known = snapshot.extra["reference"] if snapshot is not None else self._reference(self.feed)
-            self.feed.reference = known.numpy()
+            if snapshot is not None:
+                self.feed.reference = snapshot.extra["reference"].numpy()
+            elif self.learner.reward_head is not None:  # scores need none
+                self.feed.reference = np.zeros((len(self.feed.pairs), 2), np.float32)
+            else:
+                self.feed.reference = self._reference(self.feed).numpy()
         if isinstance(self.feed, RolloutFeed):
             self.feed.begin(self.learner.model, self.learner.base_model())
             if snapshot is not None:
@@ -150,12 +158,14 @@ class _Trainer:
         self.context.report(stage="save model", fraction=1.0)
         digest = self.learner.state_sha256(self.position)
         folder = self.context.workdir / "model"
-        save_model(self.learner.finished_model(), folder)
+        model = self.learner.finished_model()
+        save_model(model, folder)
+        judged = self._save_reward_head(model, folder)
         for name in TOKENIZER_FILES:
             if (self.inputs.base / name).is_file():
                 shutil.copyfile(self.inputs.base / name, folder / name)
         base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
-        stored = store_model(self.blobs, folder, {"license": base_facts.get("license", "")})
+        stored = store_model(self.blobs, folder, {"license": base_facts.get("license", ""), **judged})
         result = TrainingResult(
             manifest=stored.manifest,
             tokenizer=stored.tokenizer,
@@ -167,6 +177,19 @@ class _Trainer:
             early_stop=self.early_stop,
         )
         return Done(result, stored.artifacts)
+
+    def _save_reward_head(self, model: Transformer, folder: Path) -> dict[str, JSON]:
+        """Write the head of a reward model and return how it does on pairs that were held out, if there are any."""
+        head = self.learner.reward_head
+        if head is None:
+            return {}
+        save_head(head, folder)
+        if not self.inputs.heldout:
+            return {}
+        accuracy, error = calibration(model, head, self.inputs.heldout)
+        judged = {"heldout_accuracy": accuracy, "heldout_calibration_error": error}
+        self._report({f"reward_model/{key}": value for key, value in judged.items()})
+        return dict(judged)
 
     def _reference(self, feed: PreferenceFeed | PreferenceMixtureFeed) -> torch.Tensor:
         """Return the log-probabilities of answers under the base model, [pairs, 2]; NaN for pairs never reached."""
