@@ -31,6 +31,7 @@ from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation
 from data_svc.app.dataset_jobs import DatasetJobs
 from data_svc.app.datasets import Datasets
+from data_svc.app.deletion import Deletion
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
 from data_svc.app.mixtures import Mixtures
@@ -108,9 +109,10 @@ class ArtifactApi(artifact_service_pb2_grpc.ArtifactServiceServicer):
 class DatasetApi(dataset_service_pb2_grpc.DatasetServiceServicer):
     """Datasets and their versions."""
 
-    def __init__(self, datasets: Datasets, contents: Contents) -> None:
+    def __init__(self, datasets: Datasets, contents: Contents, deletion: Deletion) -> None:
         self._datasets = datasets
         self._contents = contents
+        self._deletion = deletion
 
     async def CreateDataset(
         self, request: dataset_service_pb2.CreateDatasetRequest, context: Any
@@ -139,6 +141,18 @@ class DatasetApi(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> dataset_service_pb2.ListDatasetVersionsResponse:
         """See the contract."""
         return await self._datasets.list_versions(request)
+
+    async def SetDatasetVersionAlias(
+        self, request: dataset_service_pb2.SetDatasetVersionAliasRequest, context: Any
+    ) -> dataset_pb2.Dataset:
+        """See the contract."""
+        return await self._datasets.set_alias(request)
+
+    async def DeleteDatasetVersion(
+        self, request: dataset_service_pb2.DeleteDatasetVersionRequest, context: Any
+    ) -> dataset_pb2.DatasetVersion:
+        """See the contract."""
+        return await self._deletion.delete(request)
 
     async def PreviewDatasetVersion(
         self, request: dataset_service_pb2.PreviewDatasetVersionRequest, context: Any

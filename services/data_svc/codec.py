@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import (
+    ContaminationSet,
     CurationInputs,
     CurationJob,
     CurationRecipe,
@@ -16,9 +17,9 @@ from bessemer.api.data.v1.dataset_pb2 import (
 )
 from bessemer.api.data.v1.lineage_service_pb2 import Lineage, LineageEdge, LineageNode
 from bessemer.api.data.v1.mixture_pb2 import Mixture
-from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, GateDecision
+from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, EvaluationSuite, GateDecision
 from bessemer.api.serve.v1.deployment_pb2 import Deployment
-from bessemer.api.train.v1.model_pb2 import ModelJob, ModelVersion
+from bessemer.api.train.v1.model_pb2 import ModelJob, ModelSource, ModelVersion
 from bessemer.kernel.errors import InvalidRequest
 
 from data_svc.domain.recipes import recipe_of
@@ -27,9 +28,12 @@ __all__ = [
     "curation_inputs",
     "curation_recipe",
     "dataset_version",
+    "erased_version",
     "lineage_of_dataset_version",
     "lineage_of_deployment",
+    "lineage_of_erased_version",
     "lineage_of_evaluation_run",
+    "lineage_of_evaluation_suite",
     "lineage_of_gate_decision",
     "lineage_of_import",
     "lineage_of_mixture",
@@ -61,21 +65,24 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
         tokens_max=full.tokens_max if is_text else None,
         quality=f"QUALITY_PROFILE_{full.quality}",
         redact=full.redact,
+        parse_failures_max=full.parse_failures_max,
     )
 
 
-def curation_inputs(uploads: Iterable[Upload], source: DatasetVersion | None) -> CurationInputs:
+def curation_inputs(
+    uploads: Iterable[Upload], source: DatasetVersion | None, suites: Iterable[ContaminationSet]
+) -> CurationInputs:
     """Return what the worker will read, by digest."""
     return CurationInputs(
         uploads=[SourceFile(upload=u.name, file_name=u.file_name, artifact=u.artifact) for u in uploads],
         source_manifest=source.manifest if source else None,
+        contamination_sets=suites,
     )
 
 
-def dataset_version(name: str, job: CurationJob, result: CurationResult) -> DatasetVersion:
-    """Return the version that a curation job made."""
+def dataset_version(job: CurationJob, result: CurationResult) -> DatasetVersion:
+    """Return the version that a curation job made, still without a name."""
     return DatasetVersion(
-        name=name,
         kind=job.recipe.kind,
         manifest=result.manifest,
         splits=result.splits,
@@ -104,13 +111,42 @@ def lineage_of_mixture(mixture: Mixture) -> Lineage:
     return _made(made, [(node, "mixes") for node in used])
 
 
+def erased_version(old: DatasetVersion, result: CurationResult) -> DatasetVersion:
+    """Return the version that an erasure made of another, still without a name."""
+    return DatasetVersion(
+        kind=old.kind,
+        manifest=result.manifest,
+        splits=result.splits,
+        reasons=result.reasons,
+        tokenizer_sha256=result.tokenizer_sha256,
+        sequence_length=old.sequence_length,
+        sources=[old.name],
+        report=result.report,
+    )
+
+
+def lineage_of_erased_version(version: DatasetVersion) -> Lineage:
+    """Return what an erased version was made from; it holds less, so that it is no child by `curated_from`."""
+    made = LineageNode(name=version.name, kind="datasetVersions", sha256=version.manifest.sha256)
+    return _made(made, [(LineageNode(name=name, kind=_kind(name)), "erased_from") for name in version.sources])
+
+
+def lineage_of_evaluation_suite(suite: EvaluationSuite) -> Lineage:
+    """Return which version a suite's cases were taken from; empty for others."""
+    if not suite.dataset_version:
+        return Lineage()
+    made = LineageNode(name=suite.name, kind="evaluationSuites", sha256=suite.cases.sha256)
+    return _made(made, [(LineageNode(name=suite.dataset_version, kind="datasetVersions"), "cases_of")])
+
+
 def lineage_of_model_version(version: ModelVersion) -> Lineage:
-    """Return what a model version was trained from and on."""
+    """Return what a model version was trained or extended from, and trained on."""
     used = [(LineageNode(name=name, kind="datasetVersions"), "trained_on") for name in version.dataset_versions]
     if version.mixture:
         used.append((LineageNode(name=version.mixture, kind="mixtures"), "trained_on"))
     if version.parent:
-        used.append((LineageNode(name=version.parent, kind="modelVersions"), "trained_from"))
+        relation = "extended_from" if version.source == ModelSource.MODEL_SOURCE_EXTENDED else "trained_from"
+        used.append((LineageNode(name=version.parent, kind="modelVersions"), relation))
     made = LineageNode(name=version.name, kind="modelVersions", sha256=version.manifest.sha256)
     return _made(made, used)
 

@@ -1,4 +1,4 @@
-"""What we hear from the other services: facts that the lineage graph is drawn from."""
+"""What we hear from the other services: facts that the lineage graph is drawn from, and suites to keep clear of."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bessemer.api.serve.v1.deployment_pb2 import DeploymentState
 from bessemer.svckit.tx import Tx
 
 from data_svc import codec
-from data_svc.ports import LineageGraph
+from data_svc.ports import KnownSuites, LineageGraph
 
-__all__ = ["PRODUCERS", "lineage_handler"]
+__all__ = ["PRODUCERS", "lineage_handler", "suite_handler"]
 
 PRODUCERS = ("train", "eval", "serve")
 
@@ -32,6 +32,12 @@ def _evaluation_run(payload: bytes) -> Lineage:
     return codec.lineage_of_evaluation_run(run) if run.status.state == JobState.JOB_STATE_SUCCEEDED else Lineage()
 
 
+def _evaluation_suite(payload: bytes) -> Lineage:
+    return codec.lineage_of_evaluation_suite(
+        eval_events_pb2.EvaluationSuiteChanged.FromString(payload).evaluation_suite
+    )
+
+
 def _gate_decision(payload: bytes) -> Lineage:
     return codec.lineage_of_gate_decision(eval_events_pb2.GateDecisionChanged.FromString(payload).gate_decision)
 
@@ -47,6 +53,7 @@ HEARD: Mapping[str, Callable[[bytes], Lineage]] = {
     "bessemer.train.model_version": _model_version,
     "bessemer.train.model_job": _model_job,
     "bessemer.eval.evaluation_run": _evaluation_run,
+    "bessemer.eval.evaluation_suite": _evaluation_suite,
     "bessemer.eval.gate_decision": _gate_decision,
     "bessemer.serve.deployment": _deployment,
 }
@@ -59,5 +66,21 @@ def lineage_handler(graph: LineageGraph) -> Callable[[Tx, EventRecord], None]:
         read = HEARD.get(event.type.rsplit(".", 2)[0])
         if read is not None:
             graph.add(tx, read(event.payload))
+
+    return handle
+
+
+def suite_handler(suites: KnownSuites) -> Callable[[Tx, EventRecord], None]:
+    """Return the handler that remembers which suites there are; other events of eval_svc pass unheard."""
+
+    def handle(tx: Tx, event: EventRecord) -> None:
+        kind, verb, _ = event.type.rsplit(".", 2)
+        if kind != "bessemer.eval.evaluation_suite":
+            return
+        suite = eval_events_pb2.EvaluationSuiteChanged.FromString(event.payload).evaluation_suite
+        if verb == "deleted":
+            suites.remove(tx, suite.name)
+        elif suite.HasField("contamination_hashes"):
+            suites.add(tx, suite.name, suite.contamination_hashes)
 
     return handle

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from bessemer.api.data.v1 import (
     artifact_service_pb2_grpc,
     dataset_job_service_pb2_grpc,
@@ -31,20 +29,23 @@ from bessemer.svckit.store import Store
 from starlette.applications import Starlette
 
 from data_svc import api, events
+from data_svc.adapters.contamination_sql import SUITES, SuiteTable
 from data_svc.adapters.file_door import FileDoor
 from data_svc.adapters.lineage_sql import TABLES, LineageTables
 from data_svc.adapters.peer_events_grpc import PeerEvents
 from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation, curation_kind
-from data_svc.app.dataset_jobs import DATASET_JOBS, DatasetJobs
+from data_svc.app.dataset_jobs import TASKS, DatasetJobs, dataset_job_kind
 from data_svc.app.datasets import Datasets
+from data_svc.app.deletion import Deletion
+from data_svc.app.erasure import erasure_task
 from data_svc.app.feedback import Feedback
 from data_svc.app.lineage import Ancestry
 from data_svc.app.mixtures import Mixtures
 from data_svc.app.projects import Projects
 from data_svc.app.uploads import Uploads
 from data_svc.config import DataConfig
-from data_svc.ports import LineageGraph
+from data_svc.ports import KnownSuites, LineageGraph
 from data_svc.reconcile import Cleaner
 
 __all__ = ["build"]
@@ -55,25 +56,35 @@ def build(config: ServiceConfig) -> Service:
     settings, clock = DataConfig(), SystemClock()
     scratch = config.home / "data" / "scratch"
     objects = open_objects(_objects_config(config))
-    store = Store.open(config.database_url, service="data", clock=clock, extra=(*jobs.TABLES, *TABLES))
-    graph = LineageTables()
+    store = Store.open(config.database_url, service="data", clock=clock, extra=(*jobs.TABLES, *TABLES, SUITES))
+    graph, suites = LineageTables(), SuiteTable()
     bus = NatsBus(config.nats_url, service="data") if config.nats_url else None
     kind = curation_kind(graph)
+    tasks = {**TASKS, "erase": erasure_task(graph)}
+    dataset_kind = dataset_job_kind(tasks)
     launcher = LocalLauncher(config.home, "data", worker_env(config))
     runtime = jobs.JobRuntime(
-        store, [kind, DATASET_JOBS], launcher, objects, clock, policy=Policy(parallelism=settings.parallelism)
+        store, [kind, dataset_kind], launcher, objects, clock, policy=Policy(parallelism=settings.parallelism)
     )
     uploads = Uploads(store, objects, clock, scratch=scratch, url_lifetime_s=settings.url_lifetime_s)
     contents = Contents(store, objects, scratch=scratch)
-    curation = api.CurationApi(Curation(store, runtime, objects), JobRpcs(runtime, kind))
-    dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime), JobRpcs(runtime, DATASET_JOBS))
+    consumers = _consumers(config, store, bus, graph, suites)
+
+    async def hear_of_suites() -> None:
+        for consumer in consumers:
+            if consumer.name == "suites":
+                await consumer.catch_up()
+
+    curation = api.CurationApi(Curation(store, runtime, objects, suites, hear_of_suites), JobRpcs(runtime, kind))
+    dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime, tasks), JobRpcs(runtime, dataset_kind))
+    datasets = api.DatasetApi(Datasets(store), contents, Deletion(store, objects))
     mixtures = api.MixtureApi(Mixtures(store, objects, graph))
     return Service(
         name="data",
         servicers=[
             (project_service_pb2_grpc.add_ProjectServiceServicer_to_server, api.ProjectApi(Projects(store))),
             (artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server, api.ArtifactApi(uploads)),
-            (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, api.DatasetApi(Datasets(store), contents)),
+            (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, datasets),
             (dataset_service_pb2_grpc.add_CurationServiceServicer_to_server, curation),
             (dataset_job_service_pb2_grpc.add_DatasetJobServiceServicer_to_server, dataset_jobs),
             (feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server, api.FeedbackApi(Feedback(store))),
@@ -82,26 +93,28 @@ def build(config: ServiceConfig) -> Service:
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,
-        background=[runtime.run, Cleaner(store, objects, clock).run, *_consumers(config, store, graph, bus)],
+        background=[runtime.run, Cleaner(store, objects, clock).run, *(c.run for c in consumers)],
         http=_door(config, objects, clock),
         bus=bus,
     )
 
 
 def _consumers(
-    config: ServiceConfig, store: Store, graph: LineageGraph, bus: Bus | None
-) -> list[Callable[[], Awaitable[None]]]:
-    """Return one consumer per peer that has an address."""
+    config: ServiceConfig, store: Store, bus: Bus | None, graph: LineageGraph, suites: KnownSuites
+) -> list[EventConsumer]:
+    """Return the consumers of every peer that has an address."""
+    wanted = [(peer, "lineage", events.lineage_handler(graph)) for peer in events.PRODUCERS]
+    wanted.append(("eval", "suites", events.suite_handler(suites)))
     return [
         EventConsumer(
             store,
             producer=peer,
-            consumer="lineage",
-            handler=events.lineage_handler(graph),
+            consumer=consumer,
+            handler=handler,
             bus=bus,
             read_events=PeerEvents(peer_channel(config, peer)).read,
-        ).run
-        for peer in events.PRODUCERS
+        )
+        for peer, consumer, handler in wanted
         if peer in config.peers
     ]
 

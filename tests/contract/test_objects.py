@@ -105,6 +105,21 @@ def test_missing_object_is_not_found(objects, tmp_path):
     assert not (tmp_path / "target").exists()
 
 
+def test_ranges_come_back_and_end_where_the_object_ends(objects):
+    data = bytes(range(256)) * 100
+    objects.put_bytes(KEY, data)
+    for start, length in ((0, 1), (0, 25_600), (1000, 5000), (25_000, 600), (25_000, 9999), (25_600, 1), (99_999, 7)):
+        assert objects.get_range(KEY, start, length) == data[start : start + length]
+    with pytest.raises(NotFound):
+        objects.get_range("a/none", 0, 10)
+
+
+def test_local_path_is_the_file_of_an_object_or_none(objects):
+    objects.put_bytes(KEY, b"hello")
+    path = objects.local_path(KEY)
+    assert path is None or path.read_bytes() == b"hello"
+
+
 def test_list_yields_keys_under_a_prefix_in_order(objects):
     keys = ["a-1", "a/1", "a/2/x", "a/2/y", "ab/3", "b"]
     for key in reversed(keys):

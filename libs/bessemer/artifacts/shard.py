@@ -7,17 +7,30 @@ document. Tokens outside every piece are padding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from bessemer.artifacts.manifest import Manifest
+from bessemer.artifacts.manifest import FileEntry, Manifest
 from bessemer.kernel.errors import DataLoss, FailedPrecondition
 
-__all__ = ["BOUND", "SHARD_BYTES", "Rows", "TokenSplit", "open_split", "rows_per_shard", "token_dtype", "write_shard"]
+__all__ = [
+    "BOUND",
+    "SHARD_BYTES",
+    "Rows",
+    "Shard",
+    "TokenSplit",
+    "open_split",
+    "rows_per_shard",
+    "split_shards",
+    "split_tokens",
+    "token_dtype",
+    "write_shard",
+]
 
 SHARD_BYTES = 32 << 20
 BOUND = np.dtype([(name, "<u4") for name in ("row", "offset", "length", "document", "start")])
@@ -42,6 +55,21 @@ def write_shard(folder: Path, split: str, number: int, rows: Tokens, bounds: npt
     rows.astype(rows.dtype.newbyteorder("<"), copy=False).tofile(paths[0])
     bounds.astype(BOUND, copy=False).tofile(paths[1])
     return paths
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The two files of a shard, and the form of its rows."""
+
+    tokens: FileEntry
+    bounds: FileEntry
+    sequence_length: int
+    dtype: np.dtype[np.unsignedinteger]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of `sequence_length` tokens."""
+        return self.tokens.size_bytes // (self.sequence_length * self.dtype.itemsize)
 
 
 class Rows:
@@ -112,25 +140,51 @@ class TokenSplit:
         return [(int(b["offset"]), int(b["length"]), int(b["document"])) for b in bounds[first:last]]
 
 
-def open_split(folder: Path, manifest: Manifest, split: str) -> TokenSplit:
-    """Open a split of a text version whose files were fetched into `folder`; an absent split has no rows.
+def split_shards(manifest: Manifest, split: str) -> list[Shard]:
+    """Return the shards of a split of a text version; an absent split has none.
 
-    Raises: FailedPrecondition if the version is not tokenized; DataLoss if a file has the wrong length.
+    Raises: FailedPrecondition if the version is not tokenized; DataLoss if files are missing or not whole rows.
     """
     facts = manifest.facts
     if manifest.kind != "dataset" or facts.get("kind") != "TEXT":
         raise FailedPrecondition(f"only text versions hold token rows; this one is {facts.get('kind', manifest.kind)}")
     width, token_bytes = int(str(facts["sequence_length"])), int(str(facts["token_bytes"]))
-    dtype: np.dtype[np.unsignedinteger] = np.dtype(f"<u{token_bytes}")
-    shards, bounds = [], []
-    for entry in manifest.below(f"{split}/"):
-        path = folder / entry.path
-        if path.suffix == ".bin":
-            if path.stat().st_size % (width * token_bytes):
-                raise DataLoss(f"{entry.path} has {path.stat().st_size} bytes, not whole rows of {width} tokens")
-            shards.append(np.memmap(path, dtype, "r").reshape(-1, width))
-        elif path.suffix == ".bounds":
-            bounds.append(np.fromfile(path, BOUND))
-    if len(shards) != len(bounds):
-        raise DataLoss(f"split {split} has {len(shards)} shards but {len(bounds)} bounds files")
-    return TokenSplit(Rows(shards, width, dtype), bounds)
+    entries = {entry.path: entry for entry in manifest.below(f"{split}/")}
+    shards = []
+    for path, entry in entries.items():
+        if not path.endswith(".bin"):
+            continue
+        bounds = entries.get(f"{path.removesuffix('.bin')}.bounds")
+        if bounds is None:
+            raise DataLoss(f"{path} has no bounds file beside it", resource=entry.key)
+        if entry.size_bytes % (width * token_bytes):
+            raise DataLoss(f"{path} has {entry.size_bytes} bytes, not whole rows of {width} tokens", resource=entry.key)
+        shards.append(Shard(entry, bounds, width, np.dtype(f"<u{token_bytes}")))
+    return shards
+
+
+def split_tokens(manifest: Manifest, split: str) -> int:
+    """Return how many tokens of a split belong to documents, as the version states it; an absent split has none.
+
+    Raises: DataLoss if it states nothing, or another number of rows than its shards hold.
+    """
+    num_rows = sum(shard.num_rows for shard in split_shards(manifest, split))
+    splits = manifest.facts.get("splits")
+    stated = splits.get(split) if isinstance(splits, Mapping) else None
+    if not num_rows and stated is None:
+        return 0
+    if not isinstance(stated, Mapping) or stated.get("rows") != num_rows:
+        raise DataLoss(f"split {split} has {num_rows} rows, its manifest states {stated}; seal the version again")
+    return int(str(stated["tokens"]))
+
+
+def open_split(folder: Path, manifest: Manifest, split: str) -> TokenSplit:
+    """Open a split of a text version whose files were fetched into `folder`; an absent split has no rows.
+
+    Raises: as `split_shards`.
+    """
+    shards = split_shards(manifest, split)
+    width = int(str(manifest.facts["sequence_length"]))
+    dtype: np.dtype[np.unsignedinteger] = np.dtype(f"<u{manifest.facts['token_bytes']}")
+    rows = [np.memmap(folder / shard.tokens.path, dtype, "r").reshape(-1, width) for shard in shards]
+    return TokenSplit(Rows(rows, width, dtype), [np.fromfile(folder / shard.bounds.path, BOUND) for shard in shards])

@@ -65,6 +65,7 @@ def import_(
     ] = "documents",
     kind: Annotated[Kind, typer.Option(help="What the rows shall be.")] = Kind.TEXT,
     model: Annotated[str, typer.Option(help="Model version whose tokenizer to use, for text.")] = "smollm2/v1",
+    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json to use instead.")] = None,
     from_version: Annotated[
         str | None, typer.Option("--from", help="Text version to derive rows from, such as documents/v1.")
     ] = None,
@@ -94,7 +95,9 @@ def import_(
             job.uploads.append(upload_folder(client, shared, found).name)
         else:
             job.source_version = shared.version_name("datasets", from_version or "")
-        if kind is Kind.TEXT:
+        if tokenizer is not None:
+            job.tokenizer.CopyFrom(client.upload(shared.project, tokenizer).artifact)
+        elif kind is Kind.TEXT:
             version = client.train.get_model_version(name=shared.version_name("models", model))
             job.tokenizer.CopyFrom(version.tokenizer)
         created = client.data.create_curation_job(parent=shared.project, curation_job=job)

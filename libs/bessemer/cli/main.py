@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import data, deployment, evaluation, job, mixture, model, stack, synthesize, train
+from bessemer.cli import (
+    assess,
+    data,
+    deployment,
+    erase,
+    evaluation,
+    job,
+    mixture,
+    model,
+    stack,
+    synthesize,
+    tokenizer,
+    train,
+)
 from bessemer.cli.settings import Output, Settings, errors_console
 from bessemer.kernel.errors import BessemerError
 from bessemer.sdk import JobNotSuccessful
@@ -50,6 +63,7 @@ def root(
     context.obj = Settings(home=home, project_id=project, output=output)
 
 
+data.app.command("assess")(assess.assess)
 data.app.command("synthesize")(synthesize.synthesize_rows)
 app.command("up")(stack.up)
 app.command("down")(stack.down)
@@ -61,11 +75,15 @@ app.command("deploy")(deployment.deploy)
 app.command("undeploy")(deployment.undeploy)
 app.command("chat")(deployment.chat)
 app.command("feedback")(deployment.feedback)
+data.app.command("erase")(erase.erase)
+data.app.command("alias")(erase.alias)
+data.app.command("delete")(erase.delete)
 app.add_typer(data.app, name="dataset")
 app.add_typer(mixture.app, name="mixture")
 app.add_typer(train.app, name="train")
 app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")
+app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
 
 

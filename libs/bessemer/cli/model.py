@@ -12,6 +12,7 @@ from bessemer.cli.data import ensure_project, upload_folder
 from bessemer.cli.output import bytes_text, console, print_message, print_rows, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import settings_of
+from bessemer.cli.tokenizer import find_tokenizer_job
 
 __all__ = ["app"]
 
@@ -128,6 +129,29 @@ def export(
         print_message(
             settings, done, {"file": to, "size": bytes_text(done.archive.size_bytes), "sha256": done.archive.sha256}
         )
+
+
+@app.command("extend-vocabulary")
+def extend_vocabulary(
+    context: typer.Context,
+    version: Version,
+    job: Annotated[str, typer.Argument(help="Dataset job that extended this version's tokenizer.")],
+) -> None:
+    """Make a version with the new tokens of an extended tokenizer; train it before you use it.
+
+    Example: bessemer model extend-vocabulary smollm2/v1 dataset-x2f9
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        made = find_tokenizer_job(client, settings, job).result.trained_tokenizer
+        task = {
+            "model_version": settings.version_name("models", version),
+            "tokenizer": made.tokenizer,
+            "initialisation": made.initialisation,
+        }
+        created = client.train.create_model_job(parent=settings.project, model_job={"extend_vocabulary": task})
+        done = follow(client, settings, created, f"extending {version}")
+        _print_version(settings, client.train.get_model_version(name=done.model_version))
 
 
 def _aliases(model: Any) -> str:

@@ -48,6 +48,14 @@ class PatientObjects:
         """See `ObjectStore`."""
         self._ask(lambda store: store.get_file(key, path))
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See `ObjectStore`."""
+        return self._ask(lambda store: store.get_range(key, start, length))
+
+    def local_path(self, key: str) -> Path | None:
+        """See `ObjectStore`."""
+        return self._ask(lambda store: store.local_path(key))
+
     def stat(self, key: str) -> int:
         """See `ObjectStore`."""
         return self._ask(lambda store: store.stat(key))

@@ -42,6 +42,15 @@ class ObjectStore(Protocol):
         Raises: NotFound.
         """
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return `length` bytes of an object from `start` on, fewer only where it ends; nobody has verified them.
+
+        Raises: NotFound.
+        """
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file that holds an object, for reading only and perhaps missing; None if none can."""
+
     def stat(self, key: str) -> int:
         """Return an object's size in bytes.
 

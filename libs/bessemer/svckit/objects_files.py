@@ -70,6 +70,16 @@ class FileObjects:
         finally:
             aside.unlink(missing_ok=True)
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See `ObjectStore`."""
+        with _errors(key), self.path(key).open("rb") as stream:
+            stream.seek(start)
+            return stream.read(length)
+
+    def local_path(self, key: str) -> Path | None:
+        """See `ObjectStore`."""
+        return self.path(key)
+
     def stat(self, key: str) -> int:
         """See `ObjectStore`."""
         path = self.path(key)

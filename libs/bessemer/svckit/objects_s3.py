@@ -123,6 +123,26 @@ class S3Objects:
         finally:
             aside.unlink(missing_ok=True)
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See `ObjectStore`."""
+        with self._errors(key):
+            try:
+                response = self._client.get_object(self._bucket, check_key(key), offset=start, length=length)
+            except S3Error as error:
+                if error.code == "InvalidRange":  # begins at the end or behind it
+                    return b""
+                raise
+            try:
+                data: bytes = response.read()
+                return data
+            finally:
+                response.close()
+                response.release_conn()
+
+    def local_path(self, key: str) -> Path | None:  # noqa: ARG002
+        """See `ObjectStore`."""
+        return None
+
     def stat(self, key: str) -> int:
         """See `ObjectStore`."""
         with self._errors(key):

@@ -20,6 +20,8 @@ from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 from google.protobuf import json_format
 
+from data_svc.app.datasets import live_version
+
 __all__ = ["Contents"]
 
 ROWS = 10
@@ -51,11 +53,11 @@ class Contents:
             json_format.Parse(data, profile, ignore_unknown_fields=True)
         except json_format.ParseError as error:
             raise DataLoss(f"the profile of {name} cannot be read: {error}", resource=name) from error
-        profile.name = name
+        profile.name = version.name
         return profile
 
     async def _version(self, name: str) -> DatasetVersion:
-        return await self._store.read(lambda tx: tx.get(name, DatasetVersion))
+        return await self._store.read(lambda tx: live_version(tx, name))
 
     def _profile(self, version: DatasetVersion) -> bytes:
         blobs, manifest = self._open(version)

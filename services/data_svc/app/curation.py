@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_service_pb2 as pb
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
-from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind, DatasetVersion
+from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind
 from bessemer.jobs.runtime import JobKind, JobRuntime
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
-from bessemer.kernel.ids import id_of, new_id, parent_of
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, Unavailable
+from bessemer.kernel.ids import id_of, new_id, parent_of, project_of
 from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
 from data_svc import codec
-from data_svc.app.datasets import seal
+from data_svc.app.datasets import live_version, seal
 from data_svc.app.uploads import check_artifact
-from data_svc.ports import LineageGraph
+from data_svc.ports import KnownSuites, LineageGraph
 
 __all__ = ["Curation", "curation_kind"]
 
 TOKENIZER_BYTES_MAX = 256 * 2**20
+CATCH_UP_S = 2.0
+_log = logging.getLogger(__name__)
 
 
 class Curation:
     """Use cases of curation jobs."""
 
-    def __init__(self, store: Store, runtime: JobRuntime, objects: ObjectStore) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runtime: JobRuntime,
+        objects: ObjectStore,
+        suites: KnownSuites,
+        hear_of_suites: Callable[[], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._objects = objects
+        self._suites = suites
+        self._hear_of_suites = hear_of_suites
 
     async def create(self, request: pb.CreateCurationJobRequest) -> CurationJob:
         """Check everything that can be checked now, pin what the worker will read, and queue the job."""
@@ -53,11 +65,21 @@ class Curation:
             tokenizer=given.tokenizer if given.HasField("tokenizer") else None,
         )
 
+        await self._catch_up()
+
         def commit(tx: Tx) -> CurationJob:
-            _resolve(tx, job, given)
+            _resolve(tx, job, given, self._suites)
             return self._runtime.submit(tx, job)
 
         return await self._store.write(commit)
+
+    async def _catch_up(self) -> None:
+        """Hear of suites that were made a moment ago; whoever is to tell of them and is away holds nothing up."""
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._hear_of_suites()
+        except (TimeoutError, Unavailable) as error:
+            _log.warning("a curation job is made with the suites known so far: %s", error)
 
     def _check_tokenizer(self, artifact: ArtifactRef, project: str) -> None:
         check_artifact(artifact, project, "curation_job.tokenizer")
@@ -92,7 +114,7 @@ def _finish(
     return job
 
 
-def _resolve(tx: Tx, job: CurationJob, given: CurationJob) -> None:
+def _resolve(tx: Tx, job: CurationJob, given: CurationJob, suites: KnownSuites) -> None:
     """Fill in the recipe's defaults and pin the inputs.
 
     Raises: InvalidRequest, NotFound, FailedPrecondition.
@@ -109,14 +131,15 @@ def _resolve(tx: Tx, job: CurationJob, given: CurationJob) -> None:
             field="curation_job.tokenizer",
         )
     uploads = [_usable(tx.get(name, Upload)) for name in given.uploads]
-    source = tx.get(given.source_version, DatasetVersion) if given.source_version else None
+    source = live_version(tx, given.source_version) if given.source_version else None
+    job.source_version = source.name if source else ""
     if source is not None and source.kind != DatasetKind.DATASET_KIND_TEXT:
         raise InvalidRequest(
             f"curation_job.source_version must hold text; {source.name} does not", field="curation_job.source_version"
         )
     if source is not None and not source.manifest.sha256:
         raise FailedPrecondition(f"{source.name} is not sealed", reason="VERSION_NOT_SEALED", resource=source.name)
-    job.inputs.CopyFrom(codec.curation_inputs(uploads, source))
+    job.inputs.CopyFrom(codec.curation_inputs(uploads, source, suites.of_project(tx, project_of(job.name))))
 
 
 def _usable(upload: Upload) -> Upload:

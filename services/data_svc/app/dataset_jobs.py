@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_job_service_pb2 as pb
-from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult, ExportDatasetTask
-from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
+from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult, ExportDatasetTask, TrainTokenizerTask
+from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import new_id, project_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
-__all__ = ["DATASET_JOBS", "DatasetJobs", "Planned", "pinned_version"]
+from data_svc.app.datasets import live_version
+from data_svc.app.uploads import check_artifact
+from data_svc.domain.tokenizer_training import SAMPLE_BYTES_MAX, SPECIAL_TOKENS
+
+__all__ = ["TASKS", "DatasetJobs", "Planned", "dataset_job_kind", "pinned_version"]
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,25 @@ class Planned:
 class DatasetJobs:
     """Use cases of dataset jobs."""
 
-    def __init__(self, store: Store, runtime: JobRuntime) -> None:
+    def __init__(self, store: Store, runtime: JobRuntime, tasks: Mapping[str, Planned]) -> None:
         self._store = store
         self._runtime = runtime
+        self._tasks = tasks
 
     async def create(self, request: pb.CreateDatasetJobRequest) -> DatasetJob:
         """Pin what the worker will read and queue the job."""
         given = request.dataset_job
         task = given.WhichOneof("task")
         if task is None:
-            raise InvalidRequest(f"dataset_job must hold one of: {', '.join(TASKS)}", field="dataset_job.task")
+            raise InvalidRequest(
+                f"dataset_job must hold one of: {', '.join(sorted(self._tasks))}", field="dataset_job.task"
+            )
         name = f"{request.parent}/datasetJobs/{request.dataset_job_id or new_id('dataset')}"
 
         def commit(tx: Tx) -> DatasetJob:
             job = DatasetJob(name=name, labels=given.labels)
             job.inputs.SetInParent()
-            TASKS[task].plan(tx, job, given)
+            self._tasks[task].plan(tx, job, given)
             return self._runtime.submit(tx, job)
 
         return await self._store.write(commit)
@@ -57,7 +64,7 @@ def pinned_version(tx: Tx, job: DatasetJob, name: str, field: str) -> DatasetVer
     """
     if project_of(name) != project_of(job.name):
         raise InvalidRequest(f"{field} must lie in projects/{project_of(job.name)}; got {name}", field=field)
-    version = tx.get(name, DatasetVersion)
+    version = live_version(tx, name)
     job.inputs.manifest.CopyFrom(version.manifest)
     return version
 
@@ -67,16 +74,69 @@ def _plan_export(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
     job.export.CopyFrom(ExportDatasetTask(dataset_version=version.name, format=given.export.format or "parquet"))
 
 
-def _finish(tx: Tx, job: DatasetJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> DatasetJob:
-    del artifacts  # named again by the result
-    job.result.CopyFrom(DatasetJobResult.FromString(result))
-    TASKS[job.WhichOneof("task") or ""].finish(tx, job)
-    return job
+def _plan_assess(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
+    field = "dataset_job.assess.dataset_version"
+    version = pinned_version(tx, job, given.assess.dataset_version, field)
+    if version.kind != DatasetKind.DATASET_KIND_TEXT:
+        raise InvalidRequest(f"{field} must hold text; {version.name} does not", field=field)
+    job.assess.CopyFrom(given.assess)
+    job.assess.dataset_version = version.name
+    if given.assess.HasField("tokenizer"):
+        check_artifact(given.assess.tokenizer, project_of(job.name), "dataset_job.assess.tokenizer")
+        job.inputs.tokenizer.CopyFrom(given.assess.tokenizer)
 
 
+def _plan_tokenizer(tx: Tx, job: DatasetJob, given: DatasetJob) -> None:
+    task, field = given.train_tokenizer, "dataset_job.train_tokenizer"
+    version = pinned_version(tx, job, task.dataset_version, f"{field}.dataset_version")
+    if version.kind != DatasetKind.DATASET_KIND_TEXT:
+        raise InvalidRequest(f"{version.name} does not hold text", field=f"{field}.dataset_version")
+    for other in task.others:
+        check_artifact(other.tokenizer, project_of(job.name), f"{field}.others.tokenizer")
+    labels = ["new", "base", *(other.label for other in task.others)]
+    if len(set(labels)) < len(labels):
+        raise InvalidRequest("others must have labels of their own, not new or base", field=f"{field}.others.label")
+    if task.HasField("base"):
+        check_artifact(task.base, project_of(job.name), f"{field}.base")
+        if not task.added_tokens or task.vocabulary_size or task.special_tokens:
+            raise InvalidRequest(
+                "to extend base give added_tokens, and neither vocabulary_size nor special_tokens",
+                field=f"{field}.added_tokens",
+            )
+    planned = TrainTokenizerTask()
+    planned.CopyFrom(task)
+    planned.dataset_version = version.name
+    planned.sample_bytes_max = task.sample_bytes_max or SAMPLE_BYTES_MAX
+    if not task.HasField("base"):
+        planned.special_tokens[:] = task.special_tokens or SPECIAL_TOKENS
+        least = 256 + len(planned.special_tokens)
+        if task.added_tokens or task.vocabulary_size < least:
+            raise InvalidRequest(
+                f"a new tokenizer needs a vocabulary_size of at least {least}, and no added_tokens",
+                field=f"{field}.vocabulary_size",
+            )
+        if len(set(planned.special_tokens)) < len(planned.special_tokens) or "" in planned.special_tokens:
+            raise InvalidRequest("special_tokens must differ and not be empty", field=f"{field}.special_tokens")
+    job.train_tokenizer.CopyFrom(planned)
+
+
+# Those that need nothing but the store; wiring adds the others.
 TASKS: Mapping[str, Planned] = {
+    "assess": Planned(_plan_assess),
     "export": Planned(_plan_export),
+    "train_tokenizer": Planned(_plan_tokenizer),
 }
-DATASET_JOBS = JobKind(
-    collection="datasetJobs", message=DatasetJob, entry="data_svc.worker", on_success=_finish, on_progress=None
-)
+
+
+def dataset_job_kind(tasks: Mapping[str, Planned]) -> JobKind[DatasetJob]:
+    """Return how the runtime handles dataset jobs."""
+
+    def finish(tx: Tx, job: DatasetJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> DatasetJob:
+        del artifacts  # named again by the result
+        job.result.CopyFrom(DatasetJobResult.FromString(result))
+        tasks[job.WhichOneof("task") or ""].finish(tx, job)
+        return job
+
+    return JobKind(
+        collection="datasetJobs", message=DatasetJob, entry="data_svc.worker", on_success=finish, on_progress=None
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from bessemer.api.data.v1 import mixture_service_pb2 as pb
-from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
 from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.data.v1.project_service_pb2 import Project
 from bessemer.artifacts.blobs import Blobs
@@ -17,6 +16,7 @@ from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
 from data_svc import codec
+from data_svc.app.datasets import live_version
 from data_svc.domain import mixtures
 from data_svc.ports import LineageGraph
 
@@ -69,5 +69,8 @@ class Mixtures:
     async def _resolve(self, given: Mixture, project: str) -> Mixture:
         mixtures.check_names(given, project)
         names = [component.dataset_version for component in given.components]
-        versions = await self._store.read(lambda tx: [tx.get(name, DatasetVersion) for name in names])
+        versions = await self._store.read(lambda tx: [live_version(tx, name) for name in names])
+        for component, version in zip(given.components, versions, strict=True):
+            component.dataset_version = version.name  # what an alias points at now
+        mixtures.check_names(given, project)
         return mixtures.resolve(given, versions)

@@ -10,19 +10,19 @@ __all__ = ["DOCUMENT_CHARACTERS_MAX", "cut", "normalise"]
 
 DOCUMENT_CHARACTERS_MAX = 32_000_000
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\u200b\ufeff]")  # tab, line feed, vertical tab, form feed and return stay
-_LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _BLANK_RUN = re.compile(r"\n{3,}")
 
 
 def normalise(text: str) -> str:
     """Return text in NFC with plain line ends, no control characters, trailing spaces or runs of blank lines."""
-    text = _LINE_END.sub("\n", text)
     if not text.isprintable():
         text = _CONTROL.sub("", text)
     if not text.isascii() and not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
-    text = "\n".join(line.rstrip() for line in text.split("\n"))  # linear, unlike a search for blanks before line ends
-    return _BLANK_RUN.sub("\n\n", text).strip("\n")
+    text = "\n".join(line.rstrip() for line in text.splitlines())  # linear, unlike a search for blanks before line ends
+    if "\n\n\n" in text:
+        text = _BLANK_RUN.sub("\n\n", text)
+    return text.strip("\n")
 
 
 def cut(text: str, limit: int = DOCUMENT_CHARACTERS_MAX) -> Iterator[str]:

@@ -5,11 +5,12 @@ They are fit for crawled web pages. Most manuals, tables and lists break one, so
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-__all__ = ["RULES", "Failure", "QualityMeasures", "Rule", "failures", "first_failure"]
+__all__ = ["MEANINGS", "RULES", "Failure", "QualityMeasures", "Rule", "failures", "first_failure"]
 
 
 class QualityMeasures(NamedTuple):
@@ -119,6 +120,32 @@ _FINEWEB = (
 )
 
 RULES: tuple[Rule, ...] = _GOPHER_REPETITION + _GOPHER_QUALITY + _C4 + _FINEWEB
+MEANINGS: Mapping[str, str] = {  # what the measures of the rules are, for people
+    "words": "the number of words",
+    "mean_word_length": "the mean length of a word",
+    "hash_share": "the share of # signs among words",
+    "ellipsis_share": "the share of ellipses among words",
+    "bullet_line_share": "the share of lines that begin with a bullet",
+    "ellipsis_line_share": "the share of lines that end in an ellipsis",
+    "letter_token_share": "the share of words and marks that hold a letter",
+    "stop_words": "the number of different common English words (the, of, and ...)",
+    "duplicate_line_share": "the share of lines that stood before in the document",
+    "duplicate_line_character_share": "the share of text in lines that stood before in the document",
+    "duplicate_paragraph_share": "the share of paragraphs that stood before in the document",
+    "duplicate_paragraph_character_share": "the share of text in paragraphs that stood before in the document",
+    **{f"top_{n}gram_share": f"the share of text that is its most frequent phrase of {n} words" for n in (2, 3, 4)},
+    **{
+        f"duplicate_{n}gram_share": f"the share of text in phrases of {n} words that stood before in the document"
+        for n in range(5, 11)
+    },
+    "lorem_ipsum_lines": "the number of lines with 'lorem ipsum'",
+    "curly_bracket_lines": "the number of lines with a curly bracket",
+    "sentences": "the number of sentences",
+    "punctuated_line_share": "the share of lines that end like a sentence",
+    "short_line_share": "the share of lines of at most 30 characters",
+    "repeated_character_share": "the share of text in lines that are repeated",
+    "newline_share": "the number of line ends per word",
+}
 _INDEXED = tuple((QualityMeasures._fields.index(rule.measure), rule) for rule in RULES)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EXPLANATIONS", "KEPT", "Reason", "Rejection"]
+__all__ = ["EXPLANATIONS", "KEPT", "PARSE_FAILURES", "Reason", "Rejection"]
 
 KEPT = "kept"
 
@@ -30,12 +30,14 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "NEAR_DUPLICATE"
     OVER_BUDGET = "OVER_BUDGET"
     NO_FACTS = "NO_FACTS"
+    CONTAMINATED = "CONTAMINATED"
     ARCHIVE_DAMAGED = "ARCHIVE_DAMAGED"
     ARCHIVE_TOO_LARGE = "ARCHIVE_TOO_LARGE"
     ARCHIVE_TOO_MANY_ENTRIES = "ARCHIVE_TOO_MANY_ENTRIES"
     ARCHIVE_NESTED = "ARCHIVE_NESTED"
     ARCHIVE_UNSAFE_PATH = "ARCHIVE_UNSAFE_PATH"
     ARCHIVE_LINK = "ARCHIVE_LINK"
+    ERASED = "ERASED"
 
 
 EXPLANATIONS: dict[str, str] = {
@@ -57,13 +59,19 @@ EXPLANATIONS: dict[str, str] = {
     Reason.NEAR_DUPLICATE: "a longer, nearly equal document was kept",
     Reason.OVER_BUDGET: "good, but beyond the recipe's tokens_max or rows_max",
     Reason.NO_FACTS: "states nothing that a short question could ask for",
+    Reason.CONTAMINATED: "holds cases of an evaluation suite; trained on it, a model would know the answers",
     Reason.ARCHIVE_DAMAGED: "the archive cannot be read on from here",
     Reason.ARCHIVE_TOO_LARGE: "the archive expands beyond its limits",
     Reason.ARCHIVE_TOO_MANY_ENTRIES: "the archive has more entries than allowed",
     Reason.ARCHIVE_NESTED: "an archive inside an archive; upload it by itself",
     Reason.ARCHIVE_UNSAFE_PATH: "the entry's path leaves the archive",
     Reason.ARCHIVE_LINK: "links and devices are not followed",
+    Reason.ERASED: "taken out of an earlier version on request; a receipt tells of it",
 }
+
+
+# The file is of a format that is read, and could not be; many of these say that something is wrong with its source.
+PARSE_FAILURES = (Reason.PARSE_FAILED, Reason.PARSE_TIMEOUT, Reason.PARSE_TRUNCATED, Reason.ARCHIVE_DAMAGED)
 
 
 @dataclass(frozen=True, order=True)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, canonical_json
+from bessemer.kernel.ids import id_of
 
-from data_svc.domain.conversations import Row
+from data_svc.domain.conversations import Row, read_row
 from data_svc.domain.facts import Fact, facts_of
+from data_svc.domain.personal_data import KINDS
 from data_svc.domain.questions import (
     TARGET_CHARACTERS_MAX,
     Source,
@@ -29,15 +33,21 @@ from data_svc.domain.questions import (
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of
-from data_svc.worker.corpus import Corpus
-from data_svc.worker.ingest import Delivered, Upload, cleaned, ingest
+from data_svc.worker.decontamination import ContaminationIndex, contaminated, suites_of
+from data_svc.worker.documents import Documents, hexadecimal
+from data_svc.worker.executor import Executor
+from data_svc.worker.ingest import ingest
+from data_svc.worker.partitions import Upload
+from data_svc.worker.personal_data import cleaned
 from data_svc.worker.profile import histogram, page
-from data_svc.worker.texts import curate_documents
+from data_svc.worker.rejections import Rejections
+from data_svc.worker.texts import split_families
 from data_svc.worker.version import Draft, count_reasons, nothing_kept
 
-__all__ = ["make_row_version"]
+__all__ = ["make_row_version", "row_profile"]
 
 _PHRASINGS_MAX = 3
+_CONTENT = {"messages", "prompt", "chosen", "rejected"}
 _LENGTHS = [0.0, 10, 20, 50, 100, 200, 300, 400, 500, 600, 800, 1000, 2000, 5000, 10_000]
 Tick = Callable[[str, float], None]
 
@@ -49,14 +59,24 @@ class _Rows:
     given: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {TRAIN: [], HELDOUT: []})
     facts: dict[str, list[tuple[Source, Fact, str]]] = field(default_factory=lambda: {TRAIN: [], HELDOUT: []})
     documents: list[dict[str, JSON]] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    rejections: Rejections = field(default_factory=Rejections)
     num_bytes: int = 0
     personal_data: Counter[str] = field(default_factory=Counter)
     """Sources that hold a kind of personal data or secret, by kind: given rows, and documents that were asked about."""
+    overlaps: Counter[str] = field(default_factory=Counter)
+    """The same kinds of sources that share a few words in a row with an evaluation suite, by suite."""
 
 
 def make_row_version(
-    uploads: Sequence[Upload], texts: Path | None, recipe: Recipe, *, blobs: Blobs, scratch: Path, tick: Tick
+    uploads: Sequence[Upload],
+    texts: Path | None,
+    recipe: Recipe,
+    *,
+    index: ContaminationIndex,
+    blobs: Blobs,
+    executor: Executor,
+    scratch: Path,
+    tick: Tick,
 ) -> CurationResult:
     """Make a conversation or preference version of uploads, of a text version's documents, or of both.
 
@@ -65,19 +85,16 @@ def make_row_version(
     draft = Draft(scratch / "version")
     draft.folder.mkdir(parents=True)
     rows = _Rows()
-    with Corpus(scratch / "corpus.bin") as corpus:
-        delivered = ingest(uploads, corpus, recipe, scratch=scratch, tick=tick) if uploads else Delivered()
-        rows.rejections += delivered.rejections
-        rows.personal_data.update(delivered.personal_data)
-        _take_given(rows, delivered.rows, recipe)
-        for document in curate_documents(corpus, recipe, rows.rejections, tick) if uploads else []:
-            rows.personal_data.update(document.personal_data.keys())
-            _take_facts(rows, document.split, Source(document.id, document.source), corpus.text(document), recipe)
-        for split, record in _read_texts(texts) if texts else []:
-            held: Counter[str] = Counter()
-            text = cleaned(record["text"].encode(), recipe, held).decode()
-            rows.personal_data.update(held.keys())
-            _take_facts(rows, split, Source(record["id"], record["source"]), text, recipe)
+    if uploads:
+        _take_uploads(rows, uploads, recipe, index, executor=executor, scratch=scratch, tick=tick)
+    for split, record in _read_texts(texts) if texts else []:
+        held: Counter[str] = Counter()
+        text = cleaned(record["text"].encode(), recipe.redact, held)
+        if split == TRAIN and (rejection := contaminated([(record["source"], text)], index, rows.overlaps)[0]):
+            rows.rejections.append(rejection)
+            continue
+        rows.personal_data.update(held.keys())
+        _take_facts(rows, split, Source(record["id"], record["source"]), text.decode(), recipe)
     tick("asking questions", 0.8)
     _drop_leaks(rows)
     reasons = count_reasons(len(rows.documents), rows.num_bytes, rows.rejections)
@@ -86,7 +103,7 @@ def make_row_version(
     written = {split: _write_split(draft, split, rows, recipe) for split in (TRAIN, HELDOUT)}
     draft.write_lines("documents.jsonl", ({"number": n, **record} for n, record in enumerate(rows.documents)))
     draft.write_rejections(rows.rejections)
-    profile = _profile(written, rows.personal_data)
+    profile = row_profile(written, rows.personal_data, rows.overlaps)
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
     report = page(
@@ -101,6 +118,38 @@ def make_row_version(
     return draft.seal(blobs, recipe, reasons, facts)
 
 
+def _take_uploads(
+    rows: _Rows,
+    uploads: Sequence[Upload],
+    recipe: Recipe,
+    index: ContaminationIndex,
+    *,
+    executor: Executor,
+    scratch: Path,
+    tick: Tick,
+) -> None:
+    """Take the conversations and pairs of uploads as they are, and the facts of their documents."""
+    found = ingest(uploads, recipe, executor, rows.rejections, scratch=scratch, tick=tick)
+    given = found.given
+    rows.personal_data.update(_held(given))
+    sources = [str(record["source"]) for record in given.records(("source",))]
+    texts = given.texts.read(np.arange(len(given)))
+    taken = [(source, read_row(text.decode())) for source, text in zip(sources, texts, strict=True)]
+    _take_given(rows, taken, recipe, index)
+    documents = split_families(found.documents, recipe, index, rows.rejections, scratch=scratch, tick=tick)
+    rows.personal_data.update(_held(documents))
+    rows.overlaps.update(suites_of(documents))
+    for number, record in enumerate(documents.records(("source", "split"))):
+        [text], [id_] = documents.texts.read(np.array([number])), hexadecimal(documents.ids[number : number + 1])
+        _take_facts(rows, record["split"], Source(id_, record["source"]), text.decode(), recipe)
+
+
+def _held(documents: Documents) -> dict[str, int]:
+    """Return how many documents hold each kind of personal data that one holds."""
+    held = np.count_nonzero(documents.annotation("personal_data"), axis=0).tolist() if len(documents) else []
+    return {kind: count for kind, count in zip(KINDS, held, strict=False) if count}
+
+
 def _read_texts(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for split in (TRAIN, HELDOUT):
         path = folder / split / "texts.jsonl"
@@ -109,8 +158,31 @@ def _read_texts(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
                 yield from ((split, json.loads(line)) for line in file)
 
 
-def _take_given(rows: _Rows, given: Sequence[tuple[str, Row]], recipe: Recipe) -> None:
+def _take_given(rows: _Rows, given: Sequence[tuple[str, Row]], recipe: Recipe, index: ContaminationIndex) -> None:
     """Take checked rows of uploads; rows with the same first question stay in one split."""
+    fitting = _fitting(rows, given, recipe)
+    splits = splits_of((question for _, question, _ in fitting), recipe.seed, recipe.heldout_fraction)
+    verdicts = contaminated([(source, _said(fields)) for source, _, fields in fitting], index, rows.overlaps)
+    for (source, question, fields), rejection in zip(fitting, verdicts, strict=True):
+        split = splits[question]
+        if rejection and split == TRAIN:
+            rows.rejections.append(rejection)
+            continue
+        rows.given[split].append(fields)
+        rows.documents.append({"id": fields["id"], "source": source, "sha256": "", "split": split})
+        rows.num_bytes += len(canonical_json({name: fields[name] for name in fields.keys() & _CONTENT}))
+
+
+def _said(fields: Mapping[str, Any]) -> bytes:
+    """Return everything that is said in a row, but for system messages."""
+    turns = fields.get("messages") or fields["prompt"]
+    said = [turn["content"] for turn in turns if turn["role"] != "system"]
+    text = "\n".join([*said, fields.get("chosen", ""), fields.get("rejected", "")])
+    return unicodedata.normalize("NFC", text).encode()
+
+
+def _fitting(rows: _Rows, given: Sequence[tuple[str, Row]], recipe: Recipe) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return source, first question and fields of the rows that fit the recipe, each once; notes the others."""
     seen: dict[str, str] = {}
     fitting: list[tuple[str, str, dict[str, Any]]] = []
     for source, row in sorted(given, key=lambda item: item[0]):
@@ -130,12 +202,7 @@ def _take_given(rows: _Rows, given: Sequence[tuple[str, Row]], recipe: Recipe) -
         seen[key] = source
         question = next((m["content"] for m in row.messages if m["role"] == "user"), "")
         fitting.append((source, question, {"id": key, **fields, "source": source, "form": "given"}))
-        rows.num_bytes += len(text)
-    splits = splits_of((question for _, question, _ in fitting), recipe.seed, recipe.heldout_fraction)
-    for source, question, fields in fitting:
-        split = splits[question]
-        rows.given[split].append(fields)
-        rows.documents.append({"id": fields["id"], "source": source, "sha256": "", "split": split})
+    return fitting
 
 
 def _take_facts(rows: _Rows, split: str, source: Source, text: str, recipe: Recipe) -> None:
@@ -216,8 +283,15 @@ def _cases(
     return sorted(cases, key=lambda case: share(recipe.seed, "cases", case["id"]))[: recipe.rows_max]
 
 
-def _profile(written: dict[str, list[dict[str, Any]]], personal_data: Counter[str]) -> dict[str, JSON]:
+def row_profile(
+    written: Mapping[str, list[dict[str, Any]]], personal_data: Counter[str], overlaps: Counter[str]
+) -> dict[str, JSON]:
+    """Return what `profile.json` holds for rows by split.
+
+    `personal_data` counts sources that held a kind of it, `overlaps` documents that share words with a suite.
+    """
     categories: Counter[str] = Counter({f"personal_data/{kind}": count for kind, count in personal_data.items()})
+    categories.update({f"evaluation_overlap/{id_of(suite)}": count for suite, count in overlaps.items()})
     prompts, answers = [], []
     for split, rows in written.items():
         for row in rows:

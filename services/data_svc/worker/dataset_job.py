@@ -9,11 +9,19 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.ids import project_of
 
+from data_svc.worker.assess import assess
+from data_svc.worker.erase import erase
 from data_svc.worker.export import export
+from data_svc.worker.train_tokenizer import train_tokenizer
 
 __all__ = ["run"]
 
-TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {"export": export}
+TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {
+    "assess": assess,
+    "erase": erase,
+    "export": export,
+    "train_tokenizer": train_tokenizer,
+}
 
 
 def run(context: TaskContext) -> Done:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,9 @@ __all__ = ["parse"]
 
 _HTML_DEPTH_MAX = 1000
 _PDF_END_BYTES = 2048  # where readers look for the end
-_TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
-_VOID = {
-    b"area",
-    b"base",
-    b"br",
-    b"col",
-    b"embed",
-    b"hr",
-    b"img",
-    b"input",
-    b"link",
-    b"meta",
-    b"source",
-    b"track",
-    b"wbr",
-}
-_UNCLOSED = {b"p", b"li", b"dt", b"dd", b"tr", b"td", b"th", b"option"}
+# Of the head of a page only the title says something.
+_HEAD_CHARACTERS = 10_000
+_TITLE = re.compile("<title[^>]*>([^<]+)</title", re.IGNORECASE)
 
 
 def parse(file: Path, found: Format, *, rows: bool) -> Iterator[Part]:
@@ -96,17 +83,16 @@ def _too_long(line: LongLine) -> Part:
 def _html(text: str) -> str:
     import html_to_markdown
 
-    depth = deepest = 0
-    for close, tag in _TAG.findall(text.encode()):
-        if tag.lower() not in _VOID and tag.lower() not in _UNCLOSED:
-            depth += -1 if close else 1
-            deepest = max(deepest, depth)
-    if deepest > _HTML_DEPTH_MAX:
-        raise ValueError(f"elements nest {deepest} deep; {_HTML_DEPTH_MAX} are allowed")
-    content = str(html_to_markdown.convert(text.replace("\0", "")).content or "")
+    options = html_to_markdown.ConversionOptions(extract_metadata=False, max_depth=_HTML_DEPTH_MAX)
+    result = html_to_markdown.convert(text.replace("\0", ""), options)
+    if any(str(warning.kind) == "depth_limit_exceeded" for warning in result.warnings):
+        raise ValueError(f"elements nest over {_HTML_DEPTH_MAX} deep")
+    content = str(result.content or "")
     if not content.strip() and len(text) > 10_000:
         raise ValueError(f"no text came out of {len(text)} characters of HTML")
-    return content
+    found = _TITLE.search(text, 0, _HEAD_CHARACTERS)
+    title = " ".join(unescape(found.group(1)).split()) if found else ""
+    return f"---\ntitle: {title}\n---\n\n{content}" if title else content
 
 
 def _pdf(file: Path) -> str:

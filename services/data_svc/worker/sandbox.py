@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +24,8 @@ __all__ = ["ParsedDocument", "Sandbox"]
 _MEMORY_BYTES = 1536 << 20
 _FACTOR_MAX = 20  # large files get more time, up to this much
 _PACKED = {Format.PDF, Format.DOCX, Format.PPTX, Format.XLSX, Format.PARQUET}  # hold much more than their size
-_FILES_PER_CHILD = 500  # PDFium and friends leak; a fresh process does not
+_WEAR_MAX = 5000  # PDFium and friends leak; a fresh process does not
+_WEAR_PACKED = 10  # a packed file wears a child as much as ten others: 500 of them are its life
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class Sandbox:
     """Parses files in a child process that can neither take the worker down nor run for ever."""
 
     def __init__(self, scratch: Path, *, timeout_s: float = 30.0, rows: bool = False) -> None:
-        self._out = scratch / "parsed"
+        out = scratch.resolve() / "parsed"
+        self._out = str(out)
+        self._texts, self._parts = out.with_suffix(".text"), out.with_suffix(".parts")
         self._timeout_s = timeout_s
         self._rows = rows
         self._child: subprocess.Popen[bytes] | None = None
-        self._num_files = 0
+        self._wear = 0
 
     def __enter__(self) -> Self:
         return self
@@ -60,26 +64,23 @@ class Sandbox:
         factor = 1 + source.size_bytes / (3e6 if source.format in _PACKED else 60e6)
         cpu_s = self._timeout_s * min(factor, _FACTOR_MAX)
         request = {
-            "file": str(source.file.resolve()),
+            "file": str(source.file.absolute()),
             "format": source.format,
             "rows": self._rows,
-            "out": str(self._out.resolve()),
             "cpu_s": max(1, round(cpu_s)),
         }
-        failure = self._ask(request, cpu_s * 2)
-        if failure:
-            yield Rejection(source.path, Reason(failure["reason"]), failure["detail"], source.size_bytes)
+        answer = self._ask(request, cpu_s * 2)
+        self._wear += _WEAR_PACKED if source.format in _PACKED else 1
+        if "reason" in answer:
+            yield Rejection(source.path, Reason(answer["reason"]), answer["detail"], source.size_bytes)
             return
-        empty = True
-        for part in self._parts(source):
-            empty = False
-            yield part
-        if empty:
+        yield from self._read(source, answer["parts"])
+        if not answer["parts"]:
             yield Rejection(source.path, Reason.EMPTY, "nothing came out of it", source.size_bytes)
 
-    def _parts(self, source: SourceFile) -> Iterator[ParsedDocument | Rejection]:
-        with self._out.with_suffix(".text").open("rb") as texts, self._out.with_suffix(".parts").open() as parts:
-            for line in parts:
+    def _read(self, source: SourceFile, num_parts: int) -> Iterator[ParsedDocument | Rejection]:
+        with self._texts.open("rb") as texts, self._parts.open("rb") as parts:
+            for line in islice(parts, num_parts):
                 part = json.loads(line)
                 text = texts.read(part["size"])
                 path = source.path + part["suffix"]
@@ -88,12 +89,11 @@ class Sandbox:
                 else:
                     yield ParsedDocument(path, part["format"], text, part["characters"], part["replaced"])
 
-    def _ask(self, request: dict[str, Any], wall_s: float) -> dict[str, str]:
-        """Return the child's answer; empty if the files are there."""
+    def _ask(self, request: dict[str, Any], wall_s: float) -> dict[str, Any]:
+        """Return the child's answer: the number of documents, or the reason why there are none."""
         child = self._running()
         assert child.stdin is not None
         assert child.stdout is not None
-        self._num_files += 1
         try:
             child.stdin.write(json.dumps(request).encode() + b"\n")
             child.stdin.flush()
@@ -111,10 +111,10 @@ class Sandbox:
             if not piece:
                 return self._died(child)
             answer += piece
-        result: dict[str, str] = json.loads(answer)
+        result: dict[str, Any] = json.loads(answer)
         return result
 
-    def _died(self, child: subprocess.Popen[bytes]) -> dict[str, str]:
+    def _died(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
         child.wait(timeout=10)
         self._stop()
         if child.returncode == -signal.SIGXCPU:
@@ -122,15 +122,15 @@ class Sandbox:
         return {"reason": Reason.PARSE_FAILED, "detail": f"the parser process ended with status {child.returncode}"}
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._child is not None and (self._num_files >= _FILES_PER_CHILD or self._child.poll() is not None):
+        if self._child is not None and (self._wear >= _WEAR_MAX or self._child.poll() is not None):
             self._stop()
         if self._child is None:
-            self._num_files = 0
+            self._wear = 0
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "data_svc.worker.parser_child", str(_MEMORY_BYTES)],
+                [sys.executable, "-m", "data_svc.worker.parser_child", str(_MEMORY_BYTES), self._out],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                cwd=self._out.parent,
+                cwd=self._texts.parent,
                 env={
                     "PATH": "/usr/bin:/bin",
                     "LANG": "C.UTF-8",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import platform
+import signal
 import struct
 import sys
 
-__all__ = ["confine"]
+__all__ = ["confine", "die_with_parent"]
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _MODE_FILTER = 2
@@ -61,3 +63,9 @@ def _filter(architecture: int, refused: tuple[int, ...]) -> bytes:
         (_RETURN, 0, 0, _REFUSE),
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the thread that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

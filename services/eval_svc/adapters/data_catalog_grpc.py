@@ -8,6 +8,7 @@ from bessemer.api.data.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
 from bessemer.api.data.v1.dataset_service_pb2 import GetDatasetVersionRequest
 from bessemer.api.data.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from bessemer.kernel.errors import NotFound
 from bessemer.svckit.status import from_rpc_error
 
 __all__ = ["GrpcDataCatalog"]
@@ -23,9 +24,12 @@ class GrpcDataCatalog:
     async def version(self, name: str) -> DatasetVersion:
         """See `DataCatalog`."""
         try:
-            return await self._datasets.GetDatasetVersion(GetDatasetVersionRequest(name=name))
+            found = await self._datasets.GetDatasetVersion(GetDatasetVersionRequest(name=name))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+        if found.HasField("delete_time"):
+            raise NotFound(f"{found.name} was deleted; only its name and digest are kept", resource=found.name)
+        return found
 
     async def upload(self, name: str) -> Upload:
         """See `DataCatalog`."""

@@ -13,6 +13,7 @@ from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
 from bessemer.api.eval.v1.evaluation_pb2 import GRADER_KIND_UNSPECIFIED, EvaluationSuite
 from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.contamination import MEDIA_TYPE, pack_contamination_set
 from bessemer.artifacts.manifest import FileEntry, read_manifest
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import id_of, project_of
@@ -28,7 +29,7 @@ from eval_svc.config import (
     MAX_TOKENS_LIMIT,
     PASSAGE_CHARACTERS,
 )
-from eval_svc.domain.cases import Case, Grader, format_cases, parse_cases, passages, questions
+from eval_svc.domain.cases import Case, Grader, format_cases, given_away, parse_cases, passages, questions
 from eval_svc.domain.statistics import detectable_difference
 from eval_svc.ports import DataCatalog
 
@@ -51,9 +52,16 @@ class Suites:
         given = request.evaluation_suite
         grader = _grader(request)
         max_tokens = _max_tokens(given, grader)
+        if id_of(given.dataset_version).startswith("@"):  # the suite keeps what the alias points at now
+            given.dataset_version = (await self._data.version(given.dataset_version)).name
         cases = await self._cases(request, grader)
         blobs = Blobs(self._objects, id_of(request.parent))
         ref = await asyncio.to_thread(lambda: blobs.put_bytes(format_cases(cases), "application/jsonl"))
+        hashes = await asyncio.to_thread(
+            lambda: blobs.put_bytes(
+                pack_contamination_set((case.cluster, given_away(case, grader)) for case in cases), MEDIA_TYPE
+            )
+        )
         num_clusters = len({case.cluster for case in cases})
         perplexity = grader is Grader.PERPLEXITY
         suite = EvaluationSuite(
@@ -67,6 +75,7 @@ class Suites:
             higher_is_better=not perplexity,
             mde=0.0 if perplexity else detectable_difference(len(cases), num_clusters),
             sealed=given.sealed,
+            contamination_hashes=hashes,
         )
         return await self._store.write(lambda tx: tx.put(suite, verb="created"))
 

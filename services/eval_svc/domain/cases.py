@@ -22,7 +22,7 @@ from bessemer.kernel.errors import InvalidRequest
 
 from eval_svc.config import CASES_BYTES_MAX, CASES_MAX
 
-__all__ = ["Case", "Grader", "Message", "format_cases", "parse_cases", "passages", "pick", "questions"]
+__all__ = ["Case", "Grader", "Message", "format_cases", "given_away", "parse_cases", "passages", "pick", "questions"]
 
 ROLES = ("system", "user", "assistant")
 CHOICES_MAX = 26
@@ -86,6 +86,21 @@ def parse_cases(data: bytes, grader: Grader) -> list[Case]:
 def format_cases(cases: Iterable[Case]) -> bytes:
     """Write cases as JSON Lines in the one form whose digest identifies a suite."""
     return b"".join(_dump(_record(case)) + b"\n" for case in cases)
+
+
+def given_away(case: Case, grader: Grader) -> str:
+    """Return what a model must not have learned from: the text, or the question with its answer.
+
+    Left out are system messages, which say how to answer, wrong choices, and expressions, which nobody would write.
+    """
+    if grader is Grader.PERPLEXITY:
+        return case.text
+    asked = (
+        [case.prompt]
+        if isinstance(case.prompt, str)
+        else [turn.content for turn in case.prompt if turn.role != "system"]
+    )
+    return "\n".join(asked if grader is Grader.REGEX else [*asked, case.target])
 
 
 def passages(documents: Iterable[tuple[str, str]], *, characters: int, num_max: int) -> list[Case]:

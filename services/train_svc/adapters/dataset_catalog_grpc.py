@@ -11,6 +11,7 @@ from bessemer.api.data.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.data.v1.mixture_service_pb2 import GetMixtureRequest
 from bessemer.api.data.v1.mixture_service_pb2_grpc import MixtureServiceStub
+from bessemer.kernel.errors import NotFound
 from bessemer.svckit.status import from_rpc_error
 
 __all__ = ["GrpcDatasetCatalog"]
@@ -27,9 +28,12 @@ class GrpcDatasetCatalog:
     async def version(self, name: str) -> DatasetVersion:
         """See `DatasetCatalog`."""
         try:
-            return await self._datasets.GetDatasetVersion(GetDatasetVersionRequest(name=name))
+            found = await self._datasets.GetDatasetVersion(GetDatasetVersionRequest(name=name))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+        if found.HasField("delete_time"):
+            raise NotFound(f"{found.name} was deleted; only its name and digest are kept", resource=found.name)
+        return found
 
     async def mixture(self, name: str) -> Mixture:
         """See `DatasetCatalog`."""

@@ -1,4 +1,4 @@
-"""Jobs that bring models in and take them out."""
+"""Jobs that bring models in, take them out, and give them more tokens."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.train.v1 import model_service_pb2 as pb
 from bessemer.api.train.v1.model_pb2 import (
     ExportTask,
+    ExtendVocabularyTask,
     ImportTask,
     ModelJob,
     ModelJobInputs,
@@ -43,8 +44,10 @@ class ModelJobs:
                 await self._plan_import(job, import_task(request.model_job))
             case "export":
                 await self._plan_export(job, request.model_job.export)
+            case "extend_vocabulary":
+                await self._plan_extend(job, request.model_job.extend_vocabulary)
             case _:
-                raise InvalidRequest("model_job must hold import or export", field="model_job.task")
+                raise InvalidRequest("model_job must hold import, export or extend_vocabulary", field="model_job.task")
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
 
     async def _plan_import(self, job: ModelJob, task: ImportTask) -> None:
@@ -76,6 +79,18 @@ class ModelJobs:
         job.export.CopyFrom(ExportTask(model_version=version.name, format=task.format or "safetensors"))
         job.inputs.CopyFrom(ModelJobInputs(model_manifest=version.manifest))
 
+    async def _plan_extend(self, job: ModelJob, task: ExtendVocabularyTask) -> None:
+        for field, artifact in (("tokenizer", task.tokenizer), ("initialisation", task.initialisation)):
+            if artifact.key != f"{parent_of(job.name)}/blobs/sha256/{artifact.sha256}":
+                raise InvalidRequest(
+                    f"{field} must be a blob of {parent_of(job.name)}, as a tokenizer job makes it",
+                    field=f"model_job.extend_vocabulary.{field}",
+                )
+        version = await self._store.read(lambda tx: find_version(tx, task.model_version))
+        job.extend_vocabulary.CopyFrom(task)
+        job.extend_vocabulary.model_version = version.name
+        job.inputs.CopyFrom(ModelJobInputs(model_manifest=version.manifest))
+
 
 def import_task(job: ModelJob) -> ImportTask:
     """Return the field `import`, a word that Python keeps for itself."""
@@ -89,17 +104,22 @@ def _finish(tx: Tx, job: ModelJob, result: bytes, artifacts: Sequence[ArtifactRe
     if job.HasField("export"):
         job.archive.CopyFrom(outcome.archive)
         return job
-    task = import_task(job)
     version = ModelVersion(
-        source=ModelSource.MODEL_SOURCE_IMPORTED,
         manifest=outcome.manifest,
         tokenizer=outcome.tokenizer,
         architecture=outcome.architecture,
         parameters=outcome.parameters,
         context_length=outcome.context_length,
-        license=task.license or outcome.license,
     )
-    job.model_version = register(tx, task.model, version).name
+    if job.HasField("extend_vocabulary"):
+        base = tx.get(job.extend_vocabulary.model_version, ModelVersion)
+        version.source, version.parent, version.license = ModelSource.MODEL_SOURCE_EXTENDED, base.name, base.license
+        model = parent_of(base.name)
+    else:
+        task = import_task(job)
+        version.source, version.license = ModelSource.MODEL_SOURCE_IMPORTED, task.license or outcome.license
+        model = task.model
+    job.model_version = register(tx, model, version).name
     return job
 
 

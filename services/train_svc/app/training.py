@@ -42,8 +42,13 @@ class Training:
         full = recipe.resolve(given.recipe, threads=self._threads)
         base = await self._store.read(lambda tx: find_version(tx, given.base_model_version))
         mixture = await self._catalog.mixture(given.mixture) if given.mixture else None
-        names = [part.dataset_version for part in mixture.components] if mixture else list(given.dataset_versions)
-        versions = await asyncio.gather(*(self._catalog.version(name) for name in names))
+        wanted = [part.dataset_version for part in mixture.components] if mixture else list(given.dataset_versions)
+        versions = await asyncio.gather(*(self._catalog.version(name) for name in wanted))
+        names = [version.name for version in versions]  # what an alias points at now
+        if len(set(names)) != len(names):
+            raise InvalidRequest(
+                "training_job.dataset_versions names a version twice", field="training_job.dataset_versions"
+            )
         inputs.check_fit(full, base, versions, is_mixed=mixture is not None)
         full.sequence_length = inputs.sequence_length(full, base, versions)
         if mixture:

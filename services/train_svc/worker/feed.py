@@ -1,4 +1,7 @@
-"""Rows in a fixed order: a pure function of the datasets' digests, the seed and one integer, the position."""
+"""Rows in a fixed order: a pure function of the datasets' digests, the seed and one integer, the position.
+
+Text is streamed in windows of shards; conversations and pairs are read at the start and permuted as a whole.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 from bessemer.artifacts.manifest import Manifest
-from bessemer.artifacts.shard import TokenSplit, open_split
+from bessemer.artifacts.shard import split_shards, split_tokens
+from bessemer.artifacts.shard_files import ShardFiles
+from bessemer.artifacts.stream import Sample, TextStream
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.modeling.chat import Message
 from bessemer.modeling.tokenizer import Tokenizer
@@ -34,68 +39,49 @@ __all__ = [
 class Feed(ABC):
     """All rows of one pass, and their order in every pass."""
 
-    def __init__(self, digest: str, seed: int) -> None:
-        self.digest = digest
-        self._seed = seed
-        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
-
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of rows in a pass."""
-
-    @abstractmethod
-    def row(self, index: int) -> Row:
-        """Return a row by its number."""
 
     @property
     @abstractmethod
     def num_tokens(self) -> int:
         """Tokens of a pass."""
 
+    @abstractmethod
+    def take(self, position: int, count: int) -> list[Row]:
+        """Return the rows at `position` and after; every pass has an order of its own."""
+
     def rows_per_step(self, tokens_per_step: int) -> int:
         """Return how many rows come closest to the wanted tokens; at least one, at most a whole pass."""
         return min(len(self), max(1, round(tokens_per_step * len(self) / self.num_tokens)))
-
-    def take(self, position: int, count: int) -> list[Row]:
-        """Return the rows at `position` and after; every pass has an order of its own."""
-        return [self.row(self._index(p)) for p in range(position, position + count)]
-
-    def _index(self, position: int) -> int:
-        epoch, place = divmod(position, len(self))
-        if self._order[0] != epoch:
-            seed = hashlib.sha256(f"{self.digest}/{self._seed}/{epoch}".encode()).digest()
-            generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed[:16], "little")))
-            self._order = epoch, generator.permutation(len(self))
-        return int(self._order[1][place])
 
 
 class TextFeed(Feed):
     """Packed token rows as the data service wrote them."""
 
-    def __init__(self, splits: Sequence[TokenSplit], *, digest: str, seed: int) -> None:
-        super().__init__(digest, seed)
-        self._rows = [(split, i) for split in splits for i in range(len(split)) if split.row_documents(i)]
-        self._num_tokens = sum(split.num_tokens for split in splits)
+    def __init__(self, stream: TextStream, num_tokens: int) -> None:
+        self._stream = stream
+        self._num_tokens = num_tokens
 
     def __len__(self) -> int:
-        return len(self._rows)
-
-    def row(self, index: int) -> Row:
-        """Return the pieces of a row; padding is left out."""
-        split, number = self._rows[index]
-        tokens = split.rows[number].astype(np.int64)
-        pieces = [tokens[offset : offset + length] for offset, length, _ in split.row_documents(number)]
-        return Row(tuple(Document(piece, _all_but_first(len(piece))) for piece in pieces))
+        return len(self._stream)
 
     @property
     def num_tokens(self) -> int:
         """Tokens of a pass."""
         return self._num_tokens
 
+    def take(self, position: int, count: int) -> list[Row]:
+        """Return rows with the pieces of documents in them; padding is left out."""
+        return [_row(sample) for sample in self._stream.take(position, count)]
+
 
 class _PackedFeed(Feed):
     def __init__(self, sizes: Sequence[int], capacity: int, *, digest: str, seed: int) -> None:
-        super().__init__(digest, seed)
+        self._digest = digest
+        self._seed = seed
+        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         self._bins = pack(sizes, capacity)
         self._num_tokens = sum(sizes)
 
@@ -106,6 +92,22 @@ class _PackedFeed(Feed):
     def num_tokens(self) -> int:
         """Tokens of a pass."""
         return self._num_tokens
+
+    @abstractmethod
+    def row(self, index: int) -> Row:
+        """Return a row by its number."""
+
+    def take(self, position: int, count: int) -> list[Row]:
+        """Return the rows at `position` and after."""
+        return [self.row(self._index(p)) for p in range(position, position + count)]
+
+    def _index(self, position: int) -> int:
+        epoch, place = divmod(position, len(self))
+        if self._order[0] != epoch:
+            seed = hashlib.sha256(f"{self._digest}/{self._seed}/{epoch}".encode()).digest()
+            generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed[:16], "little")))
+            self._order = epoch, generator.permutation(len(self))
+        return int(self._order[1][place])
 
 
 class ChatFeed(_PackedFeed):
@@ -172,22 +174,25 @@ class OpinionFeed(PreferenceFeed):
 
 def open_feed(
     method: str,
-    folders: Sequence[tuple[Path, Manifest]],
+    datasets: Sequence[tuple[Path, Manifest]],
     tokenizer: Tokenizer,
     *,
+    shard_files: ShardFiles,
     sequence_length: int,
     digest: str,
     seed: int,
 ) -> Feed:
-    """Open the training split of all datasets as one feed.
+    """Open the training split of all datasets as one feed; text comes from `shard_files`, rows from the folders.
 
-    Raises: InvalidRequest for rows of the wrong form, FailedPrecondition DATASET_EMPTY.
+    Raises: InvalidRequest for rows of the wrong form, FailedPrecondition DATASET_EMPTY, DataLoss.
     """
     feed: Feed
     if method in {"cpt", "pretrain"}:
-        feed = TextFeed([open_split(folder, m, "train") for folder, m in folders], digest=digest, seed=seed)
+        shards = [shard for _, manifest in datasets for shard in split_shards(manifest, "train")]
+        stream = TextStream(shards, shard_files, digest=digest, seed=seed)
+        feed = TextFeed(stream, sum(split_tokens(manifest, "train") for _, manifest in datasets))
     else:
-        rows = [row for folder, _ in folders for row in _read_rows(folder / "train" / "rows.jsonl")]
+        rows = [row for folder, _ in datasets for row in _read_rows(folder / "train" / "rows.jsonl")]
         if method == "sft":
             documents = [d for n, row in enumerate(rows) if (d := _conversation(row, n, tokenizer, sequence_length))]
             feed = ChatFeed(documents, sequence_length=sequence_length, digest=digest, seed=seed)
@@ -302,6 +307,12 @@ def _wrong_form(number: int, what: str) -> InvalidRequest:
 
 def _are_messages(value: object) -> TypeGuard[list[Message]]:
     return isinstance(value, list) and all(isinstance(message, dict) and "role" in message for message in value)
+
+
+def _row(sample: Sample) -> Row:
+    tokens = sample.tokens.astype(np.int64)
+    pieces = [tokens[offset : offset + length] for offset, length in sample.pieces.tolist()]
+    return Row(tuple(Document(piece, _all_but_first(len(piece))) for piece in pieces))
 
 
 def _all_but_first(length: int) -> npt.NDArray[np.float32]:

@@ -13,7 +13,11 @@ from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
+from bessemer.artifacts.order import ORDER
+from bessemer.artifacts.shard_files import ShardFiles
+from bessemer.kernel.ids import project_of
 from bessemer.modeling.tokenizer import Tokenizer
+from bessemer.svckit.objects import ObjectStore
 
 from train_svc.domain.recipe import resolve
 from train_svc.worker.environments import Conversations, Environment, ReasoningGym
@@ -43,30 +47,34 @@ class Inputs:
     heldout: Sequence[Row] = ()
 
 
-def open_inputs(job: TrainingJob, blobs: Blobs, folder: Path) -> Inputs:
-    """Fetch what the job names into `folder`, every byte verified.
+def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
+    """Open what the job names, every byte verified; `folder` takes the model, rows, and the cache of text shards.
 
     Raises: NotFound, DataLoss; InvalidRequest for rows of the wrong form; FailedPrecondition DATASET_EMPTY.
     """
     recipe = resolve(job.recipe, threads=torch.get_num_threads())
+    blobs = Blobs(objects, project_of(job.name))
     base = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), folder / "base")
     if recipe.HasField("pretrain"):
         base = draw_model(base, recipe.pretrain, folder / "drawn", seed=recipe.seed)
     datasets = []
     for number, ref in enumerate(job.inputs.dataset_manifests):
         manifest = read_manifest(blobs, ref)
-        paths = [entry.path for entry in (*manifest.below("train/"), *manifest.below("heldout/rows.jsonl"))]
+        # Text is streamed, rows are read as a whole.
+        paths = [entry.path for split in ("train", "heldout") for entry in manifest.below(f"{split}/rows.jsonl")]
         datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
     length = recipe.sequence_length or _SEQUENCE_LENGTH
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
     if job.inputs.HasField("mixture"):
         data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
+    everything.update(ORDER.encode())
     everything.update(recipe.SerializeToString(deterministic=True))
     open_rows = partial(
         open_feed,
         str(recipe.WhichOneof("method")),
         tokenizer=Tokenizer.from_folder(base),
+        shard_files=ShardFiles(objects, folder / "shards"),
         sequence_length=length,
         seed=recipe.seed,
     )

@@ -66,10 +66,6 @@ class MixtureFeed(Feed):
         del tokens_per_step
         return self._rows_per_step
 
-    def row(self, index: int) -> Row:
-        """Return a row of the run."""
-        return self.take(index, 1)[0]
-
     def take(self, position: int, count: int) -> list[Row]:
         """Return the rows at `position` and after; past the end of the plan it is read again."""
         places = self._places(range(position, position + count))

@@ -1,8 +1,9 @@
-"""Model jobs: bring a model in, or take one out."""
+"""Model jobs: bring a model in, take one out, or give one more tokens."""
 
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 from bessemer.api.train.v1.model_pb2 import ModelJob, ModelJobResult
@@ -16,7 +17,8 @@ from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.worker.archive import pack_folder, unpack_model
 from train_svc.worker.gguf_folder import expand_gguf
-from train_svc.worker.model_folder import REQUIRED_FILES, TOKENIZER_FILES, store_model
+from train_svc.worker.model_folder import REQUIRED_FILES, TOKENIZER_FILES, StoredModel, store_model
+from train_svc.worker.vocabulary import add_tokens, check_extension, read_initialisation
 
 __all__ = ["CATALOGUE", "catalogue_file", "normalise", "run"]
 
@@ -33,7 +35,8 @@ def run(context: TaskContext) -> Done:
     """
     job = ModelJob.FromString(context.job)
     blobs = Blobs(context.objects, project_of(job.name))
-    return _export(context, job, blobs) if job.WhichOneof("task") == "export" else _import(context, job, blobs)
+    tasks = {"import": _import, "export": _export, "extend_vocabulary": _extend}
+    return tasks[job.WhichOneof("task") or ""](context, job, blobs)
 
 
 def _import(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
@@ -54,6 +57,10 @@ def _import(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
     context.check()
     context.report(stage="check and store the model", fraction=0.5)
     stored = store_model(blobs, normalise(raw, context.workdir / "model"), {"license": license_})
+    return _done(stored)
+
+
+def _done(stored: StoredModel) -> Done:
     config = stored.config
     result = ModelJobResult(
         manifest=stored.manifest,
@@ -103,6 +110,28 @@ def _export(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
     context.check()
     archive = blobs.put_file(pack_folder(folder, context.workdir / "model.tar"), "application/x-tar")
     return Done(ModelJobResult(archive=archive), [archive])
+
+
+def _extend(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
+    task = job.extend_vocabulary
+    context.report(stage="read the model", fraction=0.0)
+    manifest = read_manifest(blobs, job.inputs.model_manifest)
+    base = fetch(blobs, manifest, context.workdir / "base")
+    given = read_initialisation(blobs.get_bytes(task.initialisation))
+    model = load_model(base)
+    grown = add_tokens(model, given.tokens)
+    folder = context.workdir / "model"
+    save_model(grown, folder)
+    for name in TOKENIZER_FILES[1:]:
+        if (base / name).is_file():
+            shutil.copy(base / name, folder / name)
+    blobs.get_file(task.tokenizer, folder / "tokenizer.json")
+    context.check()
+    context.report(stage="compare with the old one", fraction=0.3)
+    tokenizers = (Tokenizer.from_folder(base), Tokenizer.from_folder(folder))
+    facts = check_extension((model, grown), tokenizers, given)
+    stored = store_model(blobs, folder, {"license": manifest.facts.get("license", ""), **facts})
+    return _done(stored)
 
 
 def catalogue_file(name: str) -> tuple[Path, str]:

@@ -40,7 +40,7 @@ class RolloutFeed(Feed):
     def __init__(
         self, environment: Environment, method: GrpoMethod, tokenizer: Tokenizer, *, digest: str, seed: int
     ) -> None:
-        super().__init__(digest, seed)
+        self._digest, self._seed = digest, seed
         self._environment = environment
         self._method = method
         self._tokenizer = tokenizer
@@ -64,10 +64,6 @@ class RolloutFeed(Feed):
     def begin(self, policy: Transformer, reference: Transformer) -> None:
         """Name the weights that answer, as they will be at each step, and those to stay close to."""
         self._models = _Models(policy, reference)
-
-    def row(self, index: int) -> Row:
-        """Return a row of the newest answers."""
-        return self._drawn[1][index]
 
     def take(self, position: int, count: int) -> list[Row]:
         """Return the answers to the prompts at `position`; none if no group has rewards that differ."""
@@ -114,7 +110,7 @@ class RolloutFeed(Feed):
                 "lower grpo.max_new_tokens or leave out long prompts",
                 field="training_job.recipe.grpo.max_new_tokens",
             )
-        seed = hashlib.sha256(f"{self.digest}/{self._seed}/rollouts/{block}".encode()).digest()
+        seed = hashlib.sha256(f"{self._digest}/{self._seed}/rollouts/{block}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(seed[:7], "little"))
         groups = generate_sampled(
             self._models.policy,

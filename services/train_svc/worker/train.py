@@ -64,7 +64,7 @@ class _Trainer:
         self.job = TrainingJob.FromString(context.job)
         self.blobs = Blobs(context.objects, project_of(self.job.name))
         context.report(stage="fetch inputs", fraction=0.0)
-        self.inputs = open_inputs(self.job, self.blobs, context.workdir)
+        self.inputs = open_inputs(self.job, context.objects, context.workdir)
         self.recipe, self.feed = self.inputs.recipe, self.inputs.feed
         self.numerics = prepare(self.recipe.threads, self.recipe.dtype)
         self.learner = Learner(self.inputs.base, self.recipe, self.numerics.dtype)

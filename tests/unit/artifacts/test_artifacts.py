@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import FileEntry, Manifest, canonical_json, fetch, read_manifest, write_manifest
-from bessemer.artifacts.shard import BOUND, open_split, write_shard
+from bessemer.artifacts.shard import BOUND, open_split, split_shards, split_tokens, write_shard
 from bessemer.kernel.errors import DataLoss, FailedPrecondition, NotFound
 
 
@@ -94,3 +94,18 @@ def test_open_split_of_two_shards_returns_rows_and_documents(tmp_path: Path) -> 
     assert len(open_split(tmp_path, Manifest("dataset", (), facts), "heldout")) == 0
     with pytest.raises(FailedPrecondition):
         open_split(tmp_path, Manifest("dataset", (), {"kind": "CHAT"}), "train")
+
+
+def test_split_of_a_manifest_that_does_not_fit_its_files_is_refused() -> None:
+    def manifest(size_bytes: int, rows: int, *, bounds: bool = True) -> Manifest:
+        names = ["train/00000.bin", *(["train/00000.bounds"] if bounds else [])]
+        facts = {"kind": "TEXT", "sequence_length": 4, "token_bytes": 2}
+        stated = {"splits": {"train": {"rows": rows, "tokens": 7}}}
+        return Manifest("dataset", tuple(FileEntry(name, name, "0", size_bytes, "") for name in names), facts | stated)
+
+    assert [shard.num_rows for shard in split_shards(manifest(16, 2), "train")] == [2]
+    assert split_tokens(manifest(16, 2), "train") == 7
+    assert split_tokens(manifest(16, 2), "heldout") == 0
+    for damaged in (manifest(15, 2), manifest(16, 3), manifest(16, 2, bounds=False)):
+        with pytest.raises(DataLoss):
+            split_tokens(damaged, "train")

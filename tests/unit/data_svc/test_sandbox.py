@@ -147,3 +147,24 @@ def test_parse_of_a_200_mb_line_keeps_the_rest_in_little_memory(tmp_path: Path) 
     assert found[0].reason == Reason.LINE_TOO_LONG
     assert found[1].text == b"before\nafter"
     assert peak < 300_000, f"{peak} kB"
+
+
+def test_child_short_file_after_a_long_one_leaves_nothing_of_it(tmp_path: Path) -> None:
+    long, short = tmp_path / "long.txt", tmp_path / "short.txt"
+    long.write_text("iron and slag\n" * 1000)
+    short.write_text("coke")
+    with Sandbox(tmp_path) as sandbox:
+        for file in (long, short):
+            [document] = sandbox.parse(SourceFile(file.name, file, file.stat().st_size, Format.TEXT))
+            assert document.text.decode() == file.read_text().rstrip("\n")
+
+
+def test_html_keeps_the_title_of_its_head_and_nothing_else_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text(
+        "<html><head><title> Slag &amp;\n iron </title><meta name='viewport' content='wide'>"
+        "<link rel='canonical' href='file:///page'></head><body><h1>Slag</h1><p>It floats.</p></body></html>"
+    )
+    with Sandbox(tmp_path) as sandbox:
+        [document] = sandbox.parse(SourceFile("page.html", file, file.stat().st_size, Format.HTML))
+    assert document.text.decode() == "---\ntitle: Slag & iron\n---\n\n# Slag\n\nIt floats."

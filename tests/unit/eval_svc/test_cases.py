@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 from bessemer.kernel.errors import InvalidRequest
-from eval_svc.domain.cases import Case, Grader, format_cases, parse_cases, passages, pick
+from eval_svc.domain.cases import Case, Grader, format_cases, given_away, parse_cases, passages, pick
 from eval_svc.domain.results import CaseResult, format_results, parse_results, summarise, why_invalid
 
 CHOICE = {"id": "a", "prompt": "Q: 1 + 1? A:", "choices": ["two", "three"], "target": "two"}
@@ -120,3 +120,31 @@ def test_why_invalid_of_many_unscored_cases_names_the_commonest_reason():
     failed = [CaseResult(id=f"x{i}", cluster="c", score=None, unscored="it is too long") for i in range(3)]
     assert why_invalid([*fine, *failed[:2]]) == ""
     assert "it is too long" in why_invalid([*fine, *failed])
+
+
+@pytest.mark.parametrize(
+    ("grader", "record", "text"),
+    [
+        (Grader.PERPLEXITY, {"id": "a", "text": "Some text."}, "Some text."),
+        (Grader.CHOICE, CHOICE, "Q: 1 + 1? A:\ntwo"),
+        (Grader.EXACT, {"id": "a", "prompt": "Hi?", "target": "Hello"}, "Hi?\nHello"),
+        (Grader.REGEX, {"id": "a", "prompt": "Year?", "target": r"\b19\d\d\b"}, "Year?"),
+        (
+            Grader.EXACT,
+            {
+                "id": "a",
+                "prompt": [
+                    {"role": "system", "content": "Be short."},
+                    {"role": "user", "content": "One"},
+                    {"role": "assistant", "content": "Two"},
+                    {"role": "user", "content": "Three"},
+                ],
+                "target": "Four",
+            },
+            "One\nTwo\nThree\nFour",
+        ),
+    ],
+)
+def test_what_a_case_gives_away_is_its_question_and_right_answer_or_its_text(grader, record, text):
+    (case,) = parse_cases(lines(record), grader)
+    assert given_away(case, grader) == text

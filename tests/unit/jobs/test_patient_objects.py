@@ -35,6 +35,10 @@ def test_operations_during_a_restart_succeed_after_it(tmp_path):
     objects._store.num_refusals = 2
     assert objects.get_bytes("projects/p/a") == b"one"
     assert objects.stat("projects/p/a") == 3
+    objects._store.num_refusals = 2
+    assert objects.get_range("projects/p/a", 1, 5) == b"ne"
+    objects._store.num_refusals = 2
+    assert objects.local_path("projects/p/a").read_bytes() == b"one"
 
 
 def test_a_store_that_cannot_be_opened_yet_is_opened_later(tmp_path):

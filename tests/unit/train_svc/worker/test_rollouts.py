@@ -87,7 +87,7 @@ def test_grpo_killed_and_resumed_ends_bit_identical(bench, fields):
 
 def test_grpo_too_far_from_the_start_stops_with_the_best_weights(bench):
     text = recipe("kl_budget: 0.3", steps=60)
-    stopped, points = run(bench, text)
+    stopped, _ = run(bench, text)
     assert "budget is 0.3" in stopped.early_stop
     assert 8 <= stopped.usage.steps < 60
     resumed, _ = run(bench, text, run(bench, text, die_at=7))

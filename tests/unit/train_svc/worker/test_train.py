@@ -8,15 +8,16 @@ from bessemer.api.worker.v1.worker_service_pb2 import HeartbeatResponse
 from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.jobs.failures import failure_kind
 from bessemer.jobs.worker import Cancelled, Done, Paused
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, LimitReached
+from bessemer.kernel.errors import DataLoss, FailedPrecondition, InvalidRequest, LimitReached
 from bessemer.modeling.load import load_model
 from bessemer.modeling.tokenizer import Tokenizer
 from google.protobuf import text_format
 from train_svc.worker import train
+from train_svc.worker.inputs import open_inputs
 from train_svc.worker.reward import load_head
 from train_svc.worker.step import answer_logprobs
 
-from tests.fixtures.training import CHATS, PAIRS, Bench
+from tests.fixtures.training import CHATS, PAIRS, SENTENCES, Bench
 
 METHODS = (
     "cpt {}",
@@ -258,6 +259,27 @@ def test_training_full_disk_is_said(bench, monkeypatch):
     monkeypatch.setattr(context.objects, "put_file", full)
     with pytest.raises(LimitReached):
         train.run(context)
+
+
+def test_training_on_two_text_versions_takes_every_row_of_both_each_pass(bench, tmp_path):
+    versions = [bench.text(), bench.text(["Slag floats on the melt."] * 40, width=16)]
+    inputs = open_inputs(bench.job(recipe("cpt {}"), *versions), bench.objects, tmp_path)
+    rows = inputs.feed.take(0, 2 * len(inputs.feed))
+    passes = rows[: len(inputs.feed)], rows[len(inputs.feed) :]
+    contents = [sorted(tuple(d.ids.tolist() for d in row.documents) for row in each) for each in passes]
+    assert contents[0] == contents[1]
+    assert sum(row.num_tokens for row in passes[0]) == inputs.feed.num_tokens
+    assert {len(d.ids) <= 16 for row in rows for d in row.documents} == {True, False}
+
+
+def test_training_damaged_text_shard_is_named(bench):
+    job = bench.job(recipe("cpt {}"), bench.text([*SENTENCES, "Only here."]))
+    entry = read_manifest(bench.blobs, job.inputs.dataset_manifests[0]).file("train/00000.bin")
+    path = bench.objects.path(entry.key)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(DataLoss, match=r"shard train/00000\.bin has"):
+        run(bench, job)
 
 
 def test_training_order_depends_on_seed_only(bench):

@@ -25,10 +25,13 @@ _sym_db = _symbol_database.Default()
 from bessemer.api.common.v1 import artifact_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_artifact__pb2
 from bessemer.api.common.v1 import job_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_job__pb2
 from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
+from bessemer.api.data.v1 import assessment_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_assessment__pb2
+from bessemer.api.data.v1 import dataset_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2
+from bessemer.api.data.v1 import lineage_service_pb2 as bessemer_dot_api_dot_data_dot_v1_dot_lineage__service__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/data/v1/dataset_job.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n\nDatasetJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12G\n\x06labels\x18\x08 \x03(\x0b\x32,.bessemer.api.data.v1.DatasetJob.LabelsEntryB\t\x92\xb5\x18\x05@\x80\x02H@\x12\x39\n\x06\x65xport\x18\n \x01(\x0b\x32\'.bessemer.api.data.v1.ExportDatasetTaskH\x00\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x36\n\x06inputs\x18\x0e \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobInputs\x12\x36\n\x06result\x18\x0f \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobResult\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04task\"I\n\x10\x44\x61tasetJobInputs\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"u\n\x11\x45xportDatasetTask\x12\x41\n\x0f\x64\x61taset_version\x18\x01 \x01(\tB(\x92\xb5\x18$\x08\x01* projects/*/datasets/*/versions/*\x12\x1d\n\x06\x66ormat\x18\x02 \x01(\tB\r\x92\xb5\x18\t:\x07parquet\"H\n\x10\x44\x61tasetJobResult\x12\x34\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRefb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/data/v1/dataset_job.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a bessemer/api/common/v1/job.proto\x1a$bessemer/api/common/v1/options.proto\x1a%bessemer/api/data/v1/assessment.proto\x1a\"bessemer/api/data/v1/dataset.proto\x1a*bessemer/api/data/v1/lineage_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x05\n\nDatasetJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12G\n\x06labels\x18\x08 \x03(\x0b\x32,.bessemer.api.data.v1.DatasetJob.LabelsEntryB\t\x92\xb5\x18\x05@\x80\x02H@\x12\x39\n\x06\x61ssess\x18\t \x01(\x0b\x32\'.bessemer.api.data.v1.AssessDatasetTaskH\x00\x12\x39\n\x06\x65xport\x18\n \x01(\x0b\x32\'.bessemer.api.data.v1.ExportDatasetTaskH\x00\x12\x37\n\x05\x65rase\x18\x0b \x01(\x0b\x32&.bessemer.api.data.v1.EraseSubjectTaskH\x00\x12\x43\n\x0ftrain_tokenizer\x18\x0c \x01(\x0b\x32(.bessemer.api.data.v1.TrainTokenizerTaskH\x00\x12\x31\n\x06status\x18\r \x01(\x0b\x32!.bessemer.api.common.v1.JobStatus\x12\x36\n\x06inputs\x18\x0e \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobInputs\x12\x36\n\x06result\x18\x0f \x01(\x0b\x32&.bessemer.api.data.v1.DatasetJobResult\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04task\"\xa1\x02\n\x10\x44\x61tasetJobInputs\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12.\n\x07lineage\x18\x0b \x01(\x0b\x32\x1d.bessemer.api.data.v1.Lineage\x12\x34\n\x07related\x18\x0c \x03(\x0b\x32#.bessemer.api.data.v1.PinnedVersion\x12\x38\n\x0bidentifiers\x18\r \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"T\n\rPinnedVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\x08manifest\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\x98\x01\n\x11\x45xportDatasetTask\x12\x64\n\x0f\x64\x61taset_version\x18\x01 \x01(\tBK\x92\xb5\x18G\x08\x01* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*\x12\x1d\n\x06\x66ormat\x18\x02 \x01(\tB\r\x92\xb5\x18\t:\x07parquet\"\xf0\x01\n\x10\x45raseSubjectTask\x12\x64\n\x0f\x64\x61taset_version\x18\x01 \x01(\tBK\x92\xb5\x18G\x08\x01* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*\x12\x1b\n\x07sources\x18\x02 \x03(\tB\n\x92\xb5\x18\x06@\x80\x08H\xe8\x07\x12(\n\tdocuments\x18\x03 \x03(\tB\x15\x92\xb5\x18\x11:\x0c[0-9a-f]{32}H\x90N\x12/\n\x0bidentifiers\x18\x04 \x01(\tB\x1a\x92\xb5\x18\x16*\x14projects/*/uploads/*\"W\n\x0b\x45rasedPiece\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0b\n\x03row\x18\x02 \x01(\x03\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0e\n\x06length\x18\x04 \x01(\x03\x12\r\n\x05start\x18\x05 \x01(\x03\"|\n\x0e\x45rasedDocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\x31\n\x06pieces\x18\x05 \x03(\x0b\x32!.bessemer.api.data.v1.ErasedPiece\"E\n\rRewrittenFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nold_sha256\x18\x02 \x01(\t\x12\x12\n\nnew_sha256\x18\x03 \x01(\t\"\xcb\x04\n\x0e\x45rasureReceipt\x12\x17\n\x0fselector_sha256\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x02 \x01(\t\x12\x12\n\nold_sha256\x18\x03 \x01(\t\x12\x12\n\nnew_sha256\x18\x04 \x01(\t\x12\x15\n\rnum_documents\x18\x05 \x01(\x03\x12\x37\n\tdocuments\x18\x06 \x03(\x0b\x32$.bessemer.api.data.v1.ErasedDocument\x12\x32\n\x05\x66iles\x18\x07 \x03(\x0b\x32#.bessemer.api.data.v1.RewrittenFile\x12\x14\n\x0crows_changed\x18\x08 \x01(\x03\x12\x14\n\x0crows_dropped\x18\t \x01(\x03\x12\x16\n\x0etokens_removed\x18\n \x01(\x03\x12\x31\n\x06models\x18\x0b \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x36\n\x0b\x64\x65ployments\x18\x0c \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x32\n\x07held_by\x18\r \x03(\x0b\x32!.bessemer.api.data.v1.LineageNode\x12\x0f\n\x07uploads\x18\x0e \x03(\t\x12(\n\x04time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x10receipt_artifact\x18\x10 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\xc7\x02\n\x10\x44\x61tasetJobResult\x12\x34\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x34\n\nassessment\x18\x02 \x01(\x0b\x32 .bessemer.api.data.v1.Assessment\x12\x35\n\x07receipt\x18\x03 \x01(\x0b\x32$.bessemer.api.data.v1.ErasureReceipt\x12\x41\n\x11trained_tokenizer\x18\x04 \x01(\x0b\x32&.bessemer.api.data.v1.TrainedTokenizer\x12\x17\n\x0f\x64\x61taset_version\x18\x0b \x01(\t\x12\x34\n\x06sealed\x18\x0c \x01(\x0b\x32$.bessemer.api.data.v1.CurationResult\"\xff\x02\n\x12TrainTokenizerTask\x12\x41\n\x0f\x64\x61taset_version\x18\x01 \x01(\tB(\x92\xb5\x18$\x08\x01* projects/*/datasets/*/versions/*\x12/\n\x0fvocabulary_size\x18\x02 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x80\x84.A\x12\x31\n\x04\x62\x61se\x18\x03 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12,\n\x0c\x61\x64\x64\x65\x64_tokens\x18\x04 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x80\x84\x1e\x41\x12!\n\x0especial_tokens\x18\x05 \x03(\tB\t\x92\xb5\x18\x05@@H\x80\x02\x12\x30\n\x10sample_bytes_max\x18\x06 \x01(\x03\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00 _\xa0\x02\x42\x12?\n\x06others\x18\x07 \x03(\x0b\x32\'.bessemer.api.data.v1.ComparedTokenizerB\x06\x92\xb5\x18\x02H\x08\"e\n\x11\x43omparedTokenizer\x12\x18\n\x05label\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x01@\x80\x01\x12\x36\n\ttokenizer\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\x84\x03\n\x10TrainedTokenizer\x12\x36\n\ttokenizer\x18\x01 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x17\n\x0fvocabulary_size\x18\x02 \x01(\x05\x12\x14\n\x0c\x61\x64\x64\x65\x64_tokens\x18\x03 \x01(\x05\x12\x14\n\x0csample_bytes\x18\x04 \x01(\x03\x12\x16\n\x0emeasured_split\x18\x05 \x01(\t\x12\x30\n\x04rows\x18\x06 \x03(\x0b\x32\".bessemer.api.data.v1.FertilityRow\x12\x37\n\x07verdict\x18\x07 \x01(\x0b\x32&.bessemer.api.data.v1.ExtensionVerdict\x12;\n\x0einitialisation\x18\x08 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x33\n\x06report\x18\t \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\"\x7f\n\x0c\x46\x65rtilityRow\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\x12\r\n\x05words\x18\x04 \x01(\x03\x12\x33\n\ntokenizers\x18\x05 \x03(\x0b\x32\x1f.bessemer.api.data.v1.Fertility\"\\\n\tFertility\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x17\n\x0f\x62ytes_per_token\x18\x03 \x01(\x01\x12\x17\n\x0ftokens_per_word\x18\x04 \x01(\x01\"|\n\x10\x45xtensionVerdict\x12\x10\n\x08worth_it\x18\x01 \x01(\x08\x12\x0e\n\x06saving\x18\x02 \x01(\x01\x12\x12\n\nsaving_min\x18\x03 \x01(\x01\x12\x0e\n\x06tokens\x18\x04 \x01(\x03\x12\x12\n\ntokens_min\x18\x05 \x01(\x03\x12\x0e\n\x06reason\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,17 +43,63 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETJOB'].fields_by_name['labels']._loaded_options = None
   _globals['_DATASETJOB'].fields_by_name['labels']._serialized_options = b'\222\265\030\005@\200\002H@'
   _globals['_EXPORTDATASETTASK'].fields_by_name['dataset_version']._loaded_options = None
-  _globals['_EXPORTDATASETTASK'].fields_by_name['dataset_version']._serialized_options = b'\222\265\030$\010\001* projects/*/datasets/*/versions/*'
+  _globals['_EXPORTDATASETTASK'].fields_by_name['dataset_version']._serialized_options = b'\222\265\030G\010\001* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*'
   _globals['_EXPORTDATASETTASK'].fields_by_name['format']._loaded_options = None
   _globals['_EXPORTDATASETTASK'].fields_by_name['format']._serialized_options = b'\222\265\030\t:\007parquet'
-  _globals['_DATASETJOB']._serialized_start=209
-  _globals['_DATASETJOB']._serialized_end=745
-  _globals['_DATASETJOB_LABELSENTRY']._serialized_start=692
-  _globals['_DATASETJOB_LABELSENTRY']._serialized_end=737
-  _globals['_DATASETJOBINPUTS']._serialized_start=747
-  _globals['_DATASETJOBINPUTS']._serialized_end=820
-  _globals['_EXPORTDATASETTASK']._serialized_start=822
-  _globals['_EXPORTDATASETTASK']._serialized_end=939
-  _globals['_DATASETJOBRESULT']._serialized_start=941
-  _globals['_DATASETJOBRESULT']._serialized_end=1013
+  _globals['_ERASESUBJECTTASK'].fields_by_name['dataset_version']._loaded_options = None
+  _globals['_ERASESUBJECTTASK'].fields_by_name['dataset_version']._serialized_options = b'\222\265\030G\010\001* projects/*/datasets/*/versions/**!projects/*/datasets/*/versions/@*'
+  _globals['_ERASESUBJECTTASK'].fields_by_name['sources']._loaded_options = None
+  _globals['_ERASESUBJECTTASK'].fields_by_name['sources']._serialized_options = b'\222\265\030\006@\200\010H\350\007'
+  _globals['_ERASESUBJECTTASK'].fields_by_name['documents']._loaded_options = None
+  _globals['_ERASESUBJECTTASK'].fields_by_name['documents']._serialized_options = b'\222\265\030\021:\014[0-9a-f]{32}H\220N'
+  _globals['_ERASESUBJECTTASK'].fields_by_name['identifiers']._loaded_options = None
+  _globals['_ERASESUBJECTTASK'].fields_by_name['identifiers']._serialized_options = b'\222\265\030\026*\024projects/*/uploads/*'
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['dataset_version']._loaded_options = None
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['dataset_version']._serialized_options = b'\222\265\030$\010\001* projects/*/datasets/*/versions/*'
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['vocabulary_size']._loaded_options = None
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['vocabulary_size']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\200\204.A'
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['added_tokens']._loaded_options = None
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['added_tokens']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\200\204\036A'
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['special_tokens']._loaded_options = None
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['special_tokens']._serialized_options = b'\222\265\030\005@@H\200\002'
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['sample_bytes_max']._loaded_options = None
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['sample_bytes_max']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000 _\240\002B'
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['others']._loaded_options = None
+  _globals['_TRAINTOKENIZERTASK'].fields_by_name['others']._serialized_options = b'\222\265\030\002H\010'
+  _globals['_COMPAREDTOKENIZER'].fields_by_name['label']._loaded_options = None
+  _globals['_COMPAREDTOKENIZER'].fields_by_name['label']._serialized_options = b'\222\265\030\005\010\001@\200\001'
+  _globals['_DATASETJOB']._serialized_start=328
+  _globals['_DATASETJOB']._serialized_end=1049
+  _globals['_DATASETJOB_LABELSENTRY']._serialized_start=996
+  _globals['_DATASETJOB_LABELSENTRY']._serialized_end=1041
+  _globals['_DATASETJOBINPUTS']._serialized_start=1052
+  _globals['_DATASETJOBINPUTS']._serialized_end=1341
+  _globals['_PINNEDVERSION']._serialized_start=1343
+  _globals['_PINNEDVERSION']._serialized_end=1427
+  _globals['_EXPORTDATASETTASK']._serialized_start=1430
+  _globals['_EXPORTDATASETTASK']._serialized_end=1582
+  _globals['_ERASESUBJECTTASK']._serialized_start=1585
+  _globals['_ERASESUBJECTTASK']._serialized_end=1825
+  _globals['_ERASEDPIECE']._serialized_start=1827
+  _globals['_ERASEDPIECE']._serialized_end=1914
+  _globals['_ERASEDDOCUMENT']._serialized_start=1916
+  _globals['_ERASEDDOCUMENT']._serialized_end=2040
+  _globals['_REWRITTENFILE']._serialized_start=2042
+  _globals['_REWRITTENFILE']._serialized_end=2111
+  _globals['_ERASURERECEIPT']._serialized_start=2114
+  _globals['_ERASURERECEIPT']._serialized_end=2701
+  _globals['_DATASETJOBRESULT']._serialized_start=2704
+  _globals['_DATASETJOBRESULT']._serialized_end=3031
+  _globals['_TRAINTOKENIZERTASK']._serialized_start=3034
+  _globals['_TRAINTOKENIZERTASK']._serialized_end=3417
+  _globals['_COMPAREDTOKENIZER']._serialized_start=3419
+  _globals['_COMPAREDTOKENIZER']._serialized_end=3520
+  _globals['_TRAINEDTOKENIZER']._serialized_start=3523
+  _globals['_TRAINEDTOKENIZER']._serialized_end=3911
+  _globals['_FERTILITYROW']._serialized_start=3913
+  _globals['_FERTILITYROW']._serialized_end=4040
+  _globals['_FERTILITY']._serialized_start=4042
+  _globals['_FERTILITY']._serialized_end=4134
+  _globals['_EXTENSIONVERDICT']._serialized_start=4136
+  _globals['_EXTENSIONVERDICT']._serialized_end=4260
 # @@protoc_insertion_point(module_scope)

@@ -34,8 +34,15 @@ QUALITY_PROFILE_ENTERPRISE: QualityProfile
 QUALITY_PROFILE_WEB: QualityProfile
 
 class Dataset(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "display_name", "kind")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "display_name", "kind", "aliases")
     class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +59,7 @@ class Dataset(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -62,7 +70,8 @@ class Dataset(_message.Message):
     labels: _containers.ScalarMap[str, str]
     display_name: str
     kind: DatasetKind
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., display_name: _Optional[str] = ..., kind: _Optional[_Union[DatasetKind, str]] = ...) -> None: ...
+    aliases: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., display_name: _Optional[str] = ..., kind: _Optional[_Union[DatasetKind, str]] = ..., aliases: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SplitCounts(_message.Message):
     __slots__ = ("split", "documents", "rows", "tokens", "bytes")
@@ -89,7 +98,7 @@ class ReasonCount(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., documents: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class DatasetVersion(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "kind", "manifest", "splits", "reasons", "tokenizer_sha256", "sequence_length", "sources", "report")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "kind", "manifest", "splits", "reasons", "tokenizer_sha256", "sequence_length", "sources", "report", "delete_time")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +114,7 @@ class DatasetVersion(_message.Message):
     SEQUENCE_LENGTH_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -120,10 +130,11 @@ class DatasetVersion(_message.Message):
     sequence_length: int
     sources: _containers.RepeatedScalarFieldContainer[str]
     report: _artifact_pb2.ArtifactRef
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., kind: _Optional[_Union[DatasetKind, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., sequence_length: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    delete_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., kind: _Optional[_Union[DatasetKind, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., sequence_length: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CurationRecipe(_message.Message):
-    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max", "quality", "redact")
+    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max", "quality", "redact", "parse_failures_max")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_LENGTH_FIELD_NUMBER: _ClassVar[int]
     HELDOUT_FRACTION_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +145,7 @@ class CurationRecipe(_message.Message):
     TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     REDACT_FIELD_NUMBER: _ClassVar[int]
+    PARSE_FAILURES_MAX_FIELD_NUMBER: _ClassVar[int]
     kind: DatasetKind
     sequence_length: int
     heldout_fraction: float
@@ -144,7 +156,8 @@ class CurationRecipe(_message.Message):
     tokens_max: int
     quality: QualityProfile
     redact: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ...) -> None: ...
+    parse_failures_max: float
+    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ..., parse_failures_max: _Optional[float] = ...) -> None: ...
 
 class SourceFile(_message.Message):
     __slots__ = ("upload", "file_name", "artifact")
@@ -156,13 +169,23 @@ class SourceFile(_message.Message):
     artifact: _artifact_pb2.ArtifactRef
     def __init__(self, upload: _Optional[str] = ..., file_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
+class ContaminationSet(_message.Message):
+    __slots__ = ("suite", "hashes")
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    suite: str
+    hashes: _artifact_pb2.ArtifactRef
+    def __init__(self, suite: _Optional[str] = ..., hashes: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+
 class CurationInputs(_message.Message):
-    __slots__ = ("uploads", "source_manifest")
+    __slots__ = ("uploads", "source_manifest", "contamination_sets")
     UPLOADS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    CONTAMINATION_SETS_FIELD_NUMBER: _ClassVar[int]
     uploads: _containers.RepeatedCompositeFieldContainer[SourceFile]
     source_manifest: _artifact_pb2.ArtifactRef
-    def __init__(self, uploads: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., source_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    contamination_sets: _containers.RepeatedCompositeFieldContainer[ContaminationSet]
+    def __init__(self, uploads: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., source_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., contamination_sets: _Optional[_Iterable[_Union[ContaminationSet, _Mapping]]] = ...) -> None: ...
 
 class CurationJob(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs")

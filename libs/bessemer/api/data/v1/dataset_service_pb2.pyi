@@ -69,6 +69,30 @@ class ListDatasetVersionsResponse(_message.Message):
     next_page_token: str
     def __init__(self, dataset_versions: _Optional[_Iterable[_Union[_dataset_pb2.DatasetVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class SetDatasetVersionAliasRequest(_message.Message):
+    __slots__ = ("name", "alias", "dataset_version", "etag", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    dataset_version: str
+    etag: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., dataset_version: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DeleteDatasetVersionRequest(_message.Message):
+    __slots__ = ("name", "etag", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    etag: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
 class PreviewDatasetVersionRequest(_message.Message):
     __slots__ = ("name", "split", "rows")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -71,6 +71,16 @@ class DatasetServiceStub:
                 request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.ProfileDatasetVersionRequest.SerializeToString,
                 response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.DatasetProfile.FromString,
                 _registered_method=True)
+        self.SetDatasetVersionAlias = channel.unary_unary(
+                '/bessemer.api.data.v1.DatasetService/SetDatasetVersionAlias',
+                request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.SetDatasetVersionAliasRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2.Dataset.FromString,
+                _registered_method=True)
+        self.DeleteDatasetVersion = channel.unary_unary(
+                '/bessemer.api.data.v1.DatasetService/DeleteDatasetVersion',
+                request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2.DatasetVersion.FromString,
+                _registered_method=True)
 
 
 class DatasetServiceServicer:
@@ -99,7 +109,7 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDatasetVersion(self, request, context):
-        """Gets a version.
+        """Gets a version, by id or as `.../versions/@{alias}`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +131,20 @@ class DatasetServiceServicer:
 
     def ProfileDatasetVersion(self, request, context):
         """Returns distributions measured when the version was made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDatasetVersionAlias(self, request, context):
+        """Points an alias at a version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDatasetVersion(self, request, context):
+        """Deletes the bytes of a version; its name and digest stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +187,16 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ProfileDatasetVersion,
                     request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.ProfileDatasetVersionRequest.FromString,
                     response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.DatasetProfile.SerializeToString,
+            ),
+            'SetDatasetVersionAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDatasetVersionAlias,
+                    request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.SetDatasetVersionAliasRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2.Dataset.SerializeToString,
+            ),
+            'DeleteDatasetVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDatasetVersion,
+                    request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2.DatasetVersion.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -355,6 +389,60 @@ class DatasetService:
             '/bessemer.api.data.v1.DatasetService/ProfileDatasetVersion',
             bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.ProfileDatasetVersionRequest.SerializeToString,
             bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.DatasetProfile.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDatasetVersionAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.data.v1.DatasetService/SetDatasetVersionAlias',
+            bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.SetDatasetVersionAliasRequest.SerializeToString,
+            bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2.Dataset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDatasetVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.data.v1.DatasetService/DeleteDatasetVersion',
+            bessemer_dot_api_dot_data_dot_v1_dot_dataset__service__pb2.DeleteDatasetVersionRequest.SerializeToString,
+            bessemer_dot_api_dot_data_dot_v1_dot_dataset__pb2.DatasetVersion.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,13 +41,17 @@ class DatasetServiceStub:
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
     """Lists the datasets of a project."""
     GetDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetVersionRequest, _dataset_pb2.DatasetVersion]
-    """Gets a version."""
+    """Gets a version, by id or as `.../versions/@{alias}`."""
     ListDatasetVersions: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]
     """Lists the versions of a dataset, newest last."""
     PreviewDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.PreviewDatasetVersionRequest, _dataset_service_pb2.PreviewDatasetVersionResponse]
     """Returns a few rows as text."""
     ProfileDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ProfileDatasetVersionRequest, _dataset_service_pb2.DatasetProfile]
     """Returns distributions measured when the version was made."""
+    SetDatasetVersionAlias: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.SetDatasetVersionAliasRequest, _dataset_pb2.Dataset]
+    """Points an alias at a version."""
+    DeleteDatasetVersion: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _dataset_pb2.DatasetVersion]
+    """Deletes the bytes of a version; its name and digest stay."""
 
 @_typing.type_check_only
 class DatasetServiceAsyncStub(DatasetServiceStub):
@@ -61,13 +65,17 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
     """Lists the datasets of a project."""
     GetDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
-    """Gets a version."""
+    """Gets a version, by id or as `.../versions/@{alias}`."""
     ListDatasetVersions: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetVersionsRequest, _dataset_service_pb2.ListDatasetVersionsResponse]  # type: ignore[assignment]
     """Lists the versions of a dataset, newest last."""
     PreviewDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.PreviewDatasetVersionRequest, _dataset_service_pb2.PreviewDatasetVersionResponse]  # type: ignore[assignment]
     """Returns a few rows as text."""
     ProfileDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ProfileDatasetVersionRequest, _dataset_service_pb2.DatasetProfile]  # type: ignore[assignment]
     """Returns distributions measured when the version was made."""
+    SetDatasetVersionAlias: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.SetDatasetVersionAliasRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
+    """Points an alias at a version."""
+    DeleteDatasetVersion: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetVersionRequest, _dataset_pb2.DatasetVersion]  # type: ignore[assignment]
+    """Deletes the bytes of a version; its name and digest stay."""
 
 class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Owns datasets and their versions."""
@@ -102,7 +110,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.GetDatasetVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.DatasetVersion, _abc.Awaitable[_dataset_pb2.DatasetVersion]]:
-        """Gets a version."""
+        """Gets a version, by id or as `.../versions/@{alias}`."""
 
     @_abc_1.abstractmethod
     def ListDatasetVersions(
@@ -127,6 +135,22 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.DatasetProfile, _abc.Awaitable[_dataset_service_pb2.DatasetProfile]]:
         """Returns distributions measured when the version was made."""
+
+    @_abc_1.abstractmethod
+    def SetDatasetVersionAlias(
+        self,
+        request: _dataset_service_pb2.SetDatasetVersionAliasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
+        """Points an alias at a version."""
+
+    @_abc_1.abstractmethod
+    def DeleteDatasetVersion(
+        self,
+        request: _dataset_service_pb2.DeleteDatasetVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_pb2.DatasetVersion, _abc.Awaitable[_dataset_pb2.DatasetVersion]]:
+        """Deletes the bytes of a version; its name and digest stay."""
 
 def add_DatasetServiceServicer_to_server(servicer: DatasetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

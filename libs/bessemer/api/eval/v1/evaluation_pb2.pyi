@@ -40,7 +40,7 @@ VERDICT_INCONCLUSIVE: Verdict
 VERDICT_MISSING: Verdict
 
 class EvaluationSuite(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "grader", "cases", "num_cases", "max_tokens", "dataset_version", "higher_is_better", "mde", "sealed")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "grader", "cases", "num_cases", "max_tokens", "dataset_version", "higher_is_better", "mde", "sealed", "contamination_hashes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class EvaluationSuite(_message.Message):
     HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
     MDE_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
+    CONTAMINATION_HASHES_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -73,7 +74,8 @@ class EvaluationSuite(_message.Message):
     higher_is_better: bool
     mde: float
     sealed: bool
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ..., sealed: _Optional[bool] = ...) -> None: ...
+    contamination_hashes: _artifact_pb2.ArtifactRef
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ..., sealed: _Optional[bool] = ..., contamination_hashes: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class EvaluationRun(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "suites", "status", "results", "inputs")
