@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef  # noqa: E402
 from bessemer.kernel.errors import FailedPrecondition  # noqa: E402
 
-from tests.fixtures.addition import AdditionBench, sums  # noqa: E402
+from tests.fixtures.addition import AdditionBench  # noqa: E402
 
 WARM_STEPS = 140
 STEPS = "steps: 120 tokens_per_step: 1024 learning_rate: 0.0003 weight_decay: 0"
@@ -60,7 +60,7 @@ def main() -> None:
 
 def preferences(bench: AdditionBench, *, noise: float) -> ArtifactRef:
     draw, pairs = random.Random(1), []
-    for a, b in sums("train"):
+    for a, b in bench.pairs:
         chosen, rejected = f"{a + b}!", f"{a + b}."
         if draw.random() < noise:
             chosen, rejected = rejected, chosen

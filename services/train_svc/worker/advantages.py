@@ -27,17 +27,20 @@ class Share(NamedTuple):
 
 def _mean(rewards: Floats) -> Floats:
     """Source: Liu et al. 2025 (Dr. GRPO), section 3.2; dividing by the spread would favour easy and hard prompts."""
-    return np.subtract(rewards, rewards.mean(1, keepdims=True))
+    centred: Floats = rewards - rewards.mean(1, keepdims=True)
+    return centred
 
 
 def _standard(rewards: Floats) -> Floats:
     """Source: Shao et al. 2024, section 4.1.2."""
-    return np.divide(_mean(rewards), rewards.std(1, ddof=1, keepdims=True) + _STD_FLOOR)
+    scaled: Floats = _mean(rewards) / (rewards.std(1, ddof=1, keepdims=True) + _STD_FLOOR)
+    return scaled
 
 
 def _leave_one_out(rewards: Floats) -> Floats:
     """Source: Ahmadian et al. 2024, equation 8: the mean of the other answers is the baseline."""
-    return np.multiply(_mean(rewards), rewards.shape[1] / (rewards.shape[1] - 1))
+    scaled: Floats = _mean(rewards) * (rewards.shape[1] / (rewards.shape[1] - 1))
+    return scaled
 
 
 def _per_limit(lengths: Floats, counted: npt.NDArray[np.bool_], limit: int) -> Floats:

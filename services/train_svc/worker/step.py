@@ -45,11 +45,12 @@ class StepResult:
 
 
 class _Shares(NamedTuple):
-    """What one token, pair or opinion counts within the step, and the baseline of opinions."""
+    """What one token, pair, opinion or liked answer counts within the step, and the baseline of opinions."""
 
     token: float
     pair: float
     opinion: float
+    liked: float
     baseline: float
 
 
@@ -108,6 +109,7 @@ def _shares(model: Transformer, rows: Sequence[Row], losses: Losses) -> _Shares:
         token=losses.cross_entropy / counted if counted else 0.0,
         pair=1.0 / max(1, sum(len(row.pairs) for row in rows)),
         opinion=1.0 / max(1, len(opinions)),
+        liked=1.0 / max(1, sum(opinion.is_desirable for opinion in opinions)),
         baseline=baseline,
     )
 
@@ -175,10 +177,13 @@ def _opinions(
     part = shares.opinion * unpaired(answers, is_desirable, shares.baseline, losses).sum()
     with torch.no_grad():
         gain = answers.gain
-        signed = torch.where(is_desirable, gain, -gain)
         liked = torch.where(is_desirable, gain, 0.0)
-        seen = {"margin": signed, "chosen_change": liked, "chosen_shift": liked / answers.tokens}
-    return part, {key: shares.opinion * float(values.sum()) for key, values in seen.items()}
+        seen = {
+            "margin": shares.opinion * float(torch.where(is_desirable, gain, -gain).sum()),
+            "chosen_change": shares.liked * float(liked.sum()),
+            "chosen_shift": shares.liked * float((liked / answers.tokens).sum()),
+        }
+    return part, seen
 
 
 def _rollouts(row: Row, states: _States, logprobs: Tensor, losses: Losses) -> Tensor:
