@@ -13,8 +13,9 @@ from bessemer.modeling.load import load_model
 from bessemer.modeling.tokenizer import Tokenizer
 from google.protobuf import text_format
 from train_svc.worker import train
+from train_svc.worker.feed import heldout_pairs
 from train_svc.worker.inputs import open_inputs
-from train_svc.worker.reward import load_head
+from train_svc.worker.reward import calibration, load_head
 from train_svc.worker.step import answer_logprobs
 
 from tests.fixtures.training import CHATS, PAIRS, SENTENCES, Bench
@@ -159,6 +160,18 @@ def test_training_moves_its_own_metric(bench, method, tmp_path):
 
         [ids] = generate_greedy(model, [tokenizer.render_chat(CHATS[0]["messages"][:1])], max_new_tokens=8, stop={2})
         assert tokenizer.decode(ids).startswith("It is")
+
+
+def test_training_reward_model_is_judged_by_pairs_that_were_held_out(bench):
+    data = bench.rows("PREFERENCE", PAIRS[:8], heldout=PAIRS[8:])
+    outcome, link = run(bench, bench.job(recipe("reward_model {}", steps=15), data))
+    facts = read_manifest(bench.blobs, outcome.result.manifest).facts
+    assert facts["head"] == "reward"
+    assert facts["heldout_accuracy"] == metrics(link, "reward_model/heldout_accuracy")[0] == 1.0
+    assert 0 <= facts["heldout_calibration_error"] < 0.2
+    folder = fetch(bench.blobs, read_manifest(bench.blobs, data), bench.folder / "pairs")
+    pairs = heldout_pairs([folder], Tokenizer.from_folder(bench.base), sequence_length=64)
+    assert calibration(load_model(bench.base), torch.zeros(64), pairs) == (0.0, 0.5)
 
 
 def test_training_merged_adapters_speak_as_the_adapters_did(bench):
