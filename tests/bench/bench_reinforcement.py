@@ -1,7 +1,7 @@
 """How much reinforcement lifts a model that adds numbers, on sums that it never saw, and what it costs.
 
-The model was taught sums of which 45 % were wrong, so it knows more than it says. Answers are drawn at temperature 1,
-eight to each of 100 held-out sums. Costs are in CPU seconds of this process, one thread, with everything: answers,
+The model has learned to add for a while, but not to the end. Answers are drawn at temperature 1, eight to each of 100
+held-out sums. Costs are in CPU seconds of this process, one thread, with everything: answers,
 reference, checkpoints, storing the model.
 """
 
@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.fixtures.addition import AdditionBench, conversation  # noqa: E402
 
-WARM = {"steps": 450, "wrong": 0.45}
-STEPS = "steps: 200 weight_decay: 0 learning_rate: 0.0002"
+WARM_STEPS = 140
+STEPS = "steps: 200 weight_decay: 0 learning_rate: 0.0004"
 SHAPE = "prompts_per_step: 16 completions_per_prompt: 8 max_new_tokens: 8"
 VARIANTS = ("dr_grpo", "dapo", "rloo")
 RIGHT_GOAL, CPU_GOAL, KL_GOAL = 0.70, 40.0, 1.0
@@ -29,8 +29,8 @@ def main() -> None:
     """Measure, print the table, write `build/bench/reinforcement.json`."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = AdditionBench(Path(folder), below=50)
-        bench.warm(**WARM)
+        bench = AdditionBench(Path(folder))
+        bench.warm(steps=WARM_STEPS)
         start = bench.score(bench.model)[0]
         prompts = bench.rows("CHAT", [conversation(a, b, ".") for a, b in bench.pairs])
         for variant in VARIANTS:
@@ -44,7 +44,6 @@ def main() -> None:
                 row(f"{variant}: KL to the start, nats per answer", sum(divergence) / len(divergence), None, KL_GOAL),
                 row(f"{variant}: CPU seconds of {points[-1][1]} steps", seconds, None, CPU_GOAL),
             ]
-            print(rows[-3:], flush=True)
             if bench.early_stop:
                 print(f"{variant} stopped early: {bench.early_stop}")
     report("reinforcement", rows)
