@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.fixtures.addition import AdditionBench, conversation  # noqa: E402
 
-WARM_STEPS = 140
+WARM_STEPS = 190
 STEPS = "steps: 200 weight_decay: 0 learning_rate: 0.0004"
 SHAPE = "prompts_per_step: 16 completions_per_prompt: 8 max_new_tokens: 8"
 VARIANTS = ("dr_grpo", "dapo", "rloo")
