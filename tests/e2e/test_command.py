@@ -15,7 +15,8 @@ COMMANDS = [
     ["dataset", "import"], ["dataset", "list"], ["dataset", "show"], ["dataset", "profile"],
     ["dataset", "diff"], ["dataset", "export"], ["dataset", "synthesize"],
     ["mixture", "create"], ["mixture", "preview"], ["mixture", "show"], ["mixture", "list"],
-    ["train", "cpt"], ["train", "sft"], ["train", "dpo"],
+    ["train", "cpt"], ["train", "sft"], ["train", "dpo"], ["train", "pretrain"], ["train", "kto"], ["train", "orpo"],
+    ["train", "reward-model"], ["train", "grpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
     ["model", "extend-vocabulary"], ["tokenizer", "train"], ["tokenizer", "extend"], ["tokenizer", "report"],
@@ -57,7 +58,7 @@ def test_init_writes_recipes_that_parse(tmp_path):
     from bessemer.sdk.recipe import parse_recipe
 
     assert bessemer("init", str(tmp_path / "recipes")).returncode == 0
-    for method in ("cpt", "sft", "dpo"):
+    for method in ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo"):
         assert parse_recipe(TrainingRecipe, tmp_path / "recipes" / f"{method}.toml").WhichOneof("method") == method
 
 

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from bessemer.modeling.load import load_model
 from train_svc.worker import loss as chunked
+from train_svc.worker.components import Losses
 from train_svc.worker.rows import Document, Pair, Row
-from train_svc.worker.step import Losses, answer_logprobs, backward
+from train_svc.worker.step import answer_logprobs, backward
 
 from tests.fixtures.tiny_model import make_tiny_model
 

@@ -10,8 +10,9 @@ import torch
 from bessemer.modeling.generate import generate_greedy
 from bessemer.modeling.load import hf_tensors, load_model
 from bessemer.modeling.score import pack_positions, token_logprobs
+from train_svc.worker.components import Losses
 from train_svc.worker.rows import Document, Row
-from train_svc.worker.step import Losses, backward
+from train_svc.worker.step import backward
 
 from tests.fixtures.tiny_model import make_tiny_model
 

@@ -42,6 +42,36 @@ learning_rate = 1e-5
 beta = 0.1
 nll_weight = 1.0
 """,
+    "pretrain.toml": """# Pre-training from new weights; the keys change the shape of the model that is named
+learning_rate = 1e-3
+tokens_per_step = 4096
+[pretrain]
+""",
+    "kto.toml": """# Answers that were liked or not, always with an NLL anchor on the liked ones
+learning_rate = 1e-5
+[kto]
+beta = 0.1
+nll_weight = 1.0
+""",
+    "orpo.toml": """# Preferences without a reference: NLL of the chosen answer plus the odds ratio
+learning_rate = 1e-5
+[orpo]
+beta = 0.1
+""",
+    "reward_model.toml": """# A head that scores answers
+learning_rate = 1e-5
+[reward_model]
+""",
+    "grpo.toml": """# Reinforcement on graded answers; conversations must end with the right answer
+learning_rate = 5e-6
+steps = 200
+[grpo]
+grader = "numeric"
+prompts_per_step = 16
+completions_per_prompt = 8
+max_new_tokens = 64
+kl_budget = 1.0
+""",
 }
 
 

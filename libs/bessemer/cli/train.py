@@ -26,62 +26,68 @@ Lora = Annotated[bool, typer.Option("--lora", help="Train low-rank adapters inst
 Detach = Annotated[bool, typer.Option("--detach", help="Start and return; follow with: bessemer job watch.")]
 
 
-@app.command()
-def cpt(
-    context: typer.Context,
-    model: Model,
-    data: Data = None,
-    mixture: Mixture = None,
-    into: Into = "assistant",
-    recipe: Recipe = None,
-    settings: Setting = None,
-    lora: Lora = False,
-    detach: Detach = False,
-) -> None:
-    """Continue pre-training on documents.
+# Name of a method to what its command says.
+_METHODS = {
+    "cpt": """Continue pre-training on documents.
 
     Example: bessemer train cpt --model smollm2/v1 --data handbook/v1 --set steps=60
     Example: bessemer train cpt --model smollm2/v1 --mixture plant
-    """
-    _train(context, "cpt", model, data, mixture, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
+    """,
+    "pretrain": """Pre-train on documents from new weights, in the shape and with the tokenizer of a model version.
 
-
-@app.command()
-def sft(
-    context: typer.Context,
-    model: Model,
-    data: Data = None,
-    mixture: Mixture = None,
-    into: Into = "assistant",
-    recipe: Recipe = None,
-    settings: Setting = None,
-    lora: Lora = False,
-    detach: Detach = False,
-) -> None:
-    """Fine-tune on conversations.
+    Example: bessemer train pretrain --model smollm2/v1 --data handbook/v1 --set pretrain.num_layers=4 --into small
+    """,
+    "sft": """Fine-tune on conversations.
 
     Example: bessemer train sft --model assistant/v1 --data questions/v1 --lora
-    """
-    _train(context, "sft", model, data, mixture, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
-
-
-@app.command()
-def dpo(
-    context: typer.Context,
-    model: Model,
-    data: Data = None,
-    mixture: Mixture = None,
-    into: Into = "assistant",
-    recipe: Recipe = None,
-    settings: Setting = None,
-    lora: Lora = False,
-    detach: Detach = False,
-) -> None:
-    """Align with preferences, anchored so that the right answers keep their likelihood.
+    """,
+    "dpo": """Align with preferences, anchored so that the right answers keep their likelihood.
 
     Example: bessemer train dpo --model assistant/v2 --data preferences/v1 --set dpo.beta=0.1
-    """
-    _train(context, "dpo", model, data, mixture, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach)
+    Example: bessemer train dpo --model assistant/v2 --data thumbs/v1 --set dpo.loss=robust --set dpo.label_noise=0.2
+    """,
+    "kto": """Align with answers that were liked or not, anchored on the liked ones.
+
+    Example: bessemer train kto --model assistant/v2 --data preferences/v1 --lora
+    """,
+    "orpo": """Fine-tune on chosen answers and away from rejected ones, in one go.
+
+    Example: bessemer train orpo --model assistant/v1 --data preferences/v1
+    """,
+    "reward_model": """Learn to score answers from preferences.
+
+    Example: bessemer train reward-model --model assistant/v2 --data preferences/v1 --into judge
+    """,
+    "grpo": """Reinforce answers that are graded as right.
+
+    Example: bessemer train grpo --model assistant/v2 --data sums/v1 --set grpo.grader=numeric --lora
+    Example: bessemer train grpo --model assistant/v2 --set grpo.environment=basic_arithmetic --set steps=100
+    """,
+}
+
+
+def _add_command(method: str, help_: str) -> None:
+    def command(
+        context: typer.Context,
+        model: Model,
+        data: Data = None,
+        mixture: Mixture = None,
+        into: Into = "assistant",
+        recipe: Recipe = None,
+        settings: Setting = None,
+        lora: Lora = False,
+        detach: Detach = False,
+    ) -> None:
+        _train(
+            context, method, model, data, mixture, into=into, recipe=recipe, settings=settings, lora=lora, detach=detach
+        )
+
+    command.__doc__ = help_
+    app.command(method.replace("_", "-"))(command)
+
+
+for _name, _help in _METHODS.items():
+    _add_command(_name, _help)
 
 
 def _train(
@@ -98,12 +104,12 @@ def _train(
     detach: bool,
 ) -> None:
     shared = settings_of(context)
-    if bool(data) == bool(mixture):
-        raise typer.BadParameter("give either --data or --mixture")
     parsed = parse_recipe(training_job_pb2.TrainingRecipe, recipe, settings or [])
     if parsed.WhichOneof("method") not in (None, method):
         raise typer.BadParameter(f"the recipe is for {parsed.WhichOneof('method')}, not {method}")
     getattr(parsed, method).SetInParent()
+    if not parsed.grpo.environment and bool(data) == bool(mixture):
+        raise typer.BadParameter("give either --data or --mixture")
     if lora:
         parsed.lora.SetInParent()
     job = training_job_pb2.TrainingJob(
@@ -127,8 +133,10 @@ def _train(
 def _summary(job: Any) -> dict[str, str]:
     usage = job.usage
     rate = usage.tokens / usage.seconds if usage.seconds else 0.0
+    early = {"stopped early": job.early_stop} if job.early_stop else {}
     return {
         "model version": short(job.model_version),
+        **early,
         "steps": str(usage.steps),
         "tokens": f"{usage.tokens} ({rate:.0f} per second)",
         "time": time_text(usage.seconds),

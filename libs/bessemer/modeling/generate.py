@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from bessemer.modeling.attention import document_attention
 from bessemer.modeling.config import ModelConfig
 from bessemer.modeling.transformer import Transformer
 
-__all__ = ["KVCache", "decode_step", "generate_greedy", "prefill"]
+__all__ = ["KVCache", "Sample", "decode_step", "generate_greedy", "generate_sampled", "prefill"]
 
 
 class KVCache:
@@ -125,6 +126,49 @@ def generate_greedy(
         if live:
             logits = decode_step(model, cache, live, [out[i][-1] for i in live])
     return out
+
+
+class Sample(NamedTuple):
+    """A drawn continuation and the log-probability of each of its tokens, in nats."""
+
+    ids: list[int]
+    logprobs: list[float]
+
+
+@torch.inference_mode()
+def generate_sampled(
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    copies: int,
+    max_new_tokens: int,
+    stop: Collection[int],
+    generator: torch.Generator,
+) -> list[list[Sample]]:
+    """Draw `copies` continuations of each prompt from the model as it is: temperature 1, nothing cut off.
+
+    They end with the first token of `stop`, or without one after `max_new_tokens`. A prompt is computed once.
+    """
+    longest = max(map(len, prompts)) + max_new_tokens
+    cache = KVCache(model.config, slots=len(prompts) * copies, max_length=longest, dtype=model.dtype)
+    firsts = [i * copies for i in range(len(prompts))]
+    logits = prefill(model, cache, firsts, prompts).repeat_interleave(copies, 0)
+    for first, prompt in zip(firsts, prompts, strict=True):
+        for slot in range(first + 1, first + copies):
+            cache.copy_prefix(first, slot, len(prompt))
+    samples = [Sample([], []) for _ in range(len(prompts) * copies)]
+    live = list(range(len(samples)))
+    while live:
+        logprobs = logits.float().log_softmax(-1)
+        tokens = torch.multinomial(logprobs.exp(), 1, generator=generator)
+        drawn = zip(live, tokens[:, 0].tolist(), logprobs.gather(1, tokens)[:, 0].tolist(), strict=True)
+        for i, token, logprob in drawn:
+            samples[i].ids.append(token)
+            samples[i].logprobs.append(logprob)
+        live = [i for i in live if len(samples[i].ids) < max_new_tokens and samples[i].ids[-1] not in stop]
+        if live:
+            logits = decode_step(model, cache, live, [samples[i].ids[-1] for i in live])
+    return [samples[first : first + copies] for first in firsts]
 
 
 def _extend(keys: Tensor, values: Tensor, begin: int, /, *, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

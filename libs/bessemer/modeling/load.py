@@ -16,7 +16,11 @@ from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.config import ModelConfig
 from bessemer.modeling.transformer import Transformer, inverse_frequencies
 
-__all__ = ["hf_tensors", "load_model", "read_json", "save_model"]
+__all__ = ["REWARD_HEAD", "hf_tensors", "load_model", "read_json", "save_model"]
+
+
+# Weights of a reward model's head, beside those of its decoder.
+REWARD_HEAD = "reward_head.safetensors"
 
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
@@ -29,7 +33,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transform
         model = Transformer(config)
     state = {name: torch.empty(p.shape, dtype=dtype) for name, p in model.named_parameters()}
     slots = {slot.name: slot for slot in model.slots()}
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(file for file in folder.glob("*.safetensors") if file.name != REWARD_HEAD)
     if not files:
         raise _invalid(f"{folder.name} holds no .safetensors file", folder / "model.safetensors")
     for file in files:

@@ -94,6 +94,7 @@ def _finish(tx: Tx, job: TrainingJob, result: bytes, artifacts: Sequence[Artifac
     )
     job.model_version = register(tx, job.model, version).name
     job.usage.CopyFrom(outcome.usage)
+    job.early_stop = outcome.early_stop
     return job
 
 

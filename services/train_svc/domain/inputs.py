@@ -17,16 +17,27 @@ KINDS = {
     "cpt": DatasetKind.DATASET_KIND_TEXT,
     "sft": DatasetKind.DATASET_KIND_CHAT,
     "dpo": DatasetKind.DATASET_KIND_PREFERENCE,
+    "pretrain": DatasetKind.DATASET_KIND_TEXT,
+    "kto": DatasetKind.DATASET_KIND_PREFERENCE,
+    "orpo": DatasetKind.DATASET_KIND_PREFERENCE,
+    "reward_model": DatasetKind.DATASET_KIND_PREFERENCE,
+    "grpo": DatasetKind.DATASET_KIND_CHAT,
 }
 SEQUENCE_LENGTH = 512
 
 
 def check_names(job: TrainingJob) -> None:
-    """Refuse a job that names no data, a version twice, or versions and a mixture.
+    """Refuse a job that names no data, a version twice, or versions and a mixture; an environment stands for data.
 
     Raises: InvalidRequest.
     """
     field = "training_job.dataset_versions"
+    if job.recipe.grpo.environment:
+        if job.dataset_versions or job.mixture:
+            raise InvalidRequest("the environment makes the prompts; name no data beside it", field=field)
+        return
+    if job.recipe.HasField("grpo") and job.mixture:
+        raise InvalidRequest("grpo reads dataset_versions, not a mixture", field="training_job.mixture")
     if bool(job.dataset_versions) == bool(job.mixture):
         raise InvalidRequest("training_job must name either dataset_versions or a mixture", field=field)
     if len(set(job.dataset_versions)) != len(job.dataset_versions):

@@ -13,15 +13,35 @@ from google.protobuf.message import Message
 
 __all__ = ["resolve"]
 
-# Peak learning rates by (method, adapters?); adapters stand ten times what all weights stand.
+# Peak learning rates when all weights learn; adapters stand ten times as much.
 LEARNING_RATES = {
-    ("cpt", False): 5e-5,
-    ("cpt", True): 5e-4,
-    ("sft", False): 5e-5,
-    ("sft", True): 5e-4,
-    ("dpo", False): 1e-5,
-    ("dpo", True): 1e-4,
+    "cpt": 5e-5,
+    "sft": 5e-5,
+    "dpo": 1e-5,
+    "pretrain": 1e-3,
+    "kto": 1e-5,
+    "orpo": 1e-5,
+    "reward_model": 1e-5,
+    "grpo": 5e-6,
 }
+# Defaults of a method's own fields.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "dpo": {"beta": 0.1, "nll_weight": 1.0, "loss": "sigmoid"},
+    "kto": {"beta": 0.1, "nll_weight": 1.0, "desirable_weight": 1.0, "undesirable_weight": 1.0},
+    "orpo": {"beta": 0.1},
+    "grpo": {
+        "variant": "dr_grpo",
+        "prompts_per_step": 16,
+        "completions_per_prompt": 8,
+        "max_new_tokens": 64,
+        "kl_weight": 0.0,
+        "kl_budget": 1.0,
+        "updates_per_rollout": 1,
+    },
+}
+_ADAPTERS_FACTOR = 10
+_LABEL_NOISE = 0.1
+_ENVIRONMENT_STEPS = 200
 
 
 def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
@@ -29,23 +49,29 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
 
     `steps` stays unset when it was: one pass over the data, which only the worker counts. `sequence_length` stays
     unset too: `inputs.sequence_length` knows the model and the data.
-    Raises: InvalidRequest if no method is named.
+    Raises: InvalidRequest if no method is named, or fields contradict each other.
     """
     method = recipe.WhichOneof("method")
     if method is None:
         raise InvalidRequest(
-            "training_job.recipe must hold exactly one of cpt, sft, dpo", field="training_job.recipe.method"
+            f"training_job.recipe must hold exactly one of {', '.join(LEARNING_RATES)}",
+            field="training_job.recipe.method",
         )
     full = TrainingRecipe()
     full.CopyFrom(recipe)
-    if method == "dpo":
-        _fill(full.dpo, beta=0.1, nll_weight=1.0)
+    _fill(getattr(full, method), **DEFAULTS.get(method, {}))
+    if method == "dpo" and full.dpo.loss == "robust":
+        _fill(full.dpo, label_noise=_LABEL_NOISE)
+    if method == "grpo":
+        _fill_rewards(full)
+    if method == "pretrain" and full.HasField("lora"):
+        raise InvalidRequest("pretrain learns all weights; leave lora out", field="training_job.recipe.lora")
     if full.HasField("lora"):
         _fill(full.lora, rank=16)
         _fill(full.lora, alpha=2.0 * full.lora.rank)
     _fill(
         full,
-        learning_rate=LEARNING_RATES[method, full.HasField("lora")],
+        learning_rate=LEARNING_RATES[method] * (_ADAPTERS_FACTOR if full.HasField("lora") else 1),
         tokens_per_step=1024,
         warmup_fraction=0.05,
         decay_fraction=0.3,
@@ -57,6 +83,19 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
         dtype="auto",
     )
     return full
+
+
+def _fill_rewards(full: TrainingRecipe) -> None:
+    """Say where prompts and rewards come from; an environment has no end, so steps have a default."""
+    if full.grpo.HasField("environment"):
+        if full.grpo.HasField("grader"):
+            raise InvalidRequest(
+                "an environment grades its answers itself; leave grpo.grader out",
+                field="training_job.recipe.grpo.grader",
+            )
+        _fill(full, steps=_ENVIRONMENT_STEPS)
+    else:
+        _fill(full.grpo, grader="numeric")
 
 
 def _fill(message: Message, **defaults: Any) -> None:

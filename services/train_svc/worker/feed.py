@@ -22,9 +22,18 @@ from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.modeling.chat import Message
 from bessemer.modeling.tokenizer import Tokenizer
 
-from train_svc.worker.rows import Document, Pair, Row, pack
+from train_svc.worker.rows import Document, Opinion, Pair, Row, pack
 
-__all__ = ["ChatFeed", "Feed", "PreferenceFeed", "TextFeed", "open_feed"]
+__all__ = [
+    "ChatFeed",
+    "Feed",
+    "OpinionFeed",
+    "PreferenceFeed",
+    "TextFeed",
+    "heldout_pairs",
+    "open_feed",
+    "read_conversations",
+]
 
 
 class Feed(ABC):
@@ -121,7 +130,7 @@ class PreferenceFeed(_PackedFeed):
     ) -> None:
         super().__init__([len(c.ids) + len(r.ids) for c, r in pairs], 2 * sequence_length, digest=digest, seed=seed)
         self.pairs = pairs
-        # Log-probabilities of (chosen, rejected) answers under the reference model, [pairs, 2].
+        # Log-probabilities of both answers under the reference model, [pairs, 2].
         self.reference: npt.NDArray[np.float32] | None = None
 
     def pairs_before(self, position: int) -> list[int]:
@@ -141,6 +150,28 @@ class PreferenceFeed(_PackedFeed):
         return Row(tuple(documents), tuple(pairs))
 
 
+class OpinionFeed(PreferenceFeed):
+    """Answers that were liked or not, each beside its contrast: the same prompt with the answer to the next one."""
+
+    def __init__(
+        self, answers: Sequence[tuple[Document, bool]], *, sequence_length: int, digest: str, seed: int
+    ) -> None:
+        documents = [document for document, _ in answers]
+        others = [*documents[1:], *documents[:1]]
+        pairs = [(a, _contrast(a, b, sequence_length)) for a, b in zip(documents, others, strict=True)]
+        super().__init__(pairs, sequence_length=sequence_length, digest=digest, seed=seed)
+        self._is_desirable = [label for _, label in answers]
+
+    def row(self, index: int) -> Row:
+        """Return the answers of a row."""
+        assert self.reference is not None
+        opinions = []
+        for place, i in enumerate(self._bins[index]):
+            answer, contrast = (float(x) for x in self.reference[i])
+            opinions.append(Opinion(place, self._is_desirable[i], answer, self.pairs[i][1], contrast))
+        return Row(tuple(self.pairs[i][0] for i in self._bins[index]), opinions=tuple(opinions))
+
+
 def open_feed(
     method: str,
     datasets: Sequence[tuple[Path, Manifest]],
@@ -156,7 +187,7 @@ def open_feed(
     Raises: InvalidRequest for rows of the wrong form, FailedPrecondition DATASET_EMPTY, DataLoss.
     """
     feed: Feed
-    if method == "cpt":
+    if method in {"cpt", "pretrain"}:
         shards = [shard for _, manifest in datasets for shard in split_shards(manifest, "train")]
         stream = TextStream(shards, shard_files, digest=digest, seed=seed)
         feed = TextFeed(stream, sum(split_tokens(manifest, "train") for _, manifest in datasets))
@@ -165,6 +196,9 @@ def open_feed(
         if method == "sft":
             documents = [d for n, row in enumerate(rows) if (d := _conversation(row, n, tokenizer, sequence_length))]
             feed = ChatFeed(documents, sequence_length=sequence_length, digest=digest, seed=seed)
+        elif method == "kto":
+            answers = [a for n, row in enumerate(rows) for a in _opinions(row, n, tokenizer, sequence_length)]
+            feed = OpinionFeed(answers, sequence_length=sequence_length, digest=digest, seed=seed)
         else:
             pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
             feed = PreferenceFeed(pairs, sequence_length=sequence_length, digest=digest, seed=seed)
@@ -175,6 +209,25 @@ def open_feed(
             reason="DATASET_EMPTY",
         )
     return feed
+
+
+def heldout_pairs(folders: Sequence[Path], tokenizer: Tokenizer, *, sequence_length: int) -> list[Row]:
+    """Return the pairs that were held out, one a row, without reference.
+
+    Raises: InvalidRequest for rows of another form.
+    """
+    rows = [row for folder in folders for row in _read_rows(folder / "heldout" / "rows.jsonl")]
+    pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
+    return [Row(pair, (Pair(0, 1, 0.0, 0.0),)) for pair in pairs]
+
+
+def read_conversations(folders: Sequence[Path]) -> list[list[Message]]:
+    """Return the conversations of the training splits, in order.
+
+    Raises: InvalidRequest for rows of another form.
+    """
+    rows = [row for folder in folders for row in _read_rows(folder / "train" / "rows.jsonl")]
+    return [_messages(row, number) for number, row in enumerate(rows)]
 
 
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -193,12 +246,7 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _conversation(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) -> Document | None:
     """Return a conversation cut to the limit; None if nothing of it is left to learn."""
-    messages = row.get("messages")
-    if not _are_messages(messages):
-        raise InvalidRequest(
-            f"row {number} lacks the list `messages`", reason="SOURCE_INVALID", field=f"rows[{number}]"
-        )
-    ids, mask = tokenizer.render_chat_with_mask(messages)
+    ids, mask = tokenizer.render_chat_with_mask(_messages(row, number))
     weights = np.array(mask[:limit], np.float32)
     weights[:1] = 0  # nothing comes before the first token
     return Document(np.array(ids[:limit], np.int64), weights) if weights.any() else None
@@ -208,20 +256,53 @@ def _pair(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) ->
     """Return both conversations; None if one is too long, since a cut answer is not the one that was judged."""
     prompt, answers = row.get("prompt"), (row.get("chosen"), row.get("rejected"))
     if not _are_messages(prompt) or not all(isinstance(a, str) for a in answers):
-        raise InvalidRequest(
-            f"row {number} must hold the list `prompt` and the texts `chosen` and `rejected`",
-            reason="SOURCE_INVALID",
-            field=f"rows[{number}]",
-        )
-    opening = len(tokenizer.render_chat(prompt, add_generation_prompt=True))
-    documents = []
-    for answer in answers:
-        ids, mask = tokenizer.render_chat_with_mask([*prompt, {"role": "assistant", "content": answer}])
-        weights = np.array(mask, np.float32)
-        weights[:opening] = 0  # earlier turns of the assistant are part of the prompt
-        documents.append(Document(np.array(ids, np.int64), weights))
-    fits = all(len(d.ids) <= limit and d.weights.any() for d in documents)
-    return (documents[0], documents[1]) if fits else None
+        raise _wrong_form(number, "must hold the list `prompt` and the texts `chosen` and `rejected`")
+    chosen, rejected = (_answer(prompt, str(answer), tokenizer) for answer in answers)
+    return (chosen, rejected) if _fits(chosen, limit) and _fits(rejected, limit) else None
+
+
+def _opinions(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) -> list[tuple[Document, bool]]:
+    """Return the judged answers of a row: one with its label, or both of a pair; too long ones are left out."""
+    prompt, label = row.get("prompt"), row.get("label")
+    judged = [(row.get("chosen"), True), (row.get("rejected"), False)]
+    if "completion" in row:
+        judged = [(row["completion"], label)] if isinstance(label, bool) else [(None, False)]
+    if not _are_messages(prompt) or not all(isinstance(answer, str) for answer, _ in judged):
+        form = "`completion` and its truth value `label`, or `chosen` and `rejected`"
+        raise _wrong_form(number, f"must hold the list `prompt` and either {form}")
+    documents = [(_answer(prompt, str(answer), tokenizer), liked) for answer, liked in judged]
+    return [(document, liked) for document, liked in documents if _fits(document, limit)]
+
+
+def _answer(prompt: list[Message], answer: str, tokenizer: Tokenizer) -> Document:
+    """Return a conversation of which the last answer counts; earlier turns of the assistant are part of the prompt."""
+    ids, mask = tokenizer.render_chat_with_mask([*prompt, {"role": "assistant", "content": answer}])
+    weights = np.array(mask, np.float32)
+    weights[: len(tokenizer.render_chat(prompt, add_generation_prompt=True))] = 0
+    return Document(np.array(ids, np.int64), weights)
+
+
+def _fits(document: Document, limit: int) -> bool:
+    return len(document.ids) <= limit and bool(document.weights.any())
+
+
+def _contrast(prompt: Document, answer: Document, limit: int) -> Document:
+    """Return the prompt of one document with the answer of another, cut to the limit."""
+    opening, start = int(prompt.weights.argmax()), int(answer.weights.argmax())
+    ids = np.concatenate((prompt.ids[:opening], answer.ids[start:]))
+    weights = np.concatenate((prompt.weights[:opening], answer.weights[start:]))
+    return Document(ids[:limit], weights[:limit])
+
+
+def _messages(row: dict[str, Any], number: int) -> list[Message]:
+    messages = row.get("messages")
+    if not _are_messages(messages):
+        raise _wrong_form(number, "lacks the list `messages`")
+    return messages
+
+
+def _wrong_form(number: int, what: str) -> InvalidRequest:
+    return InvalidRequest(f"row {number} {what}", reason="SOURCE_INVALID", field=f"rows[{number}]")
 
 
 def _are_messages(value: object) -> TypeGuard[list[Message]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,13 @@ from bessemer.modeling.tokenizer import Tokenizer
 from bessemer.svckit.objects import ObjectStore
 
 from train_svc.domain.recipe import resolve
-from train_svc.worker.feed import Feed, open_feed
+from train_svc.worker.environments import Conversations, Environment, ReasoningGym
+from train_svc.worker.feed import Feed, heldout_pairs, open_feed, read_conversations
+from train_svc.worker.initial import draw_model
+from train_svc.worker.methods import PREFERENCE_METHODS
 from train_svc.worker.mixture_feed import MixtureFeed, PreferenceMixtureFeed
+from train_svc.worker.rollouts import RolloutFeed
+from train_svc.worker.rows import Row
 
 __all__ = ["Inputs", "open_inputs"]
 
@@ -31,13 +37,14 @@ _SEQUENCE_LENGTH = 512
 class Inputs:
     """The recipe with all defaults, the folder of the base model, and the rows.
 
-    `identity` is a digest over everything that decides the result.
+    `identity` is a digest over everything that decides the result. `heldout` are pairs to judge a reward model by.
     """
 
     recipe: TrainingRecipe
     base: Path
     feed: Feed
     identity: str
+    heldout: Sequence[Row] = ()
 
 
 def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
@@ -48,11 +55,15 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     recipe = resolve(job.recipe, threads=torch.get_num_threads())
     blobs = Blobs(objects, project_of(job.name))
     base = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), folder / "base")
+    if recipe.HasField("pretrain"):
+        base = draw_model(base, recipe.pretrain, folder / "drawn", seed=recipe.seed)
     datasets = []
     for number, ref in enumerate(job.inputs.dataset_manifests):
         manifest = read_manifest(blobs, ref)
-        paths = [entry.path for entry in manifest.below("train/rows.jsonl")]  # text is streamed
+        # Text is streamed, rows are read as a whole.
+        paths = [entry.path for split in ("train", "heldout") for entry in manifest.below(f"{split}/rows.jsonl")]
         datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    length = recipe.sequence_length or _SEQUENCE_LENGTH
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
     if job.inputs.HasField("mixture"):
         data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
@@ -64,13 +75,15 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         str(recipe.WhichOneof("method")),
         tokenizer=Tokenizer.from_folder(base),
         shard_files=ShardFiles(objects, folder / "shards"),
-        sequence_length=recipe.sequence_length or _SEQUENCE_LENGTH,
+        sequence_length=length,
         seed=recipe.seed,
     )
     feed: Feed
-    if job.inputs.HasField("mixture"):
+    if recipe.HasField("grpo"):
+        feed = _open_rollouts(recipe, [path for path, _ in datasets], base, data.hexdigest())
+    elif job.inputs.HasField("mixture"):
         digests = [ref.sha256 for ref in job.inputs.dataset_manifests]
-        kind = PreferenceMixtureFeed if recipe.WhichOneof("method") == "dpo" else MixtureFeed
+        kind = PreferenceMixtureFeed if recipe.WhichOneof("method") in PREFERENCE_METHODS else MixtureFeed
         feed = kind(
             read_mixture(blobs, job.inputs.mixture),
             [open_rows([dataset], digest=digest) for dataset, digest in zip(datasets, digests, strict=True)],
@@ -79,4 +92,19 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         )
     else:
         feed = open_rows(datasets, digest=data.hexdigest())
-    return Inputs(recipe, base, feed, everything.hexdigest())
+    heldout = []
+    if recipe.HasField("reward_model"):
+        folders = [path for path, _ in datasets]
+        heldout = heldout_pairs(folders, Tokenizer.from_folder(base), sequence_length=length)
+    return Inputs(recipe, base, feed, everything.hexdigest(), heldout)
+
+
+def _open_rollouts(recipe: TrainingRecipe, folders: Sequence[Path], base: Path, digest: str) -> RolloutFeed:
+    method = recipe.grpo
+    environment: Environment
+    if method.environment:
+        environment = ReasoningGym(method.environment, seed=recipe.seed)
+    else:
+        rows = read_conversations(folders)
+        environment = Conversations(rows, grader=method.grader, digest=digest, seed=recipe.seed)
+    return RolloutFeed(environment, method, Tokenizer.from_folder(base), digest=digest, seed=recipe.seed)

@@ -13,15 +13,18 @@ from bessemer.modeling.load import load_model
 from bessemer.modeling.lora import add_adapters, merge_adapters
 from bessemer.modeling.score import pack_positions
 from bessemer.modeling.transformer import Transformer
-from torch import Tensor
+from torch import Tensor, nn
 
+from train_svc.worker.methods import losses_of
 from train_svc.worker.optim import Optimizer
+from train_svc.worker.reward import backward_scores
 from train_svc.worker.rows import Row
-from train_svc.worker.step import Losses, StepResult, backward
+from train_svc.worker.step import StepResult, backward
 
 __all__ = ["Learner"]
 
 _MERGE_TOLERANCE = 1e-3
+_REWARD = "reward_head"
 
 
 class Learner:
@@ -32,10 +35,12 @@ class Learner:
         self._recipe = recipe
         self.model = self._load(dtype)
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.reward_head: nn.Parameter | None = None
+        if recipe.HasField("reward_model"):
+            self.reward_head = trained[_REWARD] = nn.Parameter(torch.zeros(self.model.config.hidden_size))
         clip = recipe.gradient_clip_norm
         self.optimizer = Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
-        dpo = recipe.WhichOneof("method") == "dpo"
-        self._losses = Losses(recipe.dpo.nll_weight, recipe.dpo.beta) if dpo else Losses()
+        self._losses = losses_of(recipe)
 
     @property
     def trains_all(self) -> bool:
@@ -43,9 +48,14 @@ class Learner:
         return not self._recipe.HasField("lora")
 
     def backward(self, rows: Sequence[Row]) -> tuple[StepResult, float]:
-        """Gather the gradients of rows; return what the step saw and the gradient norm."""
+        """Gather the gradients of rows; return what the step saw and the gradient norm. Without rows there are none."""
         self.optimizer.clear()
-        result = backward(self.model, rows, self._losses)
+        if not rows:
+            return StepResult(0.0, ()), 0.0
+        if self.reward_head is not None:
+            result = backward_scores(self.model, self.reward_head, rows)
+        else:
+            result = backward(self.model, rows, self._losses)
         return result, self.optimizer.gradient_norm()
 
     def flops(self, lengths: Sequence[int]) -> float:
@@ -54,8 +64,14 @@ class Learner:
 
     def reset(self) -> None:
         """Go back to the base weights and a new optimiser."""
-        fresh = dict(self._load(torch.float32).named_parameters())
+        fresh: dict[str, Tensor] = dict(self._load(torch.float32).named_parameters())
+        if self.reward_head is not None:
+            fresh[_REWARD] = torch.zeros_like(self.reward_head)
         self.optimizer.load(fresh, {})
+
+    def base_model(self) -> Transformer:
+        """Return the model as it was before the first step, frozen."""
+        return load_model(self._folder, dtype=self.model.dtype).requires_grad_(requires_grad=False)
 
     def is_finite(self) -> bool:
         """Whether every trained weight is a finite number."""
@@ -80,8 +96,8 @@ class Learner:
             model = self._load(torch.float32)
             with torch.no_grad():
                 parameters = dict(model.named_parameters())
-                for name, master in self.optimizer.masters.items():
-                    parameters[name].copy_(master)
+                for name in parameters.keys() & self.optimizer.masters.keys():
+                    parameters[name].copy_(self.optimizer.masters[name])
         if not self.trains_all:
             before = _probe(model)
             merge_adapters(model)

@@ -7,10 +7,9 @@ counts and carries the gradient of the hidden states on.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor
 
-__all__ = ["dpo", "logprob_gradients", "token_logprobs"]
+__all__ = ["logprob_gradients", "token_logprobs"]
 
 _CHUNK = 512
 
@@ -52,14 +51,6 @@ def logprob_gradients(
         if head_gradient is not None:
             head_gradient.addmm_(share.t(), hidden[rows])
     return torch.cat(parts), gradient
-
-
-def dpo(policy_margin: Tensor, reference_margin: Tensor, beta: float) -> Tensor:
-    """Return the sum of -log sigmoid(beta * (policy margin - reference margin)) over pairs.
-
-    A margin is log p(chosen) - log p(rejected) of whole answers. Source: Rafailov et al. 2023, equation 7.
-    """
-    return -F.logsigmoid(beta * (policy_margin - reference_margin)).sum()
 
 
 def _chunks(length: int) -> list[slice]:

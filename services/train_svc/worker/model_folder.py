@@ -10,7 +10,7 @@ from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, FileEntry, Manifest, write_manifest
 from bessemer.modeling.config import ModelConfig
-from bessemer.modeling.load import read_json
+from bessemer.modeling.load import REWARD_HEAD, read_json
 
 __all__ = ["REQUIRED_FILES", "TOKENIZER_FILES", "StoredModel", "store_model"]
 
@@ -32,15 +32,20 @@ class StoredModel:
 def store_model(blobs: Blobs, folder: Path, facts: Mapping[str, JSON]) -> StoredModel:
     """Store the files of a model folder and, last, the manifest that makes them a version.
 
+    A reward model has the fact `head`.
+
     Raises: LimitReached STORAGE_FULL.
     """
-    names = [n for n in (*REQUIRED_FILES, *TOKENIZER_FILES[2:]) if n in REQUIRED_FILES or (folder / n).is_file()]
+    names = [
+        n for n in (*REQUIRED_FILES, *TOKENIZER_FILES[2:], REWARD_HEAD) if n in REQUIRED_FILES or (folder / n).is_file()
+    ]
     refs = {name: blobs.put_file(folder / name, _MEDIA_TYPES[Path(name).suffix]) for name in names}
     config = ModelConfig.from_json(read_json(folder / "config.json"))
     stated: dict[str, JSON] = {
         "architecture": config.model_type,
         "parameters": config.num_parameters,
         "context_length": config.context_length,
+        **({"head": "reward"} if REWARD_HEAD in refs else {}),
         **facts,
     }
     entries = tuple(FileEntry.of(name, ref) for name, ref in refs.items())

@@ -1,4 +1,4 @@
-"""What a step learns from: packed rows of documents with one loss weight per token, and pairs among them."""
+"""What a step learns from: packed rows of documents with streams of numbers per token, and judgements on documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Document", "Pair", "Row", "pack"]
+__all__ = ["Document", "Opinion", "Pair", "Rollout", "Row", "pack"]
 
 
 class Document(NamedTuple):
@@ -29,12 +29,41 @@ class Pair(NamedTuple):
     reference_rejected: float
 
 
+class Opinion(NamedTuple):
+    """A document of a row that was liked or not, and its log-probability under the reference model.
+
+    `contrast` is the same prompt with an answer to another one, `reference_contrast` the log-probability of that.
+    """
+
+    document: int
+    is_desirable: bool
+    reference: float
+    contrast: Document
+    reference_contrast: float
+
+
+class Rollout(NamedTuple):
+    """A document of a row that the model sampled itself; arrays have one number per token of the document.
+
+    Log-probabilities under the policy as sampled from and under the reference; `advantages` and `weights` are zero
+    where nothing is learned. The weights hold the normaliser of the method, so the loss is their plain sum.
+    """
+
+    document: int
+    behaviour: npt.NDArray[np.float32]
+    reference: npt.NDArray[np.float32]
+    advantages: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Row:
     """Documents that go through the model together."""
 
     documents: tuple[Document, ...]
     pairs: tuple[Pair, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -42,16 +71,34 @@ class Row:
         return sum(len(document.ids) for document in self.documents)
 
     @property
+    def is_judged(self) -> bool:
+        """Whether the loss of a token depends on more than its weight."""
+        return bool(self.pairs or self.opinions or self.rollouts)
+
+    @property
+    def imitated(self) -> list[int]:
+        """Documents whose cross-entropy counts: all but rejected, disliked and sampled ones."""
+        left_out = {pair.rejected for pair in self.pairs} | {rollout.document for rollout in self.rollouts}
+        left_out |= {opinion.document for opinion in self.opinions if not opinion.is_desirable}
+        return [i for i in range(len(self.documents)) if i not in left_out]
+
+    @property
     def num_counted(self) -> float:
-        """Sum of the weights of the documents whose cross-entropy counts: all but rejected ones."""
-        rejected = {pair.rejected for pair in self.pairs}
-        return sum(float(d.weights.sum()) for i, d in enumerate(self.documents) if i not in rejected)
+        """Sum of the weights of the documents whose cross-entropy counts."""
+        return sum(float(self.documents[i].weights.sum()) for i in self.imitated)
 
     def merge(self, other: Row) -> Row:
         """Return both rows as one; nothing changes for their documents."""
         shift = len(self.documents)
-        moved = tuple(p._replace(chosen=p.chosen + shift, rejected=p.rejected + shift) for p in other.pairs)
-        return Row(self.documents + other.documents, self.pairs + moved)
+        pairs = tuple(p._replace(chosen=p.chosen + shift, rejected=p.rejected + shift) for p in other.pairs)
+        opinions = tuple(o._replace(document=o.document + shift) for o in other.opinions)
+        rollouts = tuple(r._replace(document=r.document + shift) for r in other.rollouts)
+        return Row(
+            self.documents + other.documents,
+            self.pairs + pairs,
+            self.opinions + opinions,
+            self.rollouts + rollouts,
+        )
 
 
 def pack(sizes: Sequence[int], capacity: int) -> list[list[int]]:

@@ -1,91 +1,89 @@
-"""One step of learning, blind to the algorithm: weighted cross-entropy plus pairwise preference over packed rows."""
+"""One step of learning, blind to the algorithm: a weighted sum of components over packed rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from bessemer.modeling.score import pack_positions, score
 from bessemer.modeling.transformer import Transformer
 from torch import Tensor
 
-from train_svc.worker.loss import dpo, logprob_gradients, token_logprobs
+from train_svc.worker.components import (
+    PAIR_LOSSES,
+    Answers,
+    Losses,
+    Tokens,
+    policy_gradient,
+    reference_kl,
+    unpaired,
+)
+from train_svc.worker.loss import logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
-__all__ = ["Losses", "StepResult", "answer_logprobs", "backward"]
+__all__ = ["StepResult", "answer_logprobs", "backward", "micro_batches"]
 
 # Rows are run together up to this many tokens: fewer, larger products; the result does not depend on grouping rows.
 _MICRO_BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class Losses:
-    """Weights of the components: mean cross-entropy per weighted token, mean preference loss per pair."""
+class StepResult:
+    """What a step saw; `seen` are means of what its components report, in nats.
 
-    cross_entropy: float = 1.0
-    beta: float = 0.0
+    Pairs: `margin`, `accuracy`, `chosen_shift` (change per token of log p(chosen) against the reference) and
+    `chosen_change` (the same per answer).
+    Opinions: the same for liked answers, and the `baseline`.
+    """
+
+    loss: float
+    lengths: tuple[int, ...]
+    seen: Mapping[str, float] = field(default_factory=dict)
 
 
-_Sums = npt.NDArray[np.float64]
+class _Shares(NamedTuple):
+    """What one token, pair, opinion or liked answer counts within the step, and the baseline of opinions."""
 
-
-class _StepLosses(NamedTuple):
-    """Weights of the components within one step."""
-
-    per_token: float
-    per_pair: float
-    beta: float
+    token: float
+    pair: float
+    opinion: float
+    liked: float
+    baseline: float
 
 
 class _States(NamedTuple):
-    """Of each token that counts: the hidden state before it, its id, its weight, its document."""
+    """Of each token that counts: the hidden state before it, its id, its weight, its document, its place in the row."""
 
     hidden: Tensor
     targets: Tensor
     weights: Tensor
     owners: Tensor
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a step saw; the three preference numbers are means over pairs, in nats.
-
-    `chosen_shift` is the change per token of log p(chosen) against the reference.
-    """
-
-    loss: float
-    lengths: tuple[int, ...]
-    num_pairs: int = 0
-    margin: float = 0.0
-    accuracy: float = 0.0
-    chosen_shift: float = 0.0
+    places: Tensor
 
 
 def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepResult:
     """Gather the gradients of the step's loss over all rows and return what it saw."""
-    num_pairs = sum(len(row.pairs) for row in rows)
-    per_token = losses.cross_entropy / sum(row.num_counted for row in rows)
-    shares = _StepLosses(per_token, 1.0 / max(1, num_pairs), losses.beta)
-    loss, pair_sums = 0.0, np.zeros(3)
-    for batch in _micro_batches(rows):
+    shares = _shares(model, rows, losses)
+    loss, seen = 0.0, dict[str, float]()
+    for batch in micro_batches(rows):
         states = _states(model, batch)
         hidden, targets = states.hidden.detach(), states.targets
-        scales = -per_token * states.weights
-        if batch.pairs:  # how much a token counts depends on all tokens of its pair: look first
+        scales = -shares.token * states.weights
+        if batch.is_judged:  # how much a token counts depends on log-probabilities: look first
             logprobs = token_logprobs(hidden, model.head, targets).requires_grad_()
-            part, sums = _pair_loss(batch, states, logprobs, shares)
+            part, sums = _judge(batch, states, logprobs, shares, losses)
             (scales,) = torch.autograd.grad(part, logprobs)
-            pair_sums += sums
+            seen = {key: seen.get(key, 0.0) + value for key, value in sums.items()}
         logprobs, gradient = logprob_gradients(hidden, model.head, targets, scales, _gradient_of(model.head))
         states.hidden.backward(gradient)  # type: ignore[no-untyped-call]
-        loss += float(part.detach() if batch.pairs else (scales * logprobs).sum())
+        loss += float(part.detach() if batch.is_judged else (scales * logprobs).sum())
     lengths = tuple(len(document.ids) for row in rows for document in row.documents)
-    margin, accuracy, shift = pair_sums / max(1, num_pairs)
-    return StepResult(loss, lengths, num_pairs, float(margin), float(accuracy), float(shift))
+    if any(row.opinions for row in rows):
+        seen["baseline"] = shares.baseline
+    return StepResult(loss, lengths, seen)
 
 
 def answer_logprobs(model: Transformer, documents: Sequence[Document]) -> list[float]:
@@ -98,7 +96,26 @@ def answer_logprobs(model: Transformer, documents: Sequence[Document]) -> list[f
     ]
 
 
-def _micro_batches(rows: Sequence[Row]) -> list[Row]:
+def _shares(model: Transformer, rows: Sequence[Row], losses: Losses) -> _Shares:
+    """Count over the whole step, so that every component is a mean over all of it."""
+    counted = sum(row.num_counted for row in rows)
+    opinions = [opinion for row in rows for opinion in row.opinions]
+    baseline = 0.0
+    if opinions:  # how far the policy has moved on answers that nobody judged
+        now = answer_logprobs(model, [opinion.contrast for opinion in opinions])
+        moved = [value - o.reference_contrast for value, o in zip(now, opinions, strict=True)]
+        baseline = max(0.0, sum(moved) / len(moved))
+    return _Shares(
+        token=losses.cross_entropy / counted if counted else 0.0,
+        pair=1.0 / max(1, sum(len(row.pairs) for row in rows)),
+        opinion=1.0 / max(1, len(opinions)),
+        liked=1.0 / max(1, sum(opinion.is_desirable for opinion in opinions)),
+        baseline=baseline,
+    )
+
+
+def micro_batches(rows: Sequence[Row]) -> list[Row]:
+    """Merge neighbouring rows up to 1,024 tokens."""
     batches = [rows[0]]
     for row in rows[1:]:
         if batches[-1].num_tokens + row.num_tokens <= _MICRO_BATCH_TOKENS:
@@ -116,22 +133,71 @@ def _states(model: Transformer, row: Row) -> _States:
     owners = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     counted = weights.nonzero()[:, 0]  # never the first of a document, so the state before lies in the same one
     hidden = model(ids, pack_positions(lengths), lengths)
-    return _States(hidden.index_select(0, counted - 1), ids[counted], weights[counted], owners[counted])
+    return _States(hidden.index_select(0, counted - 1), ids[counted], weights[counted], owners[counted], counted)
 
 
-def _pair_loss(row: Row, states: _States, logprobs: Tensor, losses: _StepLosses) -> tuple[Tensor, _Sums]:
-    """Return the loss of a row of pairs as a function of its log-probabilities, and three sums to report."""
-    totals = torch.zeros(len(row.documents)).index_add(0, states.owners, logprobs)
-    counts = torch.zeros(len(row.documents)).index_add(0, states.owners, torch.ones_like(logprobs))
-    chosen, rejected, chosen_before, rejected_before = (torch.tensor(column) for column in zip(*row.pairs, strict=True))
-    margin, margin_before = totals[chosen] - totals[rejected], chosen_before - rejected_before
-    is_chosen = torch.zeros(len(row.documents)).index_fill(0, chosen, 1.0)
-    anchor = -(states.weights * is_chosen[states.owners] * logprobs).sum()
+def _judge(
+    row: Row, states: _States, logprobs: Tensor, shares: _Shares, losses: Losses
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss of a row as a function of its log-probabilities, and its shares in what the step reports."""
+    imitated = torch.zeros(len(row.documents)).index_fill(0, torch.tensor(row.imitated, dtype=torch.long), 1.0)
+    loss = -shares.token * (states.weights * imitated[states.owners] * logprobs).sum()
+    seen: dict[str, float] = {}
+    if row.pairs or row.opinions:
+        totals = torch.zeros(len(row.documents)).index_add(0, states.owners, logprobs)
+        counts = torch.zeros(len(row.documents)).index_add(0, states.owners, torch.ones_like(logprobs))
+        part, seen = (_pairs if row.pairs else _opinions)(row, totals, counts, shares, losses)
+        loss += part
+    if row.rollouts:
+        loss += _rollouts(row, states, logprobs, losses)
+    return loss, seen
+
+
+def _pairs(
+    row: Row, totals: Tensor, counts: Tensor, shares: _Shares, losses: Losses
+) -> tuple[Tensor, dict[str, float]]:
+    columns = tuple(torch.tensor(column) for column in zip(*row.pairs, strict=True))
+    chosen = Answers(totals[columns[0]], columns[2], counts[columns[0]])
+    rejected = Answers(totals[columns[1]], columns[3], counts[columns[1]])
     with torch.no_grad():
-        gain = margin - margin_before
-        shift = (totals[chosen] - chosen_before) / counts[chosen]
-        sums = np.array([float(gain.sum()), float((gain > 0).sum()), float(shift.sum())])
-    return losses.per_token * anchor + losses.per_pair * dpo(margin, margin_before, losses.beta), sums
+        margin = chosen.gain - rejected.gain
+        seen = {"margin": margin, "accuracy": (margin > 0).float(), "chosen_shift": chosen.gain / chosen.tokens}
+        seen |= {"chosen_change": chosen.gain}
+    part = shares.pair * PAIR_LOSSES[losses.pair](chosen, rejected, losses).sum()
+    return part, {key: shares.pair * float(values.sum()) for key, values in seen.items()}
+
+
+def _opinions(
+    row: Row, totals: Tensor, counts: Tensor, shares: _Shares, losses: Losses
+) -> tuple[Tensor, dict[str, float]]:
+    documents = torch.tensor([opinion.document for opinion in row.opinions])
+    is_desirable = torch.tensor([opinion.is_desirable for opinion in row.opinions])
+    reference = torch.tensor([opinion.reference for opinion in row.opinions])
+    answers = Answers(totals[documents], reference, counts[documents])
+    part = shares.opinion * unpaired(answers, is_desirable, shares.baseline, losses).sum()
+    with torch.no_grad():
+        gain = answers.gain
+        liked = torch.where(is_desirable, gain, 0.0)
+        seen = {
+            "margin": shares.opinion * float(torch.where(is_desirable, gain, -gain).sum()),
+            "chosen_change": shares.liked * float(liked.sum()),
+            "chosen_shift": shares.liked * float((liked / answers.tokens).sum()),
+        }
+    return part, seen
+
+
+def _rollouts(row: Row, states: _States, logprobs: Tensor, losses: Losses) -> Tensor:
+    streams = np.zeros((4, row.num_tokens), np.float32)
+    ends = np.cumsum([len(document.ids) for document in row.documents])
+    for rollout in row.rollouts:
+        end = ends[rollout.document]
+        place = slice(end - len(rollout.behaviour), end)
+        streams[:, place] = rollout.behaviour, rollout.reference, rollout.advantages, rollout.weights
+    tokens = Tokens(*torch.from_numpy(streams)[:, states.places])
+    loss = policy_gradient(logprobs, tokens, losses)
+    if losses.kl:
+        loss = loss + losses.kl * tokens.weights * reference_kl(logprobs, tokens)
+    return loss.sum()
 
 
 def _gradient_of(parameter: Tensor) -> Tensor | None:

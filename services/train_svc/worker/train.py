@@ -8,17 +8,21 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import torch
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingResult, TrainingState, TrainingUsage
 from bessemer.artifacts.blobs import Blobs
-from bessemer.artifacts.manifest import read_manifest
+from bessemer.artifacts.manifest import JSON, read_manifest
 from bessemer.jobs.worker import Done, Paused, PauseRequested, TaskContext
 from bessemer.kernel.ids import project_of
 from bessemer.modeling.load import save_model
 from bessemer.modeling.numerics import prepare
+from bessemer.modeling.transformer import Transformer
 
+from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
 from train_svc.worker.feed import PreferenceFeed
 from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
@@ -27,7 +31,10 @@ from train_svc.worker.learner import Learner
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
+from train_svc.worker.reward import calibration, save_head
+from train_svc.worker.rollouts import RolloutFeed
 from train_svc.worker.step import StepResult, answer_logprobs
+from train_svc.worker.watch import Watch
 
 __all__ = ["run"]
 
@@ -65,6 +72,7 @@ class _Trainer:
         self.steps = self.recipe.steps or math.ceil(len(self.feed) / self.rows_per_step)
         self.step = self.position = 0
         self.usage, self.guard = TrainingUsage(), Guard()
+        self.watch, self.best, self.early_stop = Watch(self.recipe.grpo.kl_budget), Best(), ""
         self.recent_s: deque[float] = deque(maxlen=20)
         self.checkpoints = Checkpoints(
             context.objects,
@@ -83,13 +91,23 @@ class _Trainer:
             self.learner.optimizer.load(snapshot.weights, snapshot.moments)
             self.step, self.position, self.usage = snapshot.step, snapshot.position, snapshot.usage
             self.guard = Guard.from_facts(snapshot.facts)
+            self.watch.load(snapshot.facts["watch"])
+            self.best.load(snapshot.facts["best_reward"], snapshot.extra)
         if isinstance(self.feed, PreferenceFeed | PreferenceMixtureFeed):
-            known = snapshot.extra["reference"] if snapshot is not None else self._reference(self.feed)
-            self.feed.reference = known.numpy()
+            if snapshot is not None:
+                self.feed.reference = snapshot.extra["reference"].numpy()
+            elif self.learner.reward_head is not None:  # scores need none
+                self.feed.reference = np.zeros((len(self.feed.pairs), 2), np.float32)
+            else:
+                self.feed.reference = self._reference(self.feed).numpy()
+        if isinstance(self.feed, RolloutFeed):
+            self.feed.begin(self.learner.model, self.learner.base_model())
+            if snapshot is not None:
+                self.feed.load(snapshot.extra)
 
     def train(self) -> None:
         """Step to the end, saving on the way."""
-        while self.step < self.steps:
+        while self.step < self.steps and not self.early_stop:
             self.context.check()
             begin = time.perf_counter()
             rate = learning_rate(
@@ -108,7 +126,11 @@ class _Trainer:
                 self._account(result, norm, rate, time.perf_counter() - begin)
             else:
                 _LOG.warning("step %d: loss %s, gradient norm %s: %s", self.step, result.loss, norm, action.value)
-            if action is Action.ROLL_BACK:
+            if isinstance(self.feed, RolloutFeed) and self.feed.seen:
+                self.early_stop = self.watch.judge(self.feed.seen)
+            if self.early_stop:
+                self._stop()
+            elif action is Action.ROLL_BACK:
                 self._roll_back()
             elif self.step % self.recipe.checkpoint_every_steps == 0 and self.step < self.steps:
                 self._checkpoint()
@@ -118,10 +140,12 @@ class _Trainer:
         reference = getattr(self.feed, "reference", None)
         extra = {} if reference is None else {"reference": torch.from_numpy(reference)}
         optimizer = self.learner.optimizer
+        if isinstance(self.feed, RolloutFeed):
+            self.best.see(self.watch.means["reward"] if self.watch.recent else 0.0, optimizer.masters)
+            extra = {**self.feed.state(), **self.best.tensors()}
+        facts = {**self.guard.facts(), "watch": self.watch.facts(), "best_reward": self.best.reward}
         return self.checkpoints.save(
-            Snapshot(
-                self.step, self.position, self.usage, optimizer.masters, optimizer.state(), extra, self.guard.facts()
-            )
+            Snapshot(self.step, self.position, self.usage, optimizer.masters, optimizer.state(), extra, facts)
         )
 
     def finish(self) -> Done:
@@ -134,12 +158,14 @@ class _Trainer:
         self.context.report(stage="save model", fraction=1.0)
         digest = self.learner.state_sha256(self.position)
         folder = self.context.workdir / "model"
-        save_model(self.learner.finished_model(), folder)
+        model = self.learner.finished_model()
+        save_model(model, folder)
+        judged = self._save_reward_head(model, folder)
         for name in TOKENIZER_FILES:
             if (self.inputs.base / name).is_file():
                 shutil.copyfile(self.inputs.base / name, folder / name)
         base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
-        stored = store_model(self.blobs, folder, {"license": base_facts.get("license", "")})
+        stored = store_model(self.blobs, folder, {"license": base_facts.get("license", ""), **judged})
         result = TrainingResult(
             manifest=stored.manifest,
             tokenizer=stored.tokenizer,
@@ -148,8 +174,22 @@ class _Trainer:
             context_length=stored.config.context_length,
             usage=self.usage,
             state_sha256=digest,
+            early_stop=self.early_stop,
         )
         return Done(result, stored.artifacts)
+
+    def _save_reward_head(self, model: Transformer, folder: Path) -> dict[str, JSON]:
+        """Write the head of a reward model and return how it does on pairs that were held out, if there are any."""
+        head = self.learner.reward_head
+        if head is None:
+            return {}
+        save_head(head, folder)
+        if not self.inputs.heldout:
+            return {}
+        accuracy, error = calibration(model, head, self.inputs.heldout)
+        judged = {"heldout_accuracy": accuracy, "heldout_calibration_error": error}
+        self._report({f"reward_model/{key}": value for key, value in judged.items()})
+        return dict(judged)
 
     def _reference(self, feed: PreferenceFeed | PreferenceMixtureFeed) -> torch.Tensor:
         """Return the log-probabilities of answers under the base model, [pairs, 2]; NaN for pairs never reached."""
@@ -181,12 +221,11 @@ class _Trainer:
             "train/tokens_per_second": tokens / seconds,
             "train/mfu": flops / seconds / self.numerics.peak_flops,
         }
-        if result.num_pairs:
-            series |= {"dpo/margin": result.margin, "dpo/accuracy": result.accuracy}
-            series |= {"dpo/chosen_shift": result.chosen_shift}
-        self._report(series)
-        if result.num_pairs:
-            self.guard.watch_preference(result.chosen_shift, result.margin)
+        method = self.recipe.WhichOneof("method")
+        seen = {**result.seen, **(self.feed.seen if isinstance(self.feed, RolloutFeed) else {})}
+        self._report(series | {f"{method}/{key}": value for key, value in seen.items()})
+        if "chosen_shift" in result.seen:
+            self.guard.watch_preference(result.seen["chosen_shift"], result.seen["margin"])
 
     def _report(self, series: Mapping[str, float], *, saved_state: bytes = b"") -> None:
         mean_s = sum(self.recent_s) / max(1, len(self.recent_s))
@@ -204,6 +243,16 @@ class _Trainer:
             return
         self._report({}, saved_state=self.save().SerializeToString())
         self.checkpoints.prune()
+
+    def _stop(self) -> None:
+        """Go back to the best weights that were saved.
+
+        Raises: FailedPrecondition TRAINING_DIVERGED if there are none.
+        """
+        _LOG.warning("stopped after step %d: %s", self.step, self.early_stop)
+        if not self.best.weights:
+            raise diverged(f"{self.early_stop}, before the first checkpoint; lower recipe.learning_rate")
+        self.learner.optimizer.load(self.best.weights, {})
 
     def _roll_back(self) -> None:
         """Return to the newest checkpoint's weights; the data since then stay left out."""

@@ -13,12 +13,26 @@ from bessemer.modeling.load import load_model
 from bessemer.modeling.tokenizer import Tokenizer
 from google.protobuf import text_format
 from train_svc.worker import train
+from train_svc.worker.feed import heldout_pairs
 from train_svc.worker.inputs import open_inputs
+from train_svc.worker.reward import calibration, load_head
 from train_svc.worker.step import answer_logprobs
 
 from tests.fixtures.training import CHATS, PAIRS, SENTENCES, Bench
 
-METHODS = ("cpt {}", "sft {}", "dpo {}", "sft {} lora { rank: 4 }")
+METHODS = (
+    "cpt {}",
+    "sft {}",
+    "dpo {}",
+    'dpo { loss: "robust" }',
+    'dpo { loss: "ipo" }',
+    "kto {}",
+    "orpo {}",
+    "pretrain { num_layers: 1 }",
+    "reward_model {}",
+    "sft {} lora { rank: 4 }",
+)
+ROWS = {"sft": ("CHAT", CHATS), "kto": ("PREFERENCE", PAIRS[:8])}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +53,9 @@ def recipe(method, **fields):
 
 
 def job_of(bench, method, **fields):
-    data = {"cpt": bench.text, "sft": lambda: bench.rows("CHAT", CHATS), "dpo": lambda: bench.rows("PREFERENCE", PAIRS)}
-    return bench.job(recipe(method, **fields), data[method.split()[0]]())
+    name = method.split()[0]
+    data = bench.text() if name in {"cpt", "pretrain"} else bench.rows(*ROWS.get(name, ("PREFERENCE", PAIRS)))
+    return bench.job(recipe(method, **fields), data)
 
 
 def run(bench, job, saved_state=b"", stop_at=None, wish=None):
@@ -131,11 +146,32 @@ def test_training_moves_its_own_metric(bench, method, tmp_path):
         assert metrics(link, "dpo/accuracy")[-1] == 1.0
         assert metrics(link, "dpo/margin")[-1] > 1.0
         assert metrics(link, "dpo/chosen_shift")[-1] > 0  # the anchor keeps the chosen answers likely
+    if method.startswith(("kto", "orpo")):
+        name = method.split()[0]
+        assert metrics(link, f"{name}/margin")[-1] > 1.0
+        assert metrics(link, f"{name}/chosen_shift")[-1] > 0
+    if method.startswith("pretrain"):
+        assert (model.config.num_layers, model.config.hidden_size) == (1, 64)
+    if method.startswith("reward"):
+        assert metrics(link, "reward_model/accuracy")[-1] == 1.0
+        assert load_head(folder).shape == (64,)
     if method == "sft {}":
         from bessemer.modeling.generate import generate_greedy
 
         [ids] = generate_greedy(model, [tokenizer.render_chat(CHATS[0]["messages"][:1])], max_new_tokens=8, stop={2})
         assert tokenizer.decode(ids).startswith("It is")
+
+
+def test_training_reward_model_is_judged_by_pairs_that_were_held_out(bench):
+    data = bench.rows("PREFERENCE", PAIRS[:8], heldout=PAIRS[8:])
+    outcome, link = run(bench, bench.job(recipe("reward_model {}", steps=15), data))
+    facts = read_manifest(bench.blobs, outcome.result.manifest).facts
+    assert facts["head"] == "reward"
+    assert facts["heldout_accuracy"] == metrics(link, "reward_model/heldout_accuracy")[0] == 1.0
+    assert 0 <= facts["heldout_calibration_error"] < 0.2
+    folder = fetch(bench.blobs, read_manifest(bench.blobs, data), bench.folder / "pairs")
+    pairs = heldout_pairs([folder], Tokenizer.from_folder(bench.base), sequence_length=64)
+    assert calibration(load_model(bench.base), torch.zeros(64), pairs) == (0.0, 0.5)
 
 
 def test_training_merged_adapters_speak_as_the_adapters_did(bench):

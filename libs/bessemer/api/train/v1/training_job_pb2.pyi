@@ -13,7 +13,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainingJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs", "mixture")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs", "mixture", "early_stop")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class TrainingJob(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     MIXTURE_FIELD_NUMBER: _ClassVar[int]
+    EARLY_STOP_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -55,7 +56,8 @@ class TrainingJob(_message.Message):
     usage: TrainingUsage
     inputs: TrainingInputs
     mixture: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., base_model_version: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., model: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., inputs: _Optional[_Union[TrainingInputs, _Mapping]] = ..., mixture: _Optional[str] = ...) -> None: ...
+    early_stop: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., base_model_version: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., model: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., inputs: _Optional[_Union[TrainingInputs, _Mapping]] = ..., mixture: _Optional[str] = ..., early_stop: _Optional[str] = ...) -> None: ...
 
 class TrainingUsage(_message.Message):
     __slots__ = ("steps", "tokens", "seconds", "flops")
@@ -80,10 +82,15 @@ class TrainingInputs(_message.Message):
     def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ..., mixture: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
-    __slots__ = ("cpt", "sft", "dpo", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype")
+    __slots__ = ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype")
     CPT_FIELD_NUMBER: _ClassVar[int]
     SFT_FIELD_NUMBER: _ClassVar[int]
     DPO_FIELD_NUMBER: _ClassVar[int]
+    PRETRAIN_FIELD_NUMBER: _ClassVar[int]
+    KTO_FIELD_NUMBER: _ClassVar[int]
+    ORPO_FIELD_NUMBER: _ClassVar[int]
+    REWARD_MODEL_FIELD_NUMBER: _ClassVar[int]
+    GRPO_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +107,11 @@ class TrainingRecipe(_message.Message):
     cpt: CptMethod
     sft: SftMethod
     dpo: DpoMethod
+    pretrain: PretrainMethod
+    kto: KtoMethod
+    orpo: OrpoMethod
+    reward_model: RewardModelMethod
+    grpo: GrpoMethod
     lora: LoraConfig
     learning_rate: float
     steps: int
@@ -113,7 +125,7 @@ class TrainingRecipe(_message.Message):
     seed: int
     threads: int
     dtype: str
-    def __init__(self, cpt: _Optional[_Union[CptMethod, _Mapping]] = ..., sft: _Optional[_Union[SftMethod, _Mapping]] = ..., dpo: _Optional[_Union[DpoMethod, _Mapping]] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., learning_rate: _Optional[float] = ..., steps: _Optional[int] = ..., tokens_per_step: _Optional[int] = ..., sequence_length: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., checkpoint_every_steps: _Optional[int] = ..., seed: _Optional[int] = ..., threads: _Optional[int] = ..., dtype: _Optional[str] = ...) -> None: ...
+    def __init__(self, cpt: _Optional[_Union[CptMethod, _Mapping]] = ..., sft: _Optional[_Union[SftMethod, _Mapping]] = ..., dpo: _Optional[_Union[DpoMethod, _Mapping]] = ..., pretrain: _Optional[_Union[PretrainMethod, _Mapping]] = ..., kto: _Optional[_Union[KtoMethod, _Mapping]] = ..., orpo: _Optional[_Union[OrpoMethod, _Mapping]] = ..., reward_model: _Optional[_Union[RewardModelMethod, _Mapping]] = ..., grpo: _Optional[_Union[GrpoMethod, _Mapping]] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., learning_rate: _Optional[float] = ..., steps: _Optional[int] = ..., tokens_per_step: _Optional[int] = ..., sequence_length: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., checkpoint_every_steps: _Optional[int] = ..., seed: _Optional[int] = ..., threads: _Optional[int] = ..., dtype: _Optional[str] = ...) -> None: ...
 
 class CptMethod(_message.Message):
     __slots__ = ()
@@ -124,12 +136,74 @@ class SftMethod(_message.Message):
     def __init__(self) -> None: ...
 
 class DpoMethod(_message.Message):
-    __slots__ = ("beta", "nll_weight")
+    __slots__ = ("beta", "nll_weight", "loss", "label_noise")
     BETA_FIELD_NUMBER: _ClassVar[int]
     NLL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_NOISE_FIELD_NUMBER: _ClassVar[int]
     beta: float
     nll_weight: float
-    def __init__(self, beta: _Optional[float] = ..., nll_weight: _Optional[float] = ...) -> None: ...
+    loss: str
+    label_noise: float
+    def __init__(self, beta: _Optional[float] = ..., nll_weight: _Optional[float] = ..., loss: _Optional[str] = ..., label_noise: _Optional[float] = ...) -> None: ...
+
+class PretrainMethod(_message.Message):
+    __slots__ = ("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads")
+    NUM_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    INTERMEDIATE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    NUM_HEADS_FIELD_NUMBER: _ClassVar[int]
+    NUM_KV_HEADS_FIELD_NUMBER: _ClassVar[int]
+    num_layers: int
+    hidden_size: int
+    intermediate_size: int
+    num_heads: int
+    num_kv_heads: int
+    def __init__(self, num_layers: _Optional[int] = ..., hidden_size: _Optional[int] = ..., intermediate_size: _Optional[int] = ..., num_heads: _Optional[int] = ..., num_kv_heads: _Optional[int] = ...) -> None: ...
+
+class KtoMethod(_message.Message):
+    __slots__ = ("beta", "nll_weight", "desirable_weight", "undesirable_weight")
+    BETA_FIELD_NUMBER: _ClassVar[int]
+    NLL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    DESIRABLE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    UNDESIRABLE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    beta: float
+    nll_weight: float
+    desirable_weight: float
+    undesirable_weight: float
+    def __init__(self, beta: _Optional[float] = ..., nll_weight: _Optional[float] = ..., desirable_weight: _Optional[float] = ..., undesirable_weight: _Optional[float] = ...) -> None: ...
+
+class OrpoMethod(_message.Message):
+    __slots__ = ("beta",)
+    BETA_FIELD_NUMBER: _ClassVar[int]
+    beta: float
+    def __init__(self, beta: _Optional[float] = ...) -> None: ...
+
+class RewardModelMethod(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GrpoMethod(_message.Message):
+    __slots__ = ("variant", "grader", "environment", "prompts_per_step", "completions_per_prompt", "max_new_tokens", "kl_weight", "kl_budget", "updates_per_rollout")
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
+    GRADER_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_PER_STEP_FIELD_NUMBER: _ClassVar[int]
+    COMPLETIONS_PER_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    KL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    KL_BUDGET_FIELD_NUMBER: _ClassVar[int]
+    UPDATES_PER_ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    variant: str
+    grader: str
+    environment: str
+    prompts_per_step: int
+    completions_per_prompt: int
+    max_new_tokens: int
+    kl_weight: float
+    kl_budget: float
+    updates_per_rollout: int
+    def __init__(self, variant: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_weight: _Optional[float] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ...) -> None: ...
 
 class LoraConfig(_message.Message):
     __slots__ = ("rank", "alpha")
@@ -140,7 +214,7 @@ class LoraConfig(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[float] = ...) -> None: ...
 
 class TrainingResult(_message.Message):
-    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "usage", "state_sha256")
+    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "usage", "state_sha256", "early_stop")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +222,7 @@ class TrainingResult(_message.Message):
     CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     STATE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    EARLY_STOP_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     tokenizer: _artifact_pb2.ArtifactRef
     architecture: str
@@ -155,7 +230,8 @@ class TrainingResult(_message.Message):
     context_length: int
     usage: TrainingUsage
     state_sha256: str
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ...) -> None: ...
+    early_stop: str
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ..., early_stop: _Optional[str] = ...) -> None: ...
 
 class TrainingState(_message.Message):
     __slots__ = ("checkpoint", "usage", "previous")
