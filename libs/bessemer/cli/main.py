@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import data, deployment, evaluation, job, mixture, model, stack, synthesize, train
+from bessemer.cli import data, deployment, evaluation, job, mixture, model, plan, stack, synthesize, train
 from bessemer.cli.settings import Output, Settings, errors_console
 from bessemer.kernel.errors import BessemerError
 from bessemer.sdk import JobNotSuccessful
@@ -57,6 +57,7 @@ app.command("status")(stack.status)
 app.command("init")(stack.init)
 app.command("demo")(stack.demo)
 app.command("serve-process")(stack.serve_process)
+app.command("plan")(plan.plan)
 app.command("deploy")(deployment.deploy)
 app.command("undeploy")(deployment.undeploy)
 app.command("chat")(deployment.chat)
