@@ -18,6 +18,7 @@ COMMANDS = [
     ["train", "cpt"], ["train", "sft"], ["train", "dpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
+    ["plan"],
     ["eval", "suite"], ["eval", "run"], ["eval", "compare"], ["eval", "gate"],
 ]  # fmt: skip
 

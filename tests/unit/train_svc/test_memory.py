@@ -11,8 +11,14 @@ from train_svc.domain.parameters import shape_of
 from train_svc.worker import step
 
 RAW = {
-    **{"model_type": "llama", "vocab_size": 64, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 3},
-    **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048},
+    "model_type": "llama",
+    "vocab_size": 64,
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
     "tie_word_embeddings": True,
 }
 GIB = 1 << 30

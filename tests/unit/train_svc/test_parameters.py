@@ -82,8 +82,13 @@ def test_parameters_of_adapters_equal_those_that_the_trainer_adds():
     from bessemer.modeling.transformer import Transformer
 
     raw = {
-        **{"model_type": "qwen2", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48},
-        **{"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2},
+        "model_type": "qwen2",
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
     }
     model = Transformer(ModelConfig.from_json(raw))
     before = sum(p.numel() for p in model.parameters())
