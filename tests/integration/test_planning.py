@@ -92,7 +92,7 @@ async def test_forecast_goes_by_past_jobs_and_is_kept_with_the_job(tmp_path):
         second = await estimate(base_model_version=base)
         assert second.forecast.basis == plan.FORECAST_BASIS_SAME_SHAPE
         assert second.forecast.measured_job == job.name
-        assert second.forecast.memory.total == job.usage.peak_memory_bytes
+        assert second.forecast.memory.total >= job.usage.peak_memory_bytes
         named = await estimate(base_model_version=base, calibration_job=job.name)
         assert named.forecast.basis == plan.FORECAST_BASIS_CALIBRATION
         longer = await estimate(base_model_version=base, recipe=training.TrainingRecipe(cpt={}, sequence_length=256))

@@ -167,12 +167,15 @@ def _print(settings: Settings, found: Any) -> None:
         shared = ", ".join(f"{m.devices}: {bytes_text(m.total)}{'' if m.fits else ' (no)'}" for m in found.memory)
         console.print(f"memory of one device by how many share the weights: {shared}")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "plan", "time", "cost", "loss", "why", "would change with"):
+    for column in ("", "plan", "time", "cost", "loss"):
         table.add_column(column, overflow="fold")
     for place, option in enumerate(found.plans, 1):
-        table.add_row(str(place) if option.feasible else "-", *_cells(option))
+        table.add_row(str(place) if option.feasible else "no", *_cells(option))
     console.print()
     console.print(table)
+    console.print()
+    for option in found.plans:
+        console.print(f"[bold]{option.title}[/bold]: {option.why}. Would change with: {option.flip}.")
     if found.HasField("probe"):
         console.print(f"\n[bold]probe[/bold] {found.probe.title}: about {time_text(found.probe.seconds)}")
         console.print(f"      {found.probe.decision}")
@@ -182,11 +185,10 @@ def _print(settings: Settings, found: Any) -> None:
 
 def _cells(option: Any) -> tuple[str, ...]:
     if not option.HasField("forecast"):
-        return option.title, "-", "-", "-", option.why, option.flip
+        return option.title, "-", "-", "-"
     made = option.forecast
     loss = f"{made.loss.value:.2f}" if made.HasField("loss") else "-"
-    cost = f"{made.cost:,.2f}" if made.cost else "-"
-    return option.title, time_text(made.seconds.value), cost, loss, option.why, option.flip
+    return option.title, time_text(made.seconds.value), f"{made.cost:,.2f}" if made.cost else "-", loss
 
 
 def _memory(memory: Any) -> str:

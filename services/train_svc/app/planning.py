@@ -167,6 +167,7 @@ class Planning:
             element_bytes=2 if bf16 else 4,
             sequence_length=full.sequence_length,
             document_length=facts.document_length,
+            odd_pieces=facts.odd_pieces,
             tokens_per_step=full.tokens_per_step,
             tokens=float(full.steps * full.tokens_per_step) if full.HasField("steps") else facts.tokens,
             unique_tokens=facts.tokens,
@@ -227,11 +228,10 @@ def _of_another_shape(known: Measurement) -> Measurement:
 
 
 def _calibrated(situation: Situation, made: Forecast) -> Forecast:
-    """Let a measured peak of the same shape replace the modelled one."""
-    known = situation.measured.get(situation.rank > 0)
-    if known is not None and known.is_same_shape and known.peak_memory_bytes:
-        memory = made.memory
-        memory.runtime = max(0, memory.runtime + known.peak_memory_bytes - memory.total)
+    """Let a measured peak of the same shape stand where it is above the modelled one: a short run sees less."""
+    known, memory = situation.measured.get(situation.rank > 0), made.memory
+    if known is not None and known.is_same_shape and known.peak_memory_bytes > memory.total:
+        memory.runtime += known.peak_memory_bytes - memory.total
         memory.total = known.peak_memory_bytes
         memory.fits = memory.total <= situation.place.memory_bytes
     return made

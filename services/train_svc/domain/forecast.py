@@ -50,6 +50,9 @@ DEVICES = {
 # One core of a recent server processor with wide vector units.
 _CORE_FLOPS, _CORE_UTILIZATION = 100e9, 0.45
 
+# The published laws were fitted to models and data from about here on.
+_PUBLISHED_PARAMETERS, _PUBLISHED_TOKENS = 10e6, 100e6
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -158,7 +161,7 @@ def loss_of(
     if ladder:
         found = foretell(ladder, parameters, tokens)
         said = f"fitted to your {len(ladder)} runs; the interval is meant to hold it nine times in ten"
-    elif from_scratch:
+    elif from_scratch and parameters >= _PUBLISHED_PARAMETERS and tokens >= _PUBLISHED_TOKENS:
         found = published_loss(parameters, tokens)
         said = "published fits on web text, good for comparing plans only; the interval ends at their extremes"
     else:

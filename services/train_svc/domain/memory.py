@@ -5,13 +5,14 @@ Activations follow what the model keeps for its backward pass, tensor by tensor;
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bessemer.api.train.v1.planning_pb2 import MemoryForecast
 
 from train_svc.domain.parameters import ModelShape
 
-__all__ = ["MICRO_BATCH_TOKENS", "Workload", "activation_bytes", "forecast_memory"]
+__all__ = ["MICRO_BATCH_TOKENS", "Workload", "activation_bytes", "distinct_lengths", "forecast_memory"]
 
 # The worker runs rows together up to this many tokens.
 MICRO_BATCH_TOKENS = 1024
@@ -23,17 +24,28 @@ _PLAIN_LIMIT, _BLOCK = 512, 128
 _ADAPTED = 7
 # A worker with its libraries and without a model; on an accelerator its context.
 _CPU_RUNTIME, _ACCELERATOR_RUNTIME = 376 << 20, 1 << 30
+# What the process keeps for each length of documents it meets, such as products built for it; seen up to 330 lengths.
+_LENGTH_BYTES, _LENGTHS_MAX = 2 << 20, 330
 _GRADIENTS_AT_PEAK, _LAYERS_AT_PEAK, _LOGITS_AT_PEAK, _FROZEN_AGAIN = 0.25, 0.9, 1.9, 0.7
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a step computes: number format, adapter rank (0 trains all), tokens run together, mean document."""
+    """What a step computes: number format, adapter rank (0 trains all), tokens run together, mean document.
+
+    `lengths` is how many different lengths of documents a run sees.
+    """
 
     element_bytes: int
     rank: int
     micro_batch: int
     document_length: float
+    lengths: float = 1.0
+
+
+def distinct_lengths(pieces: float, longest: int) -> float:
+    """Return how many different lengths to expect of so many pieces, if every length up to `longest` is as likely."""
+    return longest * -math.expm1(-pieces / longest)
 
 
 def activation_bytes(shape: ModelShape, work: Workload) -> int:
@@ -94,6 +106,7 @@ def _shape_cpu_peak(parts: MemoryForecast, shape: ModelShape, work: Workload, lo
     The shares were fitted once to 24 runs of six shapes, 4 to 57 million weights: gradients come while activations go,
     freed memory stays with the process and is only partly used again.
     """
+    parts.runtime += round(_LENGTH_BYTES * min(work.lengths, _LENGTHS_MAX))
     all_gradients = parts.gradients
     parts.gradients = round(_GRADIENTS_AT_PEAK * all_gradients)
     kept = _LAYERS_AT_PEAK * parts.activations / shape.layers + _FROZEN_AGAIN * (parts.weights if work.rank else 0)

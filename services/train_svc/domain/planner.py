@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bessemer.api.train.v1.planning_pb2 import DataSufficiency, Forecast, MemoryForecast, PlanKind, PlanOption, Probe
 
 from train_svc.domain.forecast import Measurement, Place, forecast, loss_of
-from train_svc.domain.memory import MICRO_BATCH_TOKENS, Workload, forecast_memory
+from train_svc.domain.memory import MICRO_BATCH_TOKENS, Workload, distinct_lengths, forecast_memory
 from train_svc.domain.parameters import ModelShape
 from train_svc.domain.scaling import Run, effective_tokens, epochs_worth
 
@@ -49,6 +49,7 @@ class Situation:
     element_bytes: int
     sequence_length: int
     document_length: float
+    odd_pieces: int
     tokens_per_step: int
     tokens: float
     unique_tokens: float
@@ -135,7 +136,9 @@ def probe(s: Situation, ranked: Sequence[PlanOption]) -> Probe | None:
 def _workload(s: Situation) -> Workload:
     rows = max(1, MICRO_BATCH_TOKENS // s.sequence_length)
     batch = min(rows * s.sequence_length, max(s.sequence_length, s.tokens_per_step))
-    return Workload(s.element_bytes, s.rank, batch, min(s.document_length, s.sequence_length))
+    read = s.odd_pieces * min(1.0, s.tokens / max(1.0, s.unique_tokens))
+    lengths = distinct_lengths(read, s.sequence_length)
+    return Workload(s.element_bytes, s.rank, batch, min(s.document_length, s.sequence_length), lengths)
 
 
 def _memory(s: Situation, devices: int) -> MemoryForecast:

@@ -27,12 +27,16 @@ _STEPS_TO_SETTLE, _STEPS_MIN = 2, 3
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Unique tokens, rows and their unit, mean length of a document in tokens, memory that a worker needs for them."""
+    """Unique tokens, rows and their unit, mean length of a document in tokens, memory that a worker needs for them.
+
+    `odd_pieces` are documents and parts of documents that do not fill a row.
+    """
 
     tokens: float
     rows: int
     unit: str
     document_length: float
+    odd_pieces: int
     memory_bytes: int
 
 
@@ -52,12 +56,13 @@ def data_facts(versions: Sequence[DatasetVersion], mixture: Mixture | None) -> D
     else:
         tokens = float(sum(split.tokens or split.bytes / _BYTES_PER_TOKEN for split in splits))
     if unit == "tokens":
-        pieces = rows + sum(split.documents for split in splits)
+        documents = sum(split.documents for split in splits)
+        pieces, odd = rows + documents, 2 * documents  # a document begins within a row and ends within one
         memory = round(_TOKEN_BYTES * tokens) + _ROW_BYTES * rows
     else:
-        pieces = rows * (2 if unit == "pairs" else 1)
+        pieces = odd = rows * (2 if unit == "pairs" else 1)
         memory = round(_MEMORY_PER_BYTE * _BYTES_PER_TOKEN * tokens)
-    return DataFacts(tokens, rows, unit, tokens / max(1, pieces), memory)
+    return DataFacts(tokens, rows, unit, tokens / max(1, pieces), odd, memory)
 
 
 def is_same_shape(recipe: TrainingRecipe, base: ModelVersion, job: TrainingJob, job_base: ModelVersion | None) -> bool:

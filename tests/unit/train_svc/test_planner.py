@@ -43,6 +43,7 @@ def situation(**changed) -> Situation:
         "element_bytes": 2,
         "sequence_length": 512,
         "document_length": 300.0,
+        "odd_pieces": 40,
         "tokens_per_step": 1024,
         "tokens": tokens,
         "unique_tokens": tokens,
