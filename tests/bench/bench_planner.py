@@ -283,8 +283,8 @@ def ladder(texts: list[str]) -> list[dict[str, Any]]:
 def one_run(bench: Bench, data: Any, test: list[list[int]], *, hidden: int, tokens: int, seed: int) -> Run:
     # Wider models take smaller steps, as the inverse of the width: with one rate for all the larger ones do worse.
     recipe = TrainingRecipe(
-        cpt={}, learning_rate=0.12 / hidden, tokens_per_step=LADDER_STEP, steps=tokens // LADDER_STEP, threads=1, dtype="fp32",
-        sequence_length=LADDER_WIDTH, checkpoint_every_steps=100_000, seed=seed,
+        cpt={}, learning_rate=0.12 / hidden, tokens_per_step=LADDER_STEP, steps=tokens // LADDER_STEP, threads=1,
+        dtype="fp32", sequence_length=LADDER_WIDTH, checkpoint_every_steps=100_000, seed=seed,
     )  # fmt: skip
     context, _ = bench.context(bench.job(recipe, data))
     context.check = lambda: None  # no service is there whose lease could lapse
