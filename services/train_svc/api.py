@@ -10,6 +10,8 @@ from bessemer.api.train.v1 import (
     model_pb2,
     model_service_pb2,
     model_service_pb2_grpc,
+    planning_service_pb2,
+    planning_service_pb2_grpc,
     training_job_pb2,
     training_service_pb2,
     training_service_pb2_grpc,
@@ -17,10 +19,11 @@ from bessemer.api.train.v1 import (
 from bessemer.jobs.job_rpcs import JobRpcs
 
 from train_svc.app.model_jobs import ModelJobs
+from train_svc.app.planning import Planning
 from train_svc.app.registry import Registry
 from train_svc.app.training import Training
 
-__all__ = ["ModelApi", "TrainingApi"]
+__all__ = ["ModelApi", "PlanningApi", "TrainingApi"]
 
 
 class ModelApi(model_service_pb2_grpc.ModelServiceServicer):
@@ -169,3 +172,16 @@ class TrainingApi(training_service_pb2_grpc.TrainingServiceServicer):
         """See the contract."""
         async for message in self._jobs.stream_metrics(request, training_service_pb2.StreamMetricsResponse):
             yield message
+
+
+class PlanningApi(planning_service_pb2_grpc.PlanningServiceServicer):
+    """Estimates."""
+
+    def __init__(self, planning: Planning) -> None:
+        self._planning = planning
+
+    async def EstimateTrainingJob(
+        self, request: planning_service_pb2.EstimateTrainingJobRequest, context: Any
+    ) -> planning_service_pb2.EstimateTrainingJobResponse:
+        """See the contract."""
+        return await self._planning.estimate(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bessemer.api.train.v1 import model_service_pb2_grpc, training_service_pb2_grpc
+from bessemer.api.train.v1 import model_service_pb2_grpc, planning_service_pb2_grpc, training_service_pb2_grpc
 from bessemer.api.worker.v1 import worker_service_pb2_grpc
 from bessemer.jobs import runtime as jobs
 from bessemer.jobs.decide import Policy
@@ -17,7 +17,9 @@ from bessemer.svckit.store import Store
 
 from train_svc import api
 from train_svc.adapters.dataset_catalog_grpc import GrpcDatasetCatalog
+from train_svc.adapters.machine import Machine
 from train_svc.app.model_jobs import MODEL_JOBS, ModelJobs
+from train_svc.app.planning import Planning
 from train_svc.app.registry import Registry
 from train_svc.app.training import TRAINING_JOBS, Training
 from train_svc.config import TrainConfig
@@ -43,7 +45,8 @@ def build(config: ServiceConfig) -> Service:
     )
     channel = peer_channel(config, "data")
     catalog = GrpcDatasetCatalog(channel)
-    training = Training(store, runtime, catalog, threads=config.threads)
+    planning = Planning(store, runtime, catalog, objects, host=Machine.here(config.threads))
+    training = Training(store, runtime, catalog, planning, threads=config.threads)
     models = api.ModelApi(Registry(store), ModelJobs(store, runtime, catalog), JobRpcs(runtime, MODEL_JOBS))
 
     async def close() -> None:
@@ -57,6 +60,7 @@ def build(config: ServiceConfig) -> Service:
                 training_service_pb2_grpc.add_TrainingServiceServicer_to_server,
                 api.TrainingApi(training, JobRpcs(runtime, TRAINING_JOBS)),
             ),
+            (planning_service_pb2_grpc.add_PlanningServiceServicer_to_server, api.PlanningApi(planning)),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,

@@ -20,6 +20,7 @@ COMMANDS = [
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
     ["model", "extend-vocabulary"], ["tokenizer", "train"], ["tokenizer", "extend"], ["tokenizer", "report"],
+    ["plan"],
     ["eval", "suite"], ["eval", "run"], ["eval", "compare"], ["eval", "gate"],
 ]  # fmt: skip
 

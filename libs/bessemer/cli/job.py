@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bessemer.cli.output import console, job_state, print_message, print_rows, short, time_text
+from bessemer.cli.plan import forecast_facts
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Settings, settings_of
 from bessemer.kernel.errors import NotFound, Unavailable
@@ -152,6 +153,8 @@ def _print(settings: Settings, job: Any) -> None:
         facts["left"] = f"about {time_text(status.remaining_seconds)}"
     if status.error.message:
         facts["error"] = status.error.message
+    if "forecast" in job.DESCRIPTOR.fields_by_name and job.HasField("forecast"):
+        facts |= forecast_facts(job.forecast, job.usage)
     print_message(settings, job, facts)
     if settings.output.value == "table" and len(status.attempts) > 1:
         for attempt in status.attempts:

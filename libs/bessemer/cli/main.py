@@ -18,6 +18,7 @@ from bessemer.cli import (
     job,
     mixture,
     model,
+    plan,
     stack,
     synthesize,
     tokenizer,
@@ -71,6 +72,7 @@ app.command("status")(stack.status)
 app.command("init")(stack.init)
 app.command("demo")(stack.demo)
 app.command("serve-process")(stack.serve_process)
+app.command("plan")(plan.plan)
 app.command("deploy")(deployment.deploy)
 app.command("undeploy")(deployment.undeploy)
 app.command("chat")(deployment.chat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -162,6 +163,12 @@ class Tx:
         rows = self.connection.execute(statement).all()
         more = page.page_token(self.facts.page_key, query, rows[limit - 1].uid) if len(rows) > limit else ""
         return [kind.FromString(row.payload) for row in rows[:limit]], more
+
+    def newest(self, kind: type[M], parent: str, count: int) -> Sequence[M]:
+        """Return the last `count` resources made right under `parent`, newest first."""
+        mine = and_(RESOURCES.c.kind == kind.DESCRIPTOR.full_name, RESOURCES.c.parent == parent)
+        statement = select(RESOURCES.c.payload).where(mine).order_by(RESOURCES.c.uid.desc()).limit(count)
+        return [kind.FromString(row.payload) for row in self.connection.execute(statement)]
 
     def changes(self, after: int, *, limit: int = 256, name: str | None = None) -> Events:
         """Return events past a sequence number, oldest first; only those of one resource if `name` is given."""

@@ -15,6 +15,7 @@ from bessemer.kernel.ids import new_id, parent_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
+from train_svc.app.planning import Planning
 from train_svc.app.registry import find_version, register
 from train_svc.domain import inputs, recipe
 from train_svc.ports import DatasetCatalog
@@ -25,10 +26,13 @@ __all__ = ["TRAINING_JOBS", "Training"]
 class Training:
     """Use cases of training jobs."""
 
-    def __init__(self, store: Store, runtime: JobRuntime, catalog: DatasetCatalog, *, threads: int) -> None:
+    def __init__(
+        self, store: Store, runtime: JobRuntime, catalog: DatasetCatalog, planning: Planning, *, threads: int
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._catalog = catalog
+        self._planning = planning
         self._threads = threads
 
     async def create(self, request: pb.CreateTrainingJobRequest) -> TrainingJob:
@@ -62,6 +66,7 @@ class Training:
             recipe=full,
             model=given.model,
             inputs=inputs.pin(base, versions, mixture),
+            forecast=await self._planning.forecast_of(full, base, versions, mixture),
         )
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
 

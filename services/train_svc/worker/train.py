@@ -28,6 +28,7 @@ from train_svc.worker.feed import PreferenceFeed
 from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
 from train_svc.worker.inputs import open_inputs
 from train_svc.worker.learner import Learner
+from train_svc.worker.memory import peak_memory_bytes
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
@@ -164,6 +165,7 @@ class _Trainer:
         for name in TOKENIZER_FILES:
             if (self.inputs.base / name).is_file():
                 shutil.copyfile(self.inputs.base / name, folder / name)
+        self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, peak_memory_bytes())
         base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
         stored = store_model(self.blobs, folder, {"license": base_facts.get("license", ""), **judged})
         result = TrainingResult(
@@ -213,6 +215,7 @@ class _Trainer:
         self.usage.tokens += tokens
         self.usage.seconds += seconds
         self.usage.flops += flops
+        self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, peak_memory_bytes())
         self.recent_s.append(seconds)
         series = {
             "train/loss": result.loss,

@@ -3,6 +3,7 @@ import datetime
 from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
 from bessemer.api.common.v1 import job_pb2 as _job_pb2
 from bessemer.api.common.v1 import options_pb2 as _options_pb2
+from bessemer.api.train.v1 import planning_pb2 as _planning_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -13,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainingJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs", "mixture", "early_stop")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs", "mixture", "early_stop", "forecast")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +40,7 @@ class TrainingJob(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     MIXTURE_FIELD_NUMBER: _ClassVar[int]
     EARLY_STOP_FIELD_NUMBER: _ClassVar[int]
+    FORECAST_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -57,19 +59,22 @@ class TrainingJob(_message.Message):
     inputs: TrainingInputs
     mixture: str
     early_stop: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., base_model_version: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., model: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., inputs: _Optional[_Union[TrainingInputs, _Mapping]] = ..., mixture: _Optional[str] = ..., early_stop: _Optional[str] = ...) -> None: ...
+    forecast: _planning_pb2.Forecast
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., base_model_version: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., model: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., inputs: _Optional[_Union[TrainingInputs, _Mapping]] = ..., mixture: _Optional[str] = ..., early_stop: _Optional[str] = ..., forecast: _Optional[_Union[_planning_pb2.Forecast, _Mapping]] = ...) -> None: ...
 
 class TrainingUsage(_message.Message):
-    __slots__ = ("steps", "tokens", "seconds", "flops")
+    __slots__ = ("steps", "tokens", "seconds", "flops", "peak_memory_bytes")
     STEPS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     FLOPS_FIELD_NUMBER: _ClassVar[int]
+    PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     steps: int
     tokens: int
     seconds: float
     flops: float
-    def __init__(self, steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ...) -> None: ...
+    peak_memory_bytes: int
+    def __init__(self, steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ...) -> None: ...
 
 class TrainingInputs(_message.Message):
     __slots__ = ("model_manifest", "dataset_manifests", "mixture")
