@@ -113,7 +113,12 @@ class Planning:
         versions: Sequence[DatasetVersion],
         mixture: Mixture | None,
     ) -> Forecast | None:
-        """Return what a job about to be created should take on this machine; None when that cannot be told."""
+        """Return what a job about to be created should take on this machine; None when that cannot be told.
+
+        What reinforcement learning takes depends on how long the model's own answers get.
+        """
+        if full.WhichOneof("method") == "grpo":
+            return None
         try:
             case = _Case(base, shape_of(await self._config(base)), full, versions, mixture)
             situation = await self._situation(case, place=self._place(Device(), full))
