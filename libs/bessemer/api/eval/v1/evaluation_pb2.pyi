@@ -222,12 +222,28 @@ class EvaluationRun(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., suites: _Optional[_Iterable[str]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ..., inputs: _Optional[_Union[EvaluationInputs, _Mapping]] = ...) -> None: ...
 
 class EvaluationInputs(_message.Message):
-    __slots__ = ("model_manifest", "suites")
+    __slots__ = ("model_manifest", "suites", "judges")
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     SUITES_FIELD_NUMBER: _ClassVar[int]
+    JUDGES_FIELD_NUMBER: _ClassVar[int]
     model_manifest: _artifact_pb2.ArtifactRef
     suites: _containers.RepeatedCompositeFieldContainer[EvaluationSuite]
-    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ...) -> None: ...
+    judges: _containers.RepeatedCompositeFieldContainer[Judge]
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ..., judges: _Optional[_Iterable[_Union[Judge, _Mapping]]] = ...) -> None: ...
+
+class Judge(_message.Message):
+    __slots__ = ("name", "url", "model", "key_file", "inside")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    KEY_FILE_FIELD_NUMBER: _ClassVar[int]
+    INSIDE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    url: str
+    model: str
+    key_file: str
+    inside: bool
+    def __init__(self, name: _Optional[str] = ..., url: _Optional[str] = ..., model: _Optional[str] = ..., key_file: _Optional[str] = ..., inside: _Optional[bool] = ...) -> None: ...
 
 class SuiteResult(_message.Message):
     __slots__ = ("suite", "score", "interval", "num_cases", "num_unscored", "case_results", "seconds", "tokens", "suite_sha256", "bits_per_byte")
