@@ -20,6 +20,12 @@ KINDS: Mapping[Grader, pb.GraderKind] = {
     Grader.CHOICE: pb.GRADER_KIND_CHOICE,
     Grader.EXACT: pb.GRADER_KIND_EXACT,
     Grader.REGEX: pb.GRADER_KIND_REGEX,
+    Grader.NUMERIC: pb.GRADER_KIND_NUMERIC,
+    Grader.JSON_SCHEMA: pb.GRADER_KIND_JSON_SCHEMA,
+    Grader.TEXT_SIMILARITY: pb.GRADER_KIND_TEXT_SIMILARITY,
+    Grader.PYTHON: pb.GRADER_KIND_PYTHON,
+    Grader.JUDGE: pb.GRADER_KIND_JUDGE,
+    Grader.FORMULA: pb.GRADER_KIND_FORMULA,
 }
 VERDICTS: Mapping[Verdict, pb.Verdict] = {
     Verdict.PASS: pb.VERDICT_PASS,

@@ -8,12 +8,16 @@ __all__ = [
     "CLUSTERS_MIN",
     "CONFIDENCE",
     "FLIPS_MAX",
+    "FORMULA_CHARACTERS",
     "HELDOUT_PASSAGES_MAX",
     "HELDOUT_QUESTIONS_MAX",
     "MAX_TOKENS_DEFAULT",
     "MAX_TOKENS_LIMIT",
     "PASSAGE_CHARACTERS",
     "PREVIEW_CHARACTERS",
+    "PYTHON_MEMORY_MIB",
+    "PYTHON_OUTPUT_BYTES",
+    "PYTHON_TIME_LIMIT_S",
     "RULES_MAX",
     "SUITES_PER_RUN_MAX",
     "UNSCORED_SHARE_MAX",
@@ -46,3 +50,12 @@ SUITES_PER_RUN_MAX = 20
 RULES_MAX = 20
 FLIPS_MAX = 10
 PREVIEW_CHARACTERS = 400
+
+# Unit tests of HumanEval's kind need a hundredth of a second and 20 MiB; a program that needs more than this hangs.
+PYTHON_TIME_LIMIT_S = 5
+PYTHON_MEMORY_MIB = 512
+# Nobody reads what a program prints; beyond this it is cut off.
+PYTHON_OUTPUT_BYTES = 1 << 20
+
+# Eight scores with their weights need a tenth of this; Python's own parser is safe far beyond.
+FORMULA_CHARACTERS = 1_024

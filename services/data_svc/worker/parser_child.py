@@ -18,9 +18,10 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bessemer.jobs import seccomp
+
 from data_svc.domain.formats import Format
 from data_svc.domain.reasons import Reason
-from data_svc.worker import seccomp
 from data_svc.worker.parsers import parse
 from data_svc.worker.parts import Part, Refused
 
@@ -36,7 +37,7 @@ def _confine(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES_MAX, _FILE_BYTES_MAX))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if refused := seccomp.confine():
+    if refused := seccomp.install(seccomp.without_network()):
         logging.getLogger(__name__).warning("parsers can reach the network: %s", refused)
 
 
