@@ -12,7 +12,7 @@ from eval_svc.domain.cases import Grader
 from eval_svc.domain.compare import Pair, Paired
 from eval_svc.domain.gate import Outcome, Rule, Verdict
 
-__all__ = ["KINDS", "VERDICTS", "comparison", "flip", "grader", "rule_verdict", "rules"]
+__all__ = ["KINDS", "VERDICTS", "comparison", "flip", "grader", "rule_verdict", "rules", "stated_grader"]
 
 
 KINDS: Mapping[Grader, pb.GraderKind] = {
@@ -38,6 +38,11 @@ VERDICTS: Mapping[Verdict, pb.Verdict] = {
 def grader(kind: pb.GraderKind) -> Grader:
     """Return the grader of a kind that is stated."""
     return next(grader for grader, known in KINDS.items() if known == kind)
+
+
+def stated_grader(kind: int) -> Grader | None:
+    """Return the grader of a kind; None if it is not stated."""
+    return next((grader for grader, known in KINDS.items() if known == kind), None)
 
 
 def rules(given: Sequence[pb.GateRule]) -> list[Rule]:

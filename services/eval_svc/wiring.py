@@ -15,6 +15,7 @@ from bessemer.svckit.service import Service
 from bessemer.svckit.store import Store
 
 from eval_svc.adapters.data_catalog_grpc import GrpcDataCatalog
+from eval_svc.adapters.judges_file import JudgesFile
 from eval_svc.adapters.model_catalog_grpc import GrpcModelCatalog
 from eval_svc.api import EvaluationApi
 from eval_svc.app.gates import Gates
@@ -34,9 +35,10 @@ def build(config: ServiceConfig) -> Service:
     launcher = LocalLauncher(config.home, "eval", worker_env(config))
     runtime = jobs.JobRuntime(store, [EVALUATION_RUNS], launcher, objects, clock)
     data, train = peer_channel(config, "data"), peer_channel(config, "train")
+    judges = JudgesFile(config.home / "judges.json")
     api = EvaluationApi(
-        Suites(store, objects, GrpcDataCatalog(data)),
-        Runs(store, runtime, GrpcModelCatalog(train)),
+        Suites(store, objects, GrpcDataCatalog(data), judges),
+        Runs(store, runtime, GrpcModelCatalog(train), judges),
         JobRpcs(runtime, EVALUATION_RUNS),
         Gates(store, objects),
     )

@@ -29,9 +29,9 @@ _NETWORK = {  # socket, execve, execveat, ptrace, process_vm_readv, process_vm_w
     "x86_64": (41, 59, 322, 101, 310, 311, 425, 438),
     "aarch64": (198, 221, 281, 117, 270, 271, 425, 438),
 }
-# In this order: read, write, close, fstat, lseek, mmap, mprotect, munmap, brk, mremap, madvise, rt_sigaction,
-# rt_sigprocmask, rt_sigreturn, sigaltstack, sched_yield, nanosleep, clock_nanosleep, clock_gettime, clock_getres,
-# gettimeofday, times, getrusage, getpid, gettid, futex, getrandom, exit, exit_group.
+# In this order: read write close fstat lseek mmap mprotect munmap brk mremap madvise rt_sigaction rt_sigprocmask
+# rt_sigreturn sigaltstack sched_yield nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday times
+# getrusage getpid gettid futex getrandom exit exit_group
 _CALCULATION = {
     "x86_64": (
         *(0, 1, 3, 5, 8, 9, 10, 11, 12, 25, 28, 13, 14, 15, 131, 24, 35, 230, 228, 229),
@@ -54,7 +54,7 @@ def without_network() -> bytes:
 
 
 def calculation_only() -> bytes:
-    """Return the filter that allows memory, time and what is open already: no file, process, thread or signal to others.
+    """Return the filter that allows memory, time and what is open already; no file, process or thread.
 
     Empty where no filter is known.
     """
@@ -76,7 +76,7 @@ def install(code: bytes) -> str:
 
 
 def _filter(calls: Mapping[str, tuple[int, ...]], *, listed: int, others: int) -> bytes:
-    """Return a BPF program: one verdict for the calls of the list, another for the rest; other architectures refused."""
+    """Return a BPF program: one verdict for the listed calls, another for the rest; no other architecture."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in calls:
         return b""

@@ -132,7 +132,9 @@ def _branching(groups: Sequence[Branches]) -> Attend:
 
     def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         parts = []
-        for (prefix, _), mask, qs, ks, vs in zip(groups, masks, *(x.split(sizes) for x in (q, k, v)), strict=True):
+        for (prefix, _), mask, qs, ks, vs in zip(
+            groups, masks, *(x.split_with_sizes(sizes) for x in (q, k, v)), strict=True
+        ):
             cut = len(prefix)
             parts.append(document_attention(qs[:cut], ks[:cut], vs[:cut], [cut]))
             rows, keys, values = (x.transpose(0, 1)[None] for x in (qs[cut:], ks, vs))

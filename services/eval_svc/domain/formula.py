@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from bessemer.kernel.errors import InvalidRequest
@@ -15,13 +15,11 @@ from eval_svc.config import FORMULA_CHARACTERS
 __all__ = ["check_formula", "compute"]
 
 _FIELD = "evaluation_suite.options.formula.expression"
-_OPERATORS: Final = {
+_OPERATORS: Final[dict[type[ast.operator], Callable[[float, float], float]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
 }
 _FUNCTIONS: Final = {"min": min, "max": max}
 
@@ -69,14 +67,15 @@ def _compute(node: ast.expr, scores: Mapping[str, float], *, lenient: bool = Fal
         case ast.Name(id=name) if name in scores:
             return scores[name]
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
-            return float(_OPERATORS[type(sign)](_compute(inner, scores, lenient=lenient)))
+            value = _compute(inner, scores, lenient=lenient)
+            return -value if isinstance(sign, ast.USub) else value
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as sign, right=right):
             above, below = (_compute(side, scores, lenient=lenient) for side in (left, right))
             if isinstance(sign, ast.Div) and below == 0:
                 if lenient:  # other scores may not be zero there
                     return 0.0
                 raise ArithmeticError("the formula divides by zero")
-            return float(_OPERATORS[type(sign)](above, below))
+            return _OPERATORS[type(sign)](above, below)
         case ast.Call(func=ast.Name(id="min" | "max" as name), args=[_, _, *_] as given, keywords=[]):
             return float(_FUNCTIONS[name](_compute(each, scores, lenient=lenient) for each in given))
     raise InvalidRequest(

@@ -16,9 +16,5 @@ _NUMBER = re.compile(
 
 def last_number(text: str) -> Decimal | None:
     """Return the last number of a text, thousands separators and a dollar sign allowed; None if there is none."""
-    last = None
-    for last in _NUMBER.finditer(text):
-        pass
-    if last is None:
-        return None
-    return Decimal(last.group().replace(",", "").replace("$", "").replace("\u2212", "-"))
+    found = _NUMBER.findall(text)
+    return Decimal(found[-1].replace(",", "").replace("$", "").replace("\u2212", "-")) if found else None

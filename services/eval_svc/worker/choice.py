@@ -70,7 +70,7 @@ def _common(prompt: list[int], ids: list[int]) -> int:
 
 def _shared(sequences: Sequence[list[int]], starts: Sequence[int]) -> int:
     """Return how many first tokens are the same everywhere and belong to no choice; at least one."""
-    most = min(min(starts), *(len(ids) - 1 for ids in sequences))
+    most = min(*starts, *(len(ids) - 1 for ids in sequences))
     first = sequences[0]
     return max(1, next((at for at in range(most) if any(ids[at] != first[at] for ids in sequences)), most))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -52,25 +52,19 @@ class Graders:
     def mark(self, grader: Grader, output: str, case: Case, options: GraderOptions, *, target: str = "") -> Mark:
         """Return the mark of an answer as the model wrote it; `target` replaces the case's."""
         wanted, said = target or case.target, output.strip()
-        match grader:
-            case Grader.EXACT:
-                text = output if options.exact.verbatim else said
-                return mark_exact(text, wanted, options.exact, self._patterns)
-            case Grader.REGEX:
-                return mark_regex(said, wanted, self._patterns)
-            case Grader.NUMERIC:
-                return mark_numeric(said, wanted, options.numeric)
-            case Grader.JSON_SCHEMA:
-                return mark_json_schema(said, wanted, self._schemas)
-            case Grader.TEXT_SIMILARITY:
-                return mark_text(said, wanted, options.text_measure)
-            case Grader.PYTHON:
-                return mark_python(output, case, wanted, options.python)
-            case Grader.JUDGE:
-                return mark_judge(said, case, wanted, options.judge, self._client(options.judge.judge))
-            case Grader.FORMULA:
-                return self._formula(output, case, options)
-        raise AssertionError(f"{grader} does not read answers")
+        marks: dict[Grader, Callable[[], Mark]] = {
+            Grader.EXACT: lambda: mark_exact(
+                output if options.exact.verbatim else said, wanted, options.exact, self._patterns
+            ),
+            Grader.REGEX: lambda: mark_regex(said, wanted, self._patterns),
+            Grader.NUMERIC: lambda: mark_numeric(said, wanted, options.numeric),
+            Grader.JSON_SCHEMA: lambda: mark_json_schema(said, wanted, self._schemas),
+            Grader.TEXT_SIMILARITY: lambda: mark_text(said, wanted, options.text_measure),
+            Grader.PYTHON: lambda: mark_python(output, case, wanted, options.python),
+            Grader.JUDGE: lambda: mark_judge(said, case, wanted, options.judge, self._client(options.judge.judge)),
+            Grader.FORMULA: lambda: self._formula(output, case, options),
+        }
+        return marks[grader]()
 
     def _formula(self, output: str, case: Case, options: GraderOptions) -> Mark:
         scores, reasons = {}, []

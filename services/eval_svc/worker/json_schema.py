@@ -12,17 +12,18 @@ __all__ = ["SCHEMA_PROGRAM", "mark_json_schema"]
 
 _FENCE = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n\s*```\s*\Z", re.DOTALL | re.IGNORECASE)
 
-# A schema's own text stays out of reasons, since cases may be sealed. An empty registry: what a schema refers to outside of itself is an error, never a request.
+# A schema's own text stays out of reasons, since cases may be sealed. An empty registry: what a schema refers to
+# outside of itself is an error, never a request.
 SCHEMA_PROGRAM = """
 import json, sys
-from jsonschema import exceptions, validators
+from jsonschema import Draft202012Validator, exceptions, validators
 from referencing import Registry
 
 def answer(question):
     if question is None:
         return ""
     schema, value = question
-    kind = validators.validator_for(schema, default=validators.validator_for({"$schema": "https://json-schema.org/draft/2020-12/schema"}))
+    kind = validators.validator_for(schema, default=Draft202012Validator)
     error = exceptions.best_match(kind(schema, registry=Registry()).iter_errors(value))
     return "" if error is None else f"{error.json_path}: {error.message}"[:300]
 

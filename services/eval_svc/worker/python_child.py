@@ -1,8 +1,9 @@
 """The process that runs an answer with its unit tests; started as `python -I -S python_child.py`, and only so.
 
-On standard input comes one line of JSON, `{"filter", "memory_bytes", "cpu_s", "program", "tests", "word"}`. The last line
-on standard output is the word with `{"error"}`, empty when all went well, or `{"broken"}` for tests that are no program. Before the program runs, everything it may
-import is loaded, and the process loses files, network, threads and other processes for good: no call for them is left.
+On standard input comes one line of JSON, `{"filter", "memory_bytes", "cpu_s", "program", "tests", "word"}`. The last
+line on standard output is the word with `{"error"}`, empty when all went well, or `{"broken"}` for tests that are no
+program. Before the program runs, everything it may import is loaded, and the process loses files, network, threads and
+other processes for good: no call for them is left.
 Nothing of the project is imported here, so that a program finds nothing to take apart.
 """
 
@@ -21,10 +22,50 @@ _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
 _ERROR_CHARACTERS = 300
 # The parts of the standard library that calculate; after the filter no further file opens.
 _MODULES = (
-    "abc array base64 binascii bisect calendar cmath collections collections.abc copy dataclasses datetime decimal "
-    "difflib enum fractions functools hashlib heapq html itertools json keyword math numbers operator pprint queue "
-    "random re statistics string struct textwrap time traceback types typing unicodedata unittest unittest.mock uuid zlib"
-).split()
+    "abc",
+    "array",
+    "base64",
+    "binascii",
+    "bisect",
+    "calendar",
+    "cmath",
+    "collections",
+    "collections.abc",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "difflib",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "html",
+    "itertools",
+    "json",
+    "keyword",
+    "math",
+    "numbers",
+    "operator",
+    "pprint",
+    "queue",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "struct",
+    "textwrap",
+    "time",
+    "traceback",
+    "types",
+    "typing",
+    "unicodedata",
+    "unittest",
+    "unittest.mock",
+    "uuid",
+    "zlib",
+)
 
 
 def _confine(request: dict[str, object]) -> None:

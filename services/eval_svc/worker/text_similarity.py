@@ -6,8 +6,9 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
-from eval_svc.domain.results import Mark
 from bessemer.api.eval.v1.evaluation_pb2 import TEXT_MEASURE_TOKEN_F1, TextMeasure
+
+from eval_svc.domain.results import Mark
 
 __all__ = ["chrf", "mark_text", "token_f1"]
 
