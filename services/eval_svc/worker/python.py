@@ -26,7 +26,8 @@ __all__ = ["mark_python", "program_of", "run_python"]
 
 _CHILD = Path(__file__).with_name("python_child.py")
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
-_START_S = 5.0  # for the interpreter to begin; this is not the program's time
+_START_S = 10.0  # for the interpreter to begin; this is not the program's time
+_WALL = 4  # seconds a busy machine may take for one of processor time; a score must not depend on the load
 _END_S = 1.0  # between the end of the output and that of the process
 
 
@@ -78,7 +79,7 @@ def run_python(program: str, tests: str, *, time_limit_s: int, memory_mib: int) 
             start_new_session=True,
         )
         try:
-            output, cut = _talk(child, json.dumps(request).encode() + b"\n", limit_s=_START_S + 2 * time_limit_s)
+            output, cut = _talk(child, json.dumps(request).encode() + b"\n", limit_s=_START_S + _WALL * time_limit_s)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0 if cut else _END_S)  # so that its own status is seen, not that of the kill
         finally:

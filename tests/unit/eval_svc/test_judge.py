@@ -111,7 +111,7 @@ def test_judge_that_is_busy_is_asked_again_and_one_that_stays_silent_is_unavaila
 
 @pytest.mark.parametrize("status", [302, 401, 404])
 def test_judge_that_refuses_or_sends_elsewhere_ends_the_run(serve, status):
-    with pytest.raises(FailedPrecondition, match="judges.json"):
+    with pytest.raises(FailedPrecondition, match=r"judges\.json"):
         JudgeClient(Judge(name="j", url=serve((status, "")).url, model="m")).ask("?")
 
 
@@ -136,7 +136,7 @@ def test_judges_file_that_is_wrong_is_refused_and_one_that_is_missing_means_none
     path = tmp_path / "judges.json"
     assert JudgesFile(path).judges() == {}
     path.write_text(text)
-    with pytest.raises(FailedPrecondition, match="judges.json"):
+    with pytest.raises(FailedPrecondition, match=r"judges\.json"):
         JudgesFile(path).judges()
     path.write_text('{"judges": [{"name": "a", "url": "http://127.0.0.1:9/v1", "model": "m", "inside": true}]}')
     assert JudgesFile(path).judges()["a"].inside
