@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from bessemer.api.eval.v1.evaluation_pb2 import GraderOptions, Judge, JudgeOptions
@@ -14,37 +12,9 @@ from eval_svc.domain.cases import Case, Grader
 from eval_svc.worker.graders import Graders
 from eval_svc.worker.judge import INSTRUCTIONS, JudgeClient, question, read_mark
 
+from tests.fixtures.judge import Server
+
 CASE = Case(id="a", cluster="a", prompt="Which grade has heat 7?", target="S3")
-
-
-class Server(ThreadingHTTPServer):
-    """Answers each request with the next of `replies`, `(status, content)`; the last one stays."""
-
-    def __init__(self, replies):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies, self.seen = list(replies), []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, dict(self.headers), body))
-        status, content = self.server.replies.pop(0) if len(self.server.replies) > 1 else self.server.replies[0]
-        data = content if isinstance(content, bytes) else json.dumps({"choices": [{"message": {"content": content}}]})
-        data = data if isinstance(data, bytes) else data.encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        if status == 302:
-            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        return
 
 
 @pytest.fixture

@@ -76,6 +76,16 @@ class Task:
                     return self.templates.value(field, template, row)
         return value
 
+    def answer(self, row: Mapping[str, Any]) -> Any:
+        """Return a row's right answer as a text or a list of texts."""
+        target = self.target(row)
+        if self.given.get("doc_to_choice") is None or not isinstance(target, int):
+            return target
+        choices = self.choices(row)
+        if not 0 <= target < len(choices):
+            raise refuse(self.path, f"doc_to_target gives {target}, but there are {len(choices)} choices")
+        return choices[target]
+
     def choices(self, row: Mapping[str, Any]) -> list[str]:
         """Return a row's choices."""
         template = self.given.get("doc_to_choice")
@@ -113,9 +123,7 @@ class Task:
         return made
 
     def _example(self, row: Mapping[str, Any]) -> str:
-        target = self.target(row)
-        if self.given.get("doc_to_choice") is not None and isinstance(target, int):
-            target = self.choices(row)[target]
+        target = self.answer(row)
         answer = target[0] if isinstance(target, list) else str(target)
         delimiter = self.given.get("target_delimiter", " ")
         return f"{self.question(row)}{delimiter}{answer}{self.given.get('fewshot_delimiter', chr(10) * 2)}"
@@ -197,9 +205,7 @@ def _answers(task: Task, prompts: Sequence[tuple[Mapping[str, Any], str]]) -> Su
     until = settings.get("until") or task.given.get("fewshot_delimiter", "\n\n")
     cases = []
     for number, (row, prompt) in enumerate(prompts):
-        target = task.target(row)
-        if task.given.get("doc_to_choice") is not None and isinstance(target, int):
-            target = task.choices(row)[target]
+        target = task.answer(row)
         if isinstance(target, list) and len(target) != 1:
             raise refuse(task.path, f"row {number}: several right answers are not taken over")
         text = str(target[0] if isinstance(target, list) else target)
