@@ -14,6 +14,7 @@ from eval_svc.config import FORMULA_CHARACTERS
 
 __all__ = ["check_formula", "compute"]
 
+_DEPTH = 64  # far from the end of Python's stack
 _FIELD = "evaluation_suite.options.formula.expression"
 _OPERATORS: Final[dict[type[ast.operator], Callable[[float, float], float]]] = {
     ast.Add: operator.add,
@@ -37,7 +38,10 @@ def check_formula(expression: str, names: Collection[str]) -> None:
         )
     if idle := sorted(set(names) - used):
         raise InvalidRequest(f"the formula does not use its part {idle[0]!r}; remove it", field=_FIELD)
-    _compute(tree.body, dict.fromkeys(names, 1.0), lenient=True)
+    try:
+        _compute(tree.body, dict.fromkeys(names, 1.0), depth=_DEPTH, lenient=True)
+    except OverflowError as error:
+        raise InvalidRequest("the formula has a number beyond the largest float", field=_FIELD) from error
 
 
 def compute(expression: str, scores: Mapping[str, float]) -> float:
@@ -45,7 +49,7 @@ def compute(expression: str, scores: Mapping[str, float]) -> float:
 
     Raises: ArithmeticError if it divides by zero or has no finite value.
     """
-    value = _compute(_parse(expression).body, scores)
+    value = _compute(_parse(expression).body, scores, depth=_DEPTH)
     if not math.isfinite(value):
         raise ArithmeticError("the formula has no finite value")
     return value
@@ -60,24 +64,26 @@ def _parse(expression: str) -> ast.Expression:
         raise InvalidRequest(f"the formula is not an expression: {error}", field=_FIELD) from error
 
 
-def _compute(node: ast.expr, scores: Mapping[str, float], *, lenient: bool = False) -> float:
+def _compute(node: ast.expr, scores: Mapping[str, float], *, depth: int, lenient: bool = False) -> float:
+    if depth == 0:
+        raise InvalidRequest(f"the formula nests more than {_DEPTH} deep", field=_FIELD)
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return float(number)
         case ast.Name(id=name) if name in scores:
             return scores[name]
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
-            value = _compute(inner, scores, lenient=lenient)
+            value = _compute(inner, scores, depth=depth - 1, lenient=lenient)
             return -value if isinstance(sign, ast.USub) else value
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() as sign, right=right):
-            above, below = (_compute(side, scores, lenient=lenient) for side in (left, right))
+            above, below = (_compute(side, scores, depth=depth - 1, lenient=lenient) for side in (left, right))
             if isinstance(sign, ast.Div) and below == 0:
                 if lenient:  # other scores may not be zero there
                     return 0.0
                 raise ArithmeticError("the formula divides by zero")
             return _OPERATORS[type(sign)](above, below)
         case ast.Call(func=ast.Name(id="min" | "max" as name), args=[_, _, *_] as given, keywords=[]):
-            return float(_FUNCTIONS[name](_compute(each, scores, lenient=lenient) for each in given))
+            return float(_FUNCTIONS[name](_compute(each, scores, depth=depth - 1, lenient=lenient) for each in given))
     raise InvalidRequest(
         f"a formula has numbers, scores, + - * /, parentheses, min and max; {type(node).__name__} is none of them",
         field=_FIELD,

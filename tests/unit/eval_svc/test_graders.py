@@ -190,6 +190,7 @@ def test_formula_is_computed_as_arithmetic_says(expression, value):
     [
         "", "a.b", "a[0]", "__import__('os')", "a ** 9", "a if a else a", "lambda: a", "c", "1", "a +", "min(a)",
         "True * a", "a < 1", "(a := 1)", "a" + "+a" * 600, "(" * 300 + "a", "max(*a, a)", "'x' * a", "9 " * 300,
+        "-" * 900 + "a", "a * " + "9" * 400,
     ],
 )  # fmt: skip
 def test_formula_that_is_no_arithmetic_over_its_parts_is_refused(expression):
