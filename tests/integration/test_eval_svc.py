@@ -329,7 +329,7 @@ async def test_sealed_suites_of_every_grader_are_run_and_their_text_stays_inside
 
 
 async def test_refusal_of_a_sealed_case_names_its_line_and_not_its_text(plant):
-    for name, target in {"numeric": f"{CANARY}", "json_schema": f"[{CANARY}", "regex": f"({CANARY}"}.items():
+    for name, target in {"numeric": f"{CANARY}", "json_schema": f"[{CANARY}", "regex": f"(?P={CANARY})"}.items():
         upload = await plant.upload(lines([{"id": "a", "prompt": CANARY, "target": target}]))
         kind = ev.GraderKind.Value(f"GRADER_KIND_{name.upper()}")
         error = await refused(plant.suite("s", grader=kind, sealed=True, upload=upload))

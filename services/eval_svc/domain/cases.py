@@ -121,7 +121,9 @@ def target_problem(grader: Grader, target: str) -> str:
         elif grader is Grader.NUMERIC and last_number(target) is None:
             return "must have a number"
     except (re.error, ValueError, RecursionError, OverflowError) as error:
-        return f"must be {'a regular expression' if grader is Grader.REGEX else 'a JSON Schema'}; {error}"
+        # Where, and not what: cases may be sealed, and Python's messages quote names of groups.
+        where = f"position {error.pos}" if isinstance(error, re.error | json.JSONDecodeError) else "some position"
+        return f"must be {'a regular expression' if grader is Grader.REGEX else 'a JSON Schema'}; wrong at {where}"
     return ""
 
 

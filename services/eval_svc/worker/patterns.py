@@ -29,7 +29,7 @@ for line in sys.stdin:
     try:
         found = {"is": answer(json.loads(line))}
     except Exception as error:
-        found = {"wrong": f"the pattern is not valid: {error}"}
+        found = {"wrong": f"the pattern is not valid: {type(error).__name__} at {getattr(error, 'pos', 0)}"}
     print(json.dumps(found), flush=True)
 """
 
