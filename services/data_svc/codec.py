@@ -65,6 +65,7 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
         tokens_max=full.tokens_max if is_text else None,
         quality=f"QUALITY_PROFILE_{full.quality}",
         redact=full.redact,
+        parse_failures_max=full.parse_failures_max,
     )
 
 
@@ -186,6 +187,8 @@ def lineage_of_deployment(deployment: Deployment) -> Lineage:
     used = [(LineageNode(name=deployment.model_version, kind="modelVersions", sha256=manifest), "deploys")]
     if deployment.gate_decision:
         used.append((LineageNode(name=deployment.gate_decision, kind="gateDecisions"), "allowed_by"))
+    if deployment.waiver.name:
+        used.append((LineageNode(name=deployment.waiver.name, kind="gateWaivers"), "allowed_by"))
     return _made(LineageNode(name=deployment.name, kind="deployments"), used)
 
 

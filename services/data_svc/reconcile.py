@@ -1,4 +1,4 @@
-"""What this service does without being asked: it clears away what uploads left behind."""
+"""What this service does without being asked: it clears away what uploads and old curation jobs left behind."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
 from data_svc.app.uploads import incoming_prefix, is_abandoned
+from data_svc.domain.partitions import is_stale, work_prefix
 
 __all__ = ["Cleaner"]
 
@@ -23,7 +24,7 @@ EVERY_S = 3600.0
 
 
 class Cleaner:
-    """Deletes bytes that were PUT for uploads which are complete or were given up."""
+    """Deletes bytes that were PUT for uploads which are complete or given up, and old results of curation."""
 
     def __init__(self, store: Store, objects: ObjectStore, clock: Clock) -> None:
         self._store = store
@@ -51,10 +52,12 @@ class Cleaner:
         def find(tx: Tx) -> list[str]:
             return [key for key in keys if is_abandoned(tx.find(f"{project}/uploads/{id_of(key)}", Upload), now)]
 
-        abandoned = await self._store.read(find)
-        for key in abandoned:
+        work = await asyncio.to_thread(self._list, work_prefix(id_of(project)))
+        gone = await self._store.read(find)
+        gone += [key for key in work if is_stale(key, now.date())]
+        for key in gone:
             await asyncio.to_thread(self._objects.delete, key)
-        return len(abandoned)
+        return len(gone)
 
     def _list(self, prefix: str) -> list[str]:
         return list(self._objects.list(prefix))

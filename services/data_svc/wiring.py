@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from bessemer.api.data.v1 import (
     artifact_service_pb2_grpc,
     dataset_job_service_pb2_grpc,
@@ -70,7 +68,14 @@ def build(config: ServiceConfig) -> Service:
     )
     uploads = Uploads(store, objects, clock, scratch=scratch, url_lifetime_s=settings.url_lifetime_s)
     contents = Contents(store, objects, scratch=scratch)
-    curation = api.CurationApi(Curation(store, runtime, objects, suites), JobRpcs(runtime, kind))
+    consumers = _consumers(config, store, bus, graph, suites)
+
+    async def hear_of_suites() -> None:
+        for consumer in consumers:
+            if consumer.name == "suites":
+                await consumer.catch_up()
+
+    curation = api.CurationApi(Curation(store, runtime, objects, suites, hear_of_suites), JobRpcs(runtime, kind))
     dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime, tasks), JobRpcs(runtime, dataset_kind))
     datasets = api.DatasetApi(Datasets(store), contents, Deletion(store, objects))
     mixtures = api.MixtureApi(Mixtures(store, objects, graph))
@@ -88,7 +93,7 @@ def build(config: ServiceConfig) -> Service:
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,
-        background=[runtime.run, Cleaner(store, objects, clock).run, *_consumers(config, store, bus, graph, suites)],
+        background=[runtime.run, Cleaner(store, objects, clock).run, *(c.run for c in consumers)],
         http=_door(config, objects, clock),
         bus=bus,
     )
@@ -96,7 +101,7 @@ def build(config: ServiceConfig) -> Service:
 
 def _consumers(
     config: ServiceConfig, store: Store, bus: Bus | None, graph: LineageGraph, suites: KnownSuites
-) -> list[Callable[[], Awaitable[None]]]:
+) -> list[EventConsumer]:
     """Return the consumers of every peer that has an address."""
     wanted = [(peer, "lineage", events.lineage_handler(graph)) for peer in events.PRODUCERS]
     wanted.append(("eval", "suites", events.suite_handler(suites)))
@@ -108,7 +113,7 @@ def _consumers(
             handler=handler,
             bus=bus,
             read_events=PeerEvents(peer_channel(config, peer)).read,
-        ).run
+        )
         for peer, consumer, handler in wanted
         if peer in config.peers
     ]

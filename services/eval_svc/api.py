@@ -6,15 +6,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from bessemer.api.eval.v1 import evaluation_pb2, evaluation_service_pb2_grpc
+from bessemer.api.eval.v1 import (
+    evaluation_pb2,
+    evaluation_service_pb2_grpc,
+    gate_policy_pb2,
+    gate_policy_pb2_grpc,
+)
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
 from bessemer.jobs.job_rpcs import JobRpcs
 
 from eval_svc.app.gates import Gates
+from eval_svc.app.policies import Policies
 from eval_svc.app.runs import Runs
 from eval_svc.app.suites import Suites
 
-__all__ = ["EvaluationApi"]
+__all__ = ["EvaluationApi", "GatePolicyApi"]
 
 
 class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
@@ -97,3 +103,58 @@ class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
     ) -> pb.ListGateDecisionsResponse:
         """See the contract."""
         return await self._gates.page(request)
+
+
+class GatePolicyApi(gate_policy_pb2_grpc.GatePolicyServiceServicer):
+    """Gate policies, waivers, and plans."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    async def CreateGatePolicy(
+        self, request: gate_policy_pb2.CreateGatePolicyRequest, context: Any
+    ) -> gate_policy_pb2.GatePolicy:
+        """See the contract."""
+        return await self._policies.create(request)
+
+    async def GetGatePolicy(
+        self, request: gate_policy_pb2.GetGatePolicyRequest, context: Any
+    ) -> gate_policy_pb2.GatePolicy:
+        """See the contract."""
+        return await self._policies.get(request.name)
+
+    async def ListGatePolicies(
+        self, request: gate_policy_pb2.ListGatePoliciesRequest, context: Any
+    ) -> gate_policy_pb2.ListGatePoliciesResponse:
+        """See the contract."""
+        return await self._policies.page(request)
+
+    async def CreateGateWaiver(
+        self, request: gate_policy_pb2.CreateGateWaiverRequest, context: Any
+    ) -> gate_policy_pb2.GateWaiver:
+        """See the contract."""
+        return await self._policies.waive(request)
+
+    async def GetGateWaiver(
+        self, request: gate_policy_pb2.GetGateWaiverRequest, context: Any
+    ) -> gate_policy_pb2.GateWaiver:
+        """See the contract."""
+        return await self._policies.waiver(request.name)
+
+    async def ListGateWaivers(
+        self, request: gate_policy_pb2.ListGateWaiversRequest, context: Any
+    ) -> gate_policy_pb2.ListGateWaiversResponse:
+        """See the contract."""
+        return await self._policies.waivers(request)
+
+    async def RevokeGateWaiver(
+        self, request: gate_policy_pb2.RevokeGateWaiverRequest, context: Any
+    ) -> gate_policy_pb2.GateWaiver:
+        """See the contract."""
+        return await self._policies.revoke(request)
+
+    async def PlanEvaluation(
+        self, request: gate_policy_pb2.PlanEvaluationRequest, context: Any
+    ) -> gate_policy_pb2.EvaluationPlan:
+        """See the contract."""
+        return await self._policies.plan(request)

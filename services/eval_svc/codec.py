@@ -10,7 +10,9 @@ from bessemer.kernel.errors import InvalidRequest
 from eval_svc.config import CONFIDENCE, RULES_MAX
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.compare import Pair, Paired
-from eval_svc.domain.gate import Outcome, Rule, Verdict
+from eval_svc.domain.effect import Relation, Rule
+from eval_svc.domain.gate import Outcome, Verdict
+from eval_svc.domain.judge import Anchors
 
 __all__ = ["KINDS", "VERDICTS", "comparison", "flip", "grader", "rule_verdict", "rules", "stated_grader"]
 
@@ -32,6 +34,7 @@ VERDICTS: Mapping[Verdict, pb.Verdict] = {
     Verdict.FAIL: pb.VERDICT_FAIL,
     Verdict.INCONCLUSIVE: pb.VERDICT_INCONCLUSIVE,
     Verdict.MISSING: pb.VERDICT_MISSING,
+    Verdict.INVALID: pb.VERDICT_INVALID,
 }
 
 
@@ -52,23 +55,69 @@ def rules(given: Sequence[pb.GateRule]) -> list[Rule]:
     """
     if not 1 <= len(given) <= RULES_MAX:
         raise InvalidRequest(f"rules must be 1 to {RULES_MAX}; got {len(given)}", field="rules")
-    seen: set[str] = set()
+    seen: set[tuple[str, str, int]] = set()
     for index, rule in enumerate(given):
-        if not -1 <= rule.min_difference < 1:
+        _check_rule(rule, f"rules[{index}]")
+        key = (rule.suite, rule.slice, rule.relation)
+        if key in seen:
             raise InvalidRequest(
-                f"rules[{index}].min_difference must be at least -1 and below 1, where 0.03 stands for 3 %; "
-                f"got {rule.min_difference}",
-                field=f"rules[{index}].min_difference",
-            )
-        if rule.suite in seen:
-            raise InvalidRequest(
-                f"rules[{index}].suite has a rule already; give each suite one: {rule.suite}",
+                f"rules[{index}].suite has a rule already; give each suite, slice and relation one: {rule.suite}",
                 field=f"rules[{index}].suite",
             )
-        seen.add(rule.suite)
+        seen.add(key)
     if not any(rule.blocking for rule in given):
         raise InvalidRequest("rules must have a blocking one; without, every model passes", field="rules")
-    return [Rule(suite=r.suite, min_difference=r.min_difference, blocking=r.blocking) for r in given]
+    return [_rule(rule) for rule in given]
+
+
+def _check_rule(rule: pb.GateRule, path: str) -> None:
+    """Raise InvalidRequest if a rule makes no sense."""
+    bounds = {
+        pb.GATE_RELATION_UNSPECIFIED: ("min_difference", -1 <= rule.min_difference < 1, "at least -1 and below 1"),
+        pb.GATE_RELATION_NON_INFERIOR: ("margin", 0 < rule.margin <= 1, "above 0 and at most 1"),
+        pb.GATE_RELATION_SUPERIOR: ("margin", 0 <= rule.margin < 1, "at least 0 and below 1"),
+        pb.GATE_RELATION_FLOOR: ("floor", rule.floor > 0, "above 0"),
+    }
+    field, fits, wanted = bounds[rule.relation]
+    if not fits:
+        raise InvalidRequest(
+            f"{path}.{field} must be {wanted}, where 0.03 stands for 3 %; got {getattr(rule, field)}",
+            field=f"{path}.{field}",
+        )
+    if rule.relative and (rule.relation == pb.GATE_RELATION_FLOOR or rule.HasField("judge_anchors")):
+        raise InvalidRequest(f"{path}.relative goes with neither a floor nor judge anchors", field=f"{path}.relative")
+    anchors = rule.judge_anchors
+    if anchors.num_right_agreed > anchors.num_right or anchors.num_wrong_agreed > anchors.num_wrong:
+        raise InvalidRequest(
+            f"{path}.judge_anchors: the judge cannot agree on more answers than people judged",
+            field=f"{path}.judge_anchors",
+        )
+
+
+def _rule(rule: pb.GateRule) -> Rule:
+    relation, limit = {
+        pb.GATE_RELATION_UNSPECIFIED: (Relation.DIFFERENCE, rule.min_difference),
+        pb.GATE_RELATION_NON_INFERIOR: (Relation.NON_INFERIOR, -rule.margin),
+        pb.GATE_RELATION_SUPERIOR: (Relation.SUPERIOR, rule.margin),
+        pb.GATE_RELATION_FLOOR: (Relation.FLOOR, rule.floor),
+    }[rule.relation]
+    anchors = rule.judge_anchors
+    return Rule(
+        suite=rule.suite,
+        limit=limit,
+        blocking=rule.blocking,
+        relation=relation,
+        relative=rule.relative,
+        slice=rule.slice,
+        anchors=Anchors(
+            num_right=anchors.num_right,
+            num_right_agreed=anchors.num_right_agreed,
+            num_wrong=anchors.num_wrong,
+            num_wrong_agreed=anchors.num_wrong_agreed,
+        )
+        if rule.HasField("judge_anchors")
+        else None,
+    )
 
 
 def comparison(suite: str, paired: Paired, flips: Sequence[Pair]) -> pb.SuiteComparison:
@@ -102,13 +151,19 @@ def flip(pair: Pair) -> pb.CaseFlip:
     )
 
 
-def rule_verdict(outcome: Outcome, evidence: pb.SuiteComparison | None) -> pb.RuleVerdict:
+def rule_verdict(rule: pb.GateRule, outcome: Outcome, evidence: pb.SuiteComparison | None) -> pb.RuleVerdict:
     """Return the message of a rule's outcome."""
-    rule = outcome.rule
-    return pb.RuleVerdict(
-        rule=pb.GateRule(suite=rule.suite, min_difference=rule.min_difference, blocking=rule.blocking),
+    verdict = pb.RuleVerdict(
+        rule=rule,
         verdict=VERDICTS[outcome.verdict],
         comparison=evidence,
         num_cases_needed=outcome.num_cases_needed,
         explanation=outcome.explanation,
+        p_value=outcome.p_value,
     )
+    effect = outcome.effect
+    if effect is not None:
+        verdict.value = effect.value
+        verdict.interval.low, verdict.interval.high = effect.low, effect.high
+        verdict.interval.confidence = effect.confidence
+    return verdict

@@ -9,11 +9,13 @@ __all__ = [
     "CONFIDENCE",
     "FLIPS_MAX",
     "FORMULA_CHARACTERS",
+    "GATE_LEVEL",
     "HELDOUT_PASSAGES_MAX",
     "HELDOUT_QUESTIONS_MAX",
     "MAX_TOKENS_DEFAULT",
     "MAX_TOKENS_LIMIT",
     "PASSAGE_CHARACTERS",
+    "POLICY_LEVEL",
     "PREVIEW_CHARACTERS",
     "PYTHON_MEMORY_MIB",
     "PYTHON_OUTPUT_BYTES",
@@ -21,14 +23,20 @@ __all__ = [
     "RULES_MAX",
     "SUITES_PER_RUN_MAX",
     "UNSCORED_SHARE_MAX",
+    "WAIVER_DAYS_MAX",
+    "WAIVER_REASON_LENGTH_MIN",
 ]
 
 # Cases and their results are held in memory while a run is compared; beyond this a server swaps.
 CASES_MAX = 20_000
 CASES_BYTES_MAX = 64 * 2**20
 
-# Two-sided; a gate that reads the lower bound therefore passes a model at the limit 2.5 times in 100.
+# Two-sided; a gate without a policy reads its lower bound and so passes a model at the limit 2.5 times in 100.
 CONFIDENCE = 0.95
+GATE_LEVEL = (1 - CONFIDENCE) / 2
+
+# One-sided and shared by all blocking rules of a policy, so that no rule is bought by asking for many.
+POLICY_LEVEL = 0.05
 
 # Below this the spread between clusters is too uncertain for a verdict: Cameron & Miller 2015, section VI.
 CLUSTERS_MIN = 10
@@ -59,3 +67,7 @@ PYTHON_OUTPUT_BYTES = 1 << 20
 
 # Eight scores with their weights need a tenth of this; Python's own parser is safe far beyond.
 FORMULA_CHARACTERS = 1_024
+
+# An exception that outlives a release cycle is a policy that nobody wrote down.
+WAIVER_DAYS_MAX = 90
+WAIVER_REASON_LENGTH_MIN = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bessemer.api.eval.v1 import evaluation_service_pb2_grpc
+from bessemer.api.eval.v1 import evaluation_service_pb2_grpc, gate_policy_pb2_grpc
 from bessemer.api.worker.v1 import worker_service_pb2_grpc
 from bessemer.jobs import runtime as jobs
 from bessemer.jobs.job_rpcs import JobRpcs
@@ -17,8 +17,9 @@ from bessemer.svckit.store import Store
 from eval_svc.adapters.data_catalog_grpc import GrpcDataCatalog
 from eval_svc.adapters.judges_file import JudgesFile
 from eval_svc.adapters.model_catalog_grpc import GrpcModelCatalog
-from eval_svc.api import EvaluationApi
+from eval_svc.api import EvaluationApi, GatePolicyApi
 from eval_svc.app.gates import Gates
+from eval_svc.app.policies import Policies
 from eval_svc.app.runs import EVALUATION_RUNS, Runs
 from eval_svc.app.suites import Suites
 
@@ -35,12 +36,13 @@ def build(config: ServiceConfig) -> Service:
     launcher = LocalLauncher(config.home, "eval", worker_env(config))
     runtime = jobs.JobRuntime(store, [EVALUATION_RUNS], launcher, objects, clock)
     data, train = peer_channel(config, "data"), peer_channel(config, "train")
+    models, gates = GrpcModelCatalog(train), Gates(store, objects)
     judges = JudgesFile(config.home / "judges.json")
     api = EvaluationApi(
         Suites(store, objects, GrpcDataCatalog(data), judges),
-        Runs(store, runtime, GrpcModelCatalog(train), judges),
+        Runs(store, runtime, models, judges),
         JobRpcs(runtime, EVALUATION_RUNS),
-        Gates(store, objects),
+        gates,
     )
 
     async def close() -> None:
@@ -51,6 +53,10 @@ def build(config: ServiceConfig) -> Service:
         name="eval",
         servicers=[
             (evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server, api),
+            (
+                gate_policy_pb2_grpc.add_GatePolicyServiceServicer_to_server,
+                GatePolicyApi(Policies(store, objects, models, gates)),
+            ),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,

@@ -9,6 +9,7 @@ from typing import Protocol
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord
 from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
+from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 
 from serve_svc.engine.protocol import Piece, Prompt, Sampling
@@ -72,6 +73,12 @@ class Catalog(Protocol):
         """
 
     async def get_gate_decision(self, name: str) -> GateDecision:
+        """Ask eval_svc.
+
+        Raises: NotFound, Unavailable.
+        """
+
+    async def get_gate_waiver(self, name: str) -> GateWaiver:
         """Ask eval_svc.
 
         Raises: NotFound, Unavailable.

@@ -21,31 +21,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, ErasureReceipt  # noqa: E402
-from bessemer.api.data.v1.dataset_pb2 import SplitCounts  # noqa: E402
 from bessemer.artifacts.blobs import Blobs  # noqa: E402
 from bessemer.artifacts.manifest import read_manifest  # noqa: E402
 from bessemer.svckit.objects_files import FileObjects  # noqa: E402
 from data_svc.domain.erasure import Selector, read_identifiers, selector_of_task  # noqa: E402
-from data_svc.domain.gates import Measures  # noqa: E402
 from data_svc.domain.reasons import Reason, Rejection  # noqa: E402
 from data_svc.domain.recipes import Recipe  # noqa: E402
-from data_svc.worker.corpus import Document  # noqa: E402
+from data_svc.worker.batches import batches, fixed, write_table  # noqa: E402
+from data_svc.worker.documents import Documents  # noqa: E402
 from data_svc.worker.erase import erase_pinned  # noqa: E402
-from data_svc.worker.packing import write_rows  # noqa: E402
+from data_svc.worker.operators import annotate, operators_of  # noqa: E402
 from data_svc.worker.profile import page, text_profile  # noqa: E402
-from data_svc.worker.quality import measure  # noqa: E402
+from data_svc.worker.rejections import Rejections  # noqa: E402
+from data_svc.worker.sandbox import ParsedDocument  # noqa: E402
+from data_svc.worker.slices import Slices  # noqa: E402
+from data_svc.worker.texts import _records as records  # noqa: E402
+from data_svc.worker.texts import _write_split as write_split  # noqa: E402
 from data_svc.worker.version import Draft, count_reasons  # noqa: E402
+from data_svc.worker.web_rules import broken_rules  # noqa: E402
 
 ROUNDS = 3
 NUM_DOCUMENTS, NUM_REJECTIONS = 100_000, 10_000
 TEXT_BYTES = 4000
 BYTES_PER_TOKEN = 4
 SEQUENCE_LENGTH = 2048
+DTYPE = np.dtype("<u2")
 PACKAGES = "linux-doc-6.1 python3.11-doc developers-reference debian-policy debian-handbook"
 GOAL_S = 1.0
 KINDS = ("identifier", "source")
@@ -125,67 +131,33 @@ def limit_s(folder: Path, job: DatasetJob, receipt: ErasureReceipt) -> tuple[flo
 
 
 def make_version(folder: Path) -> DatasetJob:
-    """Seal a version as curation does, and return a job that names it."""
+    """Seal a version as curation does, but for its tokens, and return a job that names it."""
     random = np.random.default_rng(0)
     draft = Draft(folder / "version")
     draft.folder.mkdir()
-    quality = measure(b"words")
-    documents: list[Document] = []
-    texts: dict[str, list[dict[str, object]]] = {"train": [], "heldout": []}
-    start = 0
-    for number, piece in zip(range(NUM_DOCUMENTS), pieces(), strict=False):
-        person, third = divmod(number, 3)
-        text = (
-            f"Document {number}. {piece}\nSigned by person.{person}@example.org"
-            if person < 200
-            else f"Document {number}. {piece}"
-        )
-        split = "heldout" if number % 10 == 9 else "train"
-        sha256 = hashlib.sha256(text.encode()).hexdigest()
-        source = f"hr/person-{person}/{third}.txt"
-        tokens = len(text) // BYTES_PER_TOKEN + 1
-        measures = Measures(len(text), 0, 1, 0.0, 0.0, 1.0)
-        documents.append(
-            Document(
-                sha256[:32],
-                source,
-                "txt",
-                sha256,
-                measures,
-                quality,
-                "en",
-                start,
-                len(text.encode()),
-                {},
-                sha256[:32],
-                split,
-                start,
-                tokens,
-            )
-        )
-        start += tokens
-        texts[split].append({"id": sha256[:32], "source": source, "text": text})
-    ids = random.integers(0, 1 << 15, start, np.uint16)
-    for split, lines in texts.items():
-        chosen = [(number, document) for number, document in enumerate(documents) if document.split == split]
-        rows = write_rows(draft.folder, split, chosen, ids, sequence_length=SEQUENCE_LENGTH, seed=0)
-        draft.write_lines(f"{split}/texts.jsonl", lines)
-        draft.splits[split] = SplitCounts(
-            split=split,
-            documents=len(chosen),
-            rows=rows,
-            tokens=sum(d.num_tokens for _, d in chosen),
-            bytes=sum(d.text_bytes for _, d in chosen),
-        )
-    draft.write_lines("documents.jsonl", (record(number, document) for number, document in enumerate(documents)))
-    rejections = [
-        Rejection(f"scan/{n}.pdf", Reason.EMPTY, "nothing came out of it", 9000) for n in range(NUM_REJECTIONS)
-    ]
+    numbered = zip(range(NUM_DOCUMENTS), pieces(), strict=False)
+    items = ((number, document_of(number, piece)) for number, piece in numbered)
+    write_table(folder / "all.arrow", (annotate(batch, operators_of(Recipe())) for batch in batches(items)))
+    documents = Documents.of([folder / "all.arrow"], [np.arange(NUM_DOCUMENTS)])
+    is_heldout = np.arange(NUM_DOCUMENTS) % 10 == 9
+    tokens = documents.texts.sizes // BYTES_PER_TOKEN + 1
+    documents = documents.with_column("split", pa.array(np.where(is_heldout, "heldout", "train"), pa.string()))
+    documents = documents.with_column("tokens", pa.array(tokens)).with_column("family", fixed(documents.ids))
+    documents = documents.with_column("overlaps", pa.array(["{}"] * NUM_DOCUMENTS))
+    path = folder / "tokens"
+    random.integers(0, 1 << 15, int(tokens.sum()), np.uint16).tofile(path)
+    places = Slices([path], np.zeros(NUM_DOCUMENTS, np.int64), (np.cumsum(tokens) - tokens) * 2, tokens * 2)
+    for split in ("train", "heldout"):
+        write_split(draft, split, documents, places, recipe=Recipe(sequence_length=SEQUENCE_LENGTH), dtype=DTYPE)
+    broken, rejections = broken_rules(documents), Rejections()
+    draft.write_lines("documents.jsonl", records(documents, broken))
+    for number in range(NUM_REJECTIONS):
+        rejections.append(Rejection(f"scan/{number}.pdf", Reason.EMPTY, "nothing came out of it", 9000))
     draft.write_rejections(rejections)
-    profile = text_profile(documents)
+    profile = text_profile(documents, broken)
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
-    reasons = count_reasons(len(documents), sum(d.text_bytes for d in documents), rejections)
+    reasons = count_reasons(len(documents), int(documents.texts.sizes.sum()), rejections)
     (draft.folder / "report.html").write_text(
         page("Data profile", reasons, splits, profile=profile, rejections=rejections)
     )
@@ -197,12 +169,13 @@ def make_version(folder: Path) -> DatasetJob:
     return job
 
 
-def record(number: int, document: Document) -> dict[str, object]:
-    """Return a line of `documents.jsonl`."""
-    fields = ("id", "source", "sha256", "split", "format", "language", "family")
-    named = {field: getattr(document, field) for field in fields}
-    counts = {"characters": document.measures.characters, "tokens": document.num_tokens, "number": number}
-    return {**named, **counts, "web_rules": ["letter_tokens", "stop_words"]}
+def document_of(number: int, piece: str) -> ParsedDocument:
+    """Return a document; those of the first 200 persons are signed."""
+    person, third = divmod(number, 3)
+    text = f"Document {number}. {piece}"
+    if person < 200:
+        text += f"\nSigned by person.{person}@example.org"
+    return ParsedDocument(f"hr/person-{person}/{third}.txt", "txt", text.encode(), len(text), 0)
 
 
 def pieces() -> Iterator[str]:

@@ -29,11 +29,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from data_svc.domain.gates import Measures  # noqa: E402
 from data_svc.domain.recipes import Recipe  # noqa: E402
-from data_svc.worker.corpus import Corpus  # noqa: E402
-from data_svc.worker.duplicates import drop_duplicates  # noqa: E402
-from data_svc.worker.quality import measure  # noqa: E402
+from data_svc.worker.batches import batches, write_table  # noqa: E402
+from data_svc.worker.documents import Documents, hexadecimal  # noqa: E402
+from data_svc.worker.duplicates import drop_near  # noqa: E402
+from data_svc.worker.operators import annotate, minhash_signature, operators_of  # noqa: E402
+from data_svc.worker.rejections import Rejections  # noqa: E402
+from data_svc.worker.sandbox import ParsedDocument  # noqa: E402
 
 ROUNDS = 3
 BASE_BYTES = 60_000_000
@@ -195,17 +197,21 @@ def similar_pairs(sets: list[np.ndarray]) -> list[tuple[int, int]]:
 
 def ours(texts: list[str], folder: Path, threshold: float) -> tuple[float, list[int]]:
     """Return CPU seconds and each text's group."""
-    rest = {"quality": measure(b"irrelevant here"), "language": "en", "personal_data": {}}
-    with Corpus(folder / "corpus.bin") as corpus:
-        for number, text in enumerate(texts):
-            corpus.add(text.encode(), str(number), "txt", measures=Measures(len(text), 0, 1, 0, 0, 1), **rest)
-        numbers = {document.id: int(document.source) for document in corpus.documents}
-        begin = time.process_time()
-        _, rejections = drop_duplicates(corpus, corpus.documents, threshold, lambda *_: None)
-        seconds = time.process_time() - begin
+    items = ((n, ParsedDocument(f"{n}", "text", text.encode(), len(text), 0)) for n, text in enumerate(texts))
+    rest = [each for each in operators_of(Recipe()) if each is not minhash_signature.OPERATOR]
+    delivered = [annotate(batch, rest) for batch in batches(items)]
+    begin = time.process_time()
+    signed = [annotate(batch, [minhash_signature.OPERATOR]) for batch in delivered]
+    seconds = time.process_time() - begin
+    write_table(folder / "texts.arrow", signed)
+    documents, rejections = Documents.of([folder / "texts.arrow"], [np.arange(len(texts))]), Rejections()
+    numbers = {id_: number for number, id_ in enumerate(hexadecimal(documents.ids))}
+    begin = time.process_time()
+    drop_near(documents, threshold, rejections, scratch=folder, tick=lambda *_: None)
+    seconds += time.process_time() - begin
     groups = list(range(len(texts)))
-    for rejection in rejections:
-        groups[int(rejection.source)] = numbers[str(rejection.duplicate_of)]
+    for rejection in rejections.ordered():
+        groups[int(rejection.source)] = numbers[rejection.duplicate_of]
     return seconds, groups
 
 

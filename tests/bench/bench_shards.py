@@ -12,7 +12,6 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,28 +20,28 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bessemer.artifacts.shard import BOUND  # noqa: E402
-from data_svc.domain.gates import Measures  # noqa: E402
-from data_svc.worker.corpus import Document  # noqa: E402
 from data_svc.worker.packing import write_rows  # noqa: E402
-from data_svc.worker.quality import measure  # noqa: E402
+from data_svc.worker.slices import Slices  # noqa: E402
 
 ROUNDS = 5
 SEQUENCE_LENGTH = 2048
 NUM_TOKENS = 80_000_000
+DTYPE = np.dtype("<u2")
 CHARACTERS_PER_TOKEN = 4
 GOAL = 500
 
 
 def main() -> None:
     """Measure, print the table, write `build/bench/shards.json`."""
-    documents, tokens = corpus()
-    write_and_digest(documents[:100], tokens)  # compiles
-    rates, limits = [], []
-    for _ in range(ROUNDS):
-        size, seconds, digest_seconds, bounds = write_and_digest(documents, tokens)
-        rates.append(size / 1e6 / seconds)
-        limits.append(size / 1e6 / digest_seconds)
-    lengths = np.array([document.num_tokens for _, document in documents])
+    with tempfile.TemporaryDirectory() as folder:
+        tokens = corpus(Path(folder))
+        write_and_digest(tokens.take(np.arange(100)))  # compiles
+        rates, limits = [], []
+        for _ in range(ROUNDS):
+            size, seconds, digest_seconds, bounds = write_and_digest(tokens)
+            rates.append(size / 1e6 / seconds)
+            limits.append(size / 1e6 / digest_seconds)
+    lengths = tokens.sizes // DTYPE.itemsize
     pieces = np.bincount(bounds["document"], minlength=len(lengths))
     cut = int((pieces != -(-lengths // SEQUENCE_LENGTH)).sum())
     fill = float(lengths.sum()) / (size_of_rows(bounds) * SEQUENCE_LENGTH)
@@ -57,39 +56,26 @@ def main() -> None:
     )
 
 
-def corpus() -> tuple[list[tuple[int, Document]], np.ndarray]:
-    """Return numbered documents and their tokens; without manuals the lengths are log-normal."""
+def corpus(folder: Path) -> Slices:
+    """Return where the tokens of all documents lie; without manuals the lengths are log-normal."""
     random = np.random.default_rng(0)
     files = sorted(Path("/usr/share/doc").glob("linux-doc*/**/*.html"))
     sizes = [path.stat().st_size for path in files] or random.lognormal(9, 1.2, 5000)
     lengths = random.permutation((np.array(sizes) // CHARACTERS_PER_TOKEN + 1).astype(np.int64))
     lengths = np.tile(lengths, NUM_TOKENS // int(lengths.sum()) + 1)
     lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), NUM_TOKENS))]
+    path = folder / "tokens"
+    random.integers(0, 1 << 15, int(lengths.sum()), np.uint16).tofile(path)
     starts = np.cumsum(lengths) - lengths
-    tokens = random.integers(0, 1 << 15, int(lengths.sum()), np.uint16)
-    blank = Document(
-        id="",
-        source="",
-        format="txt",
-        sha256="",
-        measures=Measures(0, 0, 1, 0, 0, 1),
-        quality=measure(b"words"),
-        language="en",
-        text_start=0,
-        text_bytes=0,
-        personal_data={},
-    )
-    places = enumerate(zip(starts.tolist(), lengths.tolist(), strict=True))
-    return [
-        (n, replace(blank, id=str(n), token_start=start, num_tokens=length)) for n, (start, length) in places
-    ], tokens
+    return Slices([path], np.zeros(len(lengths), np.int64), starts * DTYPE.itemsize, lengths * DTYPE.itemsize)
 
 
-def write_and_digest(documents: list[tuple[int, Document]], tokens: np.ndarray) -> tuple[int, float, float, np.ndarray]:
+def write_and_digest(tokens: Slices) -> tuple[int, float, float, np.ndarray]:
     """Return bytes, CPU seconds in all and of the digests alone, and the bounds with rows counted on."""
+    numbers = np.arange(len(tokens.sizes))
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
-        write_rows(Path(folder), "train", documents, tokens, sequence_length=SEQUENCE_LENGTH, seed=0)
+        write_rows(Path(folder), "train", numbers, tokens, dtype=DTYPE, sequence_length=SEQUENCE_LENGTH, seed=0)
         written = time.process_time()
         paths = sorted(Path(folder).rglob("*.b*"))
         for path in paths:

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from bessemer.api.data.v1 import dataset_pb2
 from bessemer.api.eval.v1 import evaluation_pb2
+from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
 from bessemer.api.train.v1 import model_pb2, training_job_pb2
 from bessemer.cli.data import Kind, ensure_dataset, ensure_project
 from bessemer.cli.demo.steps import ensure, patiently, run_job
 from bessemer.cli.deployment import await_deployment, ensure_endpoint
+from bessemer.cli.gate_policy import expiry
 from bessemer.cli.settings import Output, Settings
 from bessemer.local import processes, stack
 from bessemer.local.plan import S3Keys, StackOptions
@@ -127,10 +129,15 @@ def evaluate_and_serve(client: Client, settings: Settings, model: str, reached: 
     patiently(lambda: ensure_endpoint(client, settings, "killed"))
     endpoint = settings.name("endpoints", "killed")
     reached["deploying"].set()
+    waiver = GateWaiver(model_version=model, reason="a test of restarts", expire_time=expiry(1))
+    waived = ensure(
+        lambda: client.eval.get_gate_waiver(name=settings.name("gateWaivers", "restarts")),
+        lambda: client.eval.create_gate_waiver(parent=settings.project, gate_waiver_id="restarts", gate_waiver=waiver),
+    )
     deployment = ensure(
         lambda: client.serve.get_deployment(name=f"{endpoint}/deployments/one"),
         lambda: client.serve.deploy_model_version(
-            endpoint=endpoint, deployment_id="one", model_version=model, waiver_reason="a test of restarts"
+            endpoint=endpoint, deployment_id="one", model_version=model, gate_waiver=waived.name
         ),
     )
     patiently(lambda: await_deployment(client, deployment.name))

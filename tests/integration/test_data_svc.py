@@ -37,9 +37,11 @@ from bessemer.api.data.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from bessemer.api.data.v1.project_service_pb2_grpc import ProjectServiceStub
 from bessemer.kernel.clock import ManualClock
 from bessemer.kernel.errors import BessemerError
+from bessemer.kernel.ids import id_of
 from bessemer.svckit.objects_files import FileObjects
 from bessemer.svckit.status import from_rpc_error
 from data_svc.app.uploads import incoming_key
+from data_svc.domain.partitions import result_name, work_prefix
 from data_svc.reconcile import Cleaner
 from data_svc.wiring import build
 
@@ -159,18 +161,23 @@ async def test_upload_announced_with_a_wrong_size_does_not_harm_the_right_bytes(
     assert (await announce(service, content)).complete
 
 
-async def test_bytes_of_a_given_up_upload_are_cleared_away(service, http, tmp_path):
+async def test_bytes_of_a_given_up_upload_and_old_work_are_cleared_away(service, http, tmp_path):
     content = b"left behind"
     announced = await announce(service, content)
     assert (await http.put(announced.url, content=content)).status_code == 201
     arrived = tmp_path / "objects" / incoming_key(announced.name)
     objects, clock = FileObjects(tmp_path / "objects"), ManualClock(datetime.now(UTC))
+    work = f"{work_prefix(id_of(PROJECT))}key/{result_name(datetime.now(UTC).date(), 'f' * 64)}"
+    objects.put_bytes(work, b"a partition")
     cleaner = Cleaner(service.service.store, objects, clock)
     assert await cleaner.clean() == 0
     assert arrived.exists()
     clock.advance(2 * 86_400)
     assert await cleaner.clean() == 1
     assert not arrived.exists()
+    clock.advance(30 * 86_400)
+    assert await cleaner.clean() == 1
+    assert not objects.path(work).exists()
 
 
 async def test_door_refuses_what_the_url_does_not_allow(service, http, tmp_path):
@@ -325,6 +332,7 @@ async def test_curation_job_is_queued_pinned_replayed_watched_and_cancelled(serv
         seed=0,
         min_characters=200,
         near_duplicate_threshold=0.7,
+        parse_failures_max=0.05,
         tokens_max=0,
         quality=data.QualityProfile.QUALITY_PROFILE_ENTERPRISE,
     )

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from contextlib import aclosing, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import httpx
@@ -16,7 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from bessemer.api.data.v1 import feedback_service_pb2, feedback_service_pb2_grpc
-from bessemer.api.eval.v1 import evaluation_pb2, evaluation_service_pb2_grpc
+from bessemer.api.eval.v1 import evaluation_pb2, evaluation_service_pb2_grpc, gate_policy_pb2, gate_policy_pb2_grpc
 from bessemer.api.serve.v1 import (
     deployment_pb2,
     deployment_service_pb2,
@@ -64,6 +64,14 @@ class Eval(evaluation_service_pb2_grpc.EvaluationServiceServicer):
         return self.decisions[request.name]
 
 
+class Waivers(gate_policy_pb2_grpc.GatePolicyServiceServicer):
+    def __init__(self):
+        self.waivers = {}
+
+    async def GetGateWaiver(self, request, context):  # noqa: ARG002, N802
+        return self.waivers[request.name]
+
+
 class Data(feedback_service_pb2_grpc.FeedbackServiceServicer):
     def __init__(self):
         self.requests = []
@@ -79,7 +87,7 @@ class World:
     """A serve_svc process in this loop, its peers, and clients."""
 
     def __init__(self, home, peers, addresses):
-        self.home, self.train, self.eval, self.data = home, *peers
+        self.home, self.train, self.eval, self.data, self.waivers = home, *peers
         self._addresses = addresses
         self.credentials = issue(home)
         self.objects = open_objects(ObjectsConfig(url=f"file://{home / 'objects'}"))
@@ -125,6 +133,21 @@ class World:
             verdict=evaluation_pb2.VERDICT_PASS,
         )
         return decision
+
+    def waive(self, *, hours=1):
+        """Have eval_svc know a signed waiver for the model version."""
+        name = "projects/default/gateWaivers/w1"
+        waiver = gate_policy_pb2.GateWaiver(
+            name=name,
+            model_version=VERSION,
+            model_sha256=self.train.versions[VERSION].manifest.sha256,
+            creator="risk-officer",
+            reason="demo on a throwaway machine",
+        )
+        waiver.create_time.FromDatetime(datetime.now(UTC))
+        waiver.expire_time.FromDatetime(datetime.now(UTC) + timedelta(hours=hours))
+        self.waivers.waivers[name] = waiver
+        return waiver
 
     async def deploy(self, **fields):
         fields = {"endpoint": ENDPOINT, "model_version": VERSION} | fields
@@ -182,14 +205,15 @@ def model(tmp_path_factory):
 
 @asynccontextmanager
 async def peers_of():
-    train, evaluation, data, server = Train(), Eval(), Data(), grpc.aio.server()
+    train, evaluation, data, waivers, server = Train(), Eval(), Data(), Waivers(), grpc.aio.server()
+    gate_policy_pb2_grpc.add_GatePolicyServiceServicer_to_server(waivers, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(train, server)
     evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server(evaluation, server)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(data, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
-        yield (train, evaluation, data), dict.fromkeys(("train", "eval", "data"), address)
+        yield (train, evaluation, data, waivers), dict.fromkeys(("train", "eval", "data"), address)
     finally:
         await server.stop(0)
 
@@ -280,10 +304,10 @@ async def test_deployment_without_passed_gate_is_refused_and_says_what_to_do(wor
             setattr(world.eval.decisions[decision], field, value)
         error = await refusal(world.deploy(gate_decision=decision))
         assert (type(error), error.reason) == (FailedPrecondition, "GATE_NOT_PASSED")
-        assert "waiver_reason" in error.message
+        assert "gate_waiver" in error.message
         world.eval.decisions[decision] = kept
     assert (await refusal(world.deploy())).reason == "GATE_NOT_PASSED"
-    assert (await refusal(world.deploy(waiver_reason="because"))).fields["field"] == "waiver_reason"
+    assert (await refusal(world.deploy(gate_waiver="projects/other/gateWaivers/w"))).fields["field"] == "gate_waiver"
     other = "projects/other/gateDecisions/v1"
     assert (await refusal(world.deploy(gate_decision=other))).fields["field"] == "gate_decision"
     assert isinstance(await refusal(world.deploy(model_version=VERSION[:-1] + "9")), NotFound)
@@ -292,12 +316,26 @@ async def test_deployment_without_passed_gate_is_refused_and_says_what_to_do(wor
 async def test_deployment_with_waiver_records_who_and_when(world):
     create = deployment_service_pb2.CreateEndpointRequest(parent="projects/default", endpoint_id="chat")
     await world.deployments.CreateEndpoint(create)
-    deployment = await world.deploy(waiver_reason="demo on a throwaway machine", deployment_id="d1", request_id="r-1")
-    assert (deployment.waiver.reason, deployment.waiver.approver) == ("demo on a throwaway machine", "admin")
-    assert deployment.waiver.time.seconds > 0
+    waiver = world.waive()
+    deployment = await world.deploy(gate_waiver=waiver.name, deployment_id="d1", request_id="r-1")
+    assert (deployment.waiver.reason, deployment.waiver.approver) == (waiver.reason, "risk-officer")
+    assert (deployment.waiver.name, deployment.waiver.expire_time) == (waiver.name, waiver.expire_time)
     assert deployment.gate_decision == ""
-    again = await world.deploy(waiver_reason="demo on a throwaway machine", deployment_id="d1", request_id="r-1")
+    again = await world.deploy(gate_waiver=waiver.name, deployment_id="d1", request_id="r-1")
     assert again.uid == deployment.uid
+
+
+async def test_deployment_with_waiver_that_expired_or_was_taken_back_is_refused(world):
+    create = deployment_service_pb2.CreateEndpointRequest(parent="projects/default", endpoint_id="chat")
+    await world.deployments.CreateEndpoint(create)
+    waiver = world.waive(hours=-1)
+    error = await refusal(world.deploy(gate_waiver=waiver.name))
+    assert (error.reason, error.fields["resource"]) == ("GATE_NOT_PASSED", waiver.name)
+    assert "expired at" in error.message
+    world.waive().revoke_time.FromDatetime(datetime.now(UTC))
+    assert "taken back" in (await refusal(world.deploy(gate_waiver=waiver.name))).message
+    world.waive().model_sha256 = "0" * 64
+    assert "other bytes" in (await refusal(world.deploy(gate_waiver=waiver.name))).message
 
 
 @pytest.mark.slow
@@ -399,7 +437,7 @@ async def test_generate_while_loading_is_unavailable(world):
     create = deployment_service_pb2.CreateEndpointRequest(parent="projects/default", endpoint_id="chat")
     await world.deployments.CreateEndpoint(create)
     assert isinstance(await refusal(answer(world)), NotFound)
-    await world.deploy(waiver_reason="not measured yet, trial")
+    await world.deploy(gate_waiver=world.waive().name)
     error = await refusal(answer(world))
     assert (type(error), error.reason, error.fields["retry_after_s"]) == (Unavailable, "MODEL_LOADING", "2")
 

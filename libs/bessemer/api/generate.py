@@ -13,10 +13,8 @@ MARKER = "_pb2"
 
 
 def generate(target: Path) -> None:
-    """Write all stubs below `target/bessemer/api`, replacing the ones there."""
+    """Write all stubs below `target/bessemer/api`."""
     package = target / "bessemer" / "api"
-    for stale in package.rglob(f"*{MARKER}*"):
-        stale.unlink()
     sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / "bessemer").rglob("*.proto"))
     scripts = Path(sys.executable).parent
     subprocess.run(
@@ -44,15 +42,22 @@ def generate(target: Path) -> None:
             init.write_text('"""Generated stubs; see `protos/`."""\n')
 
 
+def _replace(fresh: Path, committed: Path) -> None:
+    """Put fresh stubs in the place of all old ones; only done once they are complete."""
+    for stale in committed.rglob(f"*{MARKER}*.py*"):
+        stale.unlink()
+    shutil.copytree(fresh, committed, dirs_exist_ok=True)
+
+
 def main() -> None:
     """Generate in place, or with `--check` into a scratch folder and compare."""
-    if "--check" not in sys.argv:
-        generate(ROOT / "libs")
-        return
     scratch = ROOT / "build" / "protos"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     generate(scratch)
+    if "--check" not in sys.argv:
+        _replace(scratch / "bessemer" / "api", ROOT / "libs" / "bessemer" / "api")
+        return
     fresh = {p.relative_to(scratch): p.read_bytes() for p in scratch.rglob(f"*{MARKER}*.py*")}
     libs = ROOT / "libs"
     committed = {

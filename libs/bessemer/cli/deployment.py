@@ -30,7 +30,7 @@ def deploy(
     model: Annotated[str, typer.Argument(help="Model version, such as assistant/v3.")],
     endpoint: Annotated[str, typer.Option(help="Endpoint that shall answer; made when missing.")] = "assistant",
     gate: Annotated[str, typer.Option(help="Gate decision that passed this version.")] = "",
-    waiver: Annotated[str, typer.Option(help="Reason to deploy without a passed gate; recorded for the audit.")] = "",
+    waiver: Annotated[str, typer.Option(help="Signed waiver, in place of a passed gate: eval waiver sign.")] = "",
 ) -> None:
     """Deploy a model version behind an endpoint.
 
@@ -43,7 +43,7 @@ def deploy(
             endpoint=settings.name("endpoints", endpoint),
             model_version=settings.version_name("models", model),
             gate_decision=settings.name("gateDecisions", gate) if gate else "",
-            waiver_reason=waiver,
+            gate_waiver=settings.name("gateWaivers", waiver) if waiver else "",
         )
         with console.status(f"loading {model}"):
             ready = await_deployment(client, made.name)

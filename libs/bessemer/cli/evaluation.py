@@ -1,17 +1,28 @@
-"""`bessemer eval`: suites, runs, comparisons, gates."""
+"""`bessemer eval`: suites, plans, runs, comparisons, gates."""
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from google.protobuf import json_format
 from rich.table import Table
 
 from bessemer.api.eval.v1 import evaluation_pb2
+from bessemer.cli.evaluation_report import (
+    comparison_html,
+    comparison_junit,
+    decision_html,
+    decision_junit,
+    verdict_of,
+)
+from bessemer.cli.gate_policy import policy_app, waiver_app
 from bessemer.cli.output import console, print_message, print_rows, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Output, Settings, settings_of
@@ -21,6 +32,20 @@ __all__ = ["app", "comparison_table"]
 
 Columns = dict[str, Callable[[Any], Any]]
 app = typer.Typer(help="Measure models and decide what may be released.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+app.add_typer(waiver_app, name="waiver")
+
+
+class Format(StrEnum):
+    """Forms of a comparison or decision for other programs and for people without this one."""
+
+    JSON = "json"
+    JUNIT = "junit"
+    HTML = "html"
+
+
+FormatOption = Annotated[Format | None, typer.Option("--format", help="json, junit or html, instead of a table.")]
+SaveOption = Annotated[Path | None, typer.Option("--save", help="Write it to this file.")]
 
 
 @app.command()
@@ -132,28 +157,63 @@ def run(
 
 
 @app.command()
+def plan(
+    context: typer.Context,
+    suite_id: Annotated[str, typer.Option("--suite", help="Suite to plan for.")],
+    difference: Annotated[float, typer.Option(help="Difference to see, such as 0.02 for two points.")],
+    pilot: Annotated[
+        tuple[str, str] | None, typer.Option(help="Two earlier runs, from which variance and correlation are taken.")
+    ] = None,
+) -> None:
+    """Say before a run how many cases a suite needs to see a difference; ends 1 if it has too few.
+
+    Example: bessemer eval plan --suite faq --difference 0.02
+    """
+    settings = settings_of(context)
+    baseline, candidate = (settings.name("evaluationRuns", run) for run in pilot) if pilot else ("", "")
+    with settings.client() as client:
+        found = client.eval.plan_evaluation(
+            suite=settings.name("evaluationSuites", suite_id),
+            difference=difference,
+            pilot_baseline_run=baseline,
+            pilot_candidate_run=candidate,
+        )
+        source = "the pilot" if found.from_pilot else "what real suites showed; a --pilot is better"
+        facts = {
+            "cases": f"has {found.num_cases:,} in {found.num_clusters:,} groups, needs {found.num_cases_needed:,}",
+            "sees": f"{found.detectable_difference:.1%} as it is, four times in five",
+            "variance": f"{found.variance:.3g} of one paired difference, design effect {found.design_effect:.2f}",
+            "from": source,
+        }
+        print_message(settings, found, facts)
+        if found.num_cases_needed > found.num_cases:
+            raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     context: typer.Context,
     baseline: Annotated[str, typer.Argument(help="Run of the baseline.")],
     candidate: Annotated[str, typer.Argument(help="Run of the candidate.")],
+    form: FormatOption = None,
+    save: SaveOption = None,
 ) -> None:
     """Compare two runs case by case.
 
-    Example: bessemer eval compare job-0199aa job-0199bb
+    Example: bessemer eval compare job-0199aa job-0199bb --format html --save compare.html
     """
     settings = settings_of(context)
     with settings.client() as client:
         found = client.eval.compare_runs(**_runs(settings, baseline, candidate))
-        print_message(settings, found, {"baseline": short(found.baseline_run), "candidate": short(found.candidate_run)})
-        if settings.output is Output.TABLE:
-            console.print(comparison_table(found.suites))
-            for suite_comparison in found.suites:
-                for flip in suite_comparison.flips:
-                    console.print(
-                        f"  {flip.case_id}: {flip.baseline_output[:80]!r} -> {flip.candidate_output[:80]!r} "
-                        f"(right: {flip.target[:80]!r})",
-                        markup=False,
-                    )
+    if form is not None:
+        _emit({Format.JUNIT: comparison_junit, Format.HTML: comparison_html}.get(form, _json)(found), save)
+        return
+    print_message(settings, found, {"baseline": short(found.baseline_run), "candidate": short(found.candidate_run)})
+    if settings.output is Output.TABLE:
+        console.print(comparison_table(found.suites))
+        for suite_comparison in found.suites:
+            for flip in suite_comparison.flips:
+                console.print(f"  {flip.case_id}: {_change(flip)}", markup=False)
 
 
 @app.command()
@@ -162,34 +222,40 @@ def gate(
     baseline: Annotated[str, typer.Argument(help="Run of the baseline.")],
     candidate: Annotated[str, typer.Argument(help="Run of the candidate.")],
     rules: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--rule", help="suite:minimum, such as handbook-text:0.2; add ':advisory' to only advise."),
-    ],
+    ] = None,
+    policy: Annotated[str, typer.Option(help="Policy to decide by, instead of rules.")] = "",
+    form: FormatOption = None,
+    save: SaveOption = None,
 ) -> None:
     """Decide whether a candidate may be released; ends 1 unless the verdict is PASS.
 
-    Example: bessemer eval gate job-0199aa job-0199bb --rule handbook-text:0.2 --rule general:-0.03
+    Example: bessemer eval gate job-0199aa job-0199bb --policy release
     """
     settings = settings_of(context)
     with settings.client() as client:
-        parsed = [_rule(settings, rule) for rule in rules]
         decision = client.eval.decide_gate(
-            parent=settings.project, rules=parsed, **_runs(settings, baseline, candidate)
+            parent=settings.project,
+            rules=[_rule(settings, rule) for rule in rules or []],
+            gate_policy=settings.name("gatePolicies", policy) if policy else "",
+            **_runs(settings, baseline, candidate),
         )
+    if form is not None:
+        _emit({Format.JUNIT: decision_junit, Format.HTML: decision_html}.get(form, _json)(decision), save)
+    else:
         verdict = evaluation_pb2.Verdict.Name(decision.verdict).removeprefix("VERDICT_")
         print_message(settings, decision, {"decision": short(decision.name), "verdict": verdict})
-        if settings.output is Output.TABLE:
-            for rule in decision.rules:
-                console.print(
-                    f"  {evaluation_pb2.Verdict.Name(rule.verdict).removeprefix('VERDICT_'):13} {rule.explanation}",
-                    markup=False,
-                )
-        if decision.verdict != evaluation_pb2.VERDICT_PASS:
-            raise typer.Exit(1)
+    if form is None and settings.output is Output.TABLE:
+        for rule in decision.rules:
+            word = evaluation_pb2.Verdict.Name(rule.verdict).removeprefix("VERDICT_")
+            console.print(f"  {word:13} {short(rule.rule.suite)}: {rule.explanation}", markup=False)
+    if decision.verdict != evaluation_pb2.VERDICT_PASS:
+        raise typer.Exit(1)
 
 
 def comparison_table(comparisons: Any) -> Table:
-    """Return the table people need: scores, paired difference, interval, flips."""
+    """Return the table people need: scores, paired difference, interval, flips, verdict."""
     table = Table(
         "suite",
         "baseline",
@@ -198,6 +264,7 @@ def comparison_table(comparisons: Any) -> Table:
         "95 % interval",
         "better",
         "worse",
+        "verdict",
         box=None,
         header_style="bold",
     )
@@ -213,6 +280,7 @@ def comparison_table(comparisons: Any) -> Table:
             interval,
             str(each.num_better),
             str(each.num_worse),
+            verdict_of(each),
         )
     return table
 
@@ -222,6 +290,25 @@ def _runs(settings: Settings, baseline: str, candidate: str) -> dict[str, str]:
         "baseline_run": settings.name("evaluationRuns", baseline),
         "candidate_run": settings.name("evaluationRuns", candidate),
     }
+
+
+def _change(flip: Any) -> str:
+    """Say what changed: the answers, or the scores where nothing was answered."""
+    if not flip.baseline_output and not flip.candidate_output:
+        return f"{flip.baseline_score:.4g} -> {flip.candidate_score:.4g}"
+    return f"{flip.baseline_output[:80]!r} -> {flip.candidate_output[:80]!r} (right: {flip.target[:80]!r})"
+
+
+def _json(message: Any) -> str:
+    return json_format.MessageToJson(message, preserving_proto_field_name=True) + "\n"
+
+
+def _emit(text: str, save: Path | None) -> None:
+    if save is None:
+        sys.stdout.write(text)
+    else:
+        save.write_text(text, encoding="utf-8")
+        console.print(f"saved: {save}")
 
 
 def _rule(settings: Settings, text: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class EventConsumer:
         read_events: Callable[[int], Awaitable[Sequence[EventRecord]]],
     ) -> None:
         self._store, self._bus = store, bus
-        self._producer, self._consumer = producer, consumer
+        self._producer, self.name = producer, consumer
         self._handler, self._read_events = handler, read_events
         self._turn = asyncio.Lock()
 
@@ -49,7 +49,7 @@ class EventConsumer:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._ask_again_and_again())
             if self._bus is not None:
-                durable = f"{self._store.facts.service}--{self._consumer}--v1"
+                durable = f"{self._store.facts.service}--{self.name}--v1"
                 group.create_task(self._bus.subscribe(self._producer, durable, self._on_bus))
 
     async def catch_up(self) -> None:
@@ -67,7 +67,7 @@ class EventConsumer:
                 await self.catch_up()
                 wait_s = ANTI_ENTROPY_S
             except (Unavailable, LimitReached) as error:
-                _log.info("consumer %s: events of %s wait (%s)", self._consumer, self._producer, error.message)
+                _log.info("consumer %s: events of %s wait (%s)", self.name, self._producer, error.message)
                 wait_s = min(ANTI_ENTROPY_S, max(1.0, wait_s * 2) if wait_s != ANTI_ENTROPY_S else 1.0)
             await asyncio.sleep(wait_s)
 
@@ -84,7 +84,7 @@ class EventConsumer:
         while records := await self._read_events(done):
             for record in records:
                 if record.sequence > done + 1:  # the producer's log begins later: what lies between is gone for ever
-                    _log.warning("consumer %s: events %d to %d are gone", self._consumer, done + 1, record.sequence - 1)
+                    _log.warning("consumer %s: events %d to %d are gone", self.name, done + 1, record.sequence - 1)
                     await self._store.write(lambda tx, at=record.sequence - 1: self._skip(tx, at))  # type: ignore[misc]
                 if record.sequence > done:
                     await self._handle(record)
@@ -102,13 +102,13 @@ class EventConsumer:
             else:
                 return
             tries = await self._store.write(lambda tx: self._note_failure(tx, record, reason))  # noqa: B023
-            _log.warning("consumer %s: try %d of event %s failed: %s", self._consumer, tries, record.id, reason)
+            _log.warning("consumer %s: try %d of event %s failed: %s", self.name, tries, record.id, reason)
             if tries >= TRIES_MAX:
                 return
             await asyncio.sleep(RETRY_S * 2 ** (tries - 1))
 
     def _apply(self, tx: Tx, record: EventRecord) -> None:
-        if not tx.consume(self._consumer, self._producer, record.sequence):
+        if not tx.consume(self.name, self._producer, record.sequence):
             return
         cause = propagate.extract({"traceparent": record.traceparent}) if record.traceparent else otel_context.Context()
         token = otel_context.attach(cause)
@@ -125,23 +125,23 @@ class EventConsumer:
         dead = tries >= TRIES_MAX
         values = {"tries": tries, "dead": dead, "reason": reason, "time": tx.clock.now().isoformat()}
         if before is None:
-            key = {"consumer": self._consumer, "producer": self._producer, "sequence": record.sequence}
+            key = {"consumer": self.name, "producer": self._producer, "sequence": record.sequence}
             tx.connection.execute(insert(DEAD_LETTERS).values(**key, **values, event=record.SerializeToString()))
         else:
             tx.connection.execute(update(DEAD_LETTERS).where(self._letter(record)).values(values))
         if dead:
-            tx.consume(self._consumer, self._producer, record.sequence)
+            tx.consume(self.name, self._producer, record.sequence)
         return tries
 
     def _letter(self, record: EventRecord) -> ColumnElement[bool]:
         return and_(
-            DEAD_LETTERS.c.consumer == self._consumer,
+            DEAD_LETTERS.c.consumer == self.name,
             DEAD_LETTERS.c.producer == self._producer,
             DEAD_LETTERS.c.sequence == record.sequence,
         )
 
     def _skip(self, tx: Tx, sequence: int) -> None:
-        tx.set_cursor(f"inbox:{self._consumer}:{self._producer}", sequence)
+        tx.set_cursor(f"inbox:{self.name}:{self._producer}", sequence)
 
     async def _consumed(self) -> int:
-        return await self._store.read(lambda tx: tx.consumed(self._consumer, self._producer))
+        return await self._store.read(lambda tx: tx.consumed(self.name, self._producer))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
@@ -11,7 +12,7 @@ from bessemer.api.data.v1 import dataset_service_pb2 as pb
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind
 from bessemer.jobs.runtime import JobKind, JobRuntime
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, Unavailable
 from bessemer.kernel.ids import id_of, new_id, parent_of, project_of
 from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
@@ -25,16 +26,26 @@ from data_svc.ports import KnownSuites, LineageGraph
 __all__ = ["Curation", "curation_kind"]
 
 TOKENIZER_BYTES_MAX = 256 * 2**20
+CATCH_UP_S = 2.0
+_log = logging.getLogger(__name__)
 
 
 class Curation:
     """Use cases of curation jobs."""
 
-    def __init__(self, store: Store, runtime: JobRuntime, objects: ObjectStore, suites: KnownSuites) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runtime: JobRuntime,
+        objects: ObjectStore,
+        suites: KnownSuites,
+        hear_of_suites: Callable[[], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._objects = objects
         self._suites = suites
+        self._hear_of_suites = hear_of_suites
 
     async def create(self, request: pb.CreateCurationJobRequest) -> CurationJob:
         """Check everything that can be checked now, pin what the worker will read, and queue the job."""
@@ -54,11 +65,21 @@ class Curation:
             tokenizer=given.tokenizer if given.HasField("tokenizer") else None,
         )
 
+        await self._catch_up()
+
         def commit(tx: Tx) -> CurationJob:
             _resolve(tx, job, given, self._suites)
             return self._runtime.submit(tx, job)
 
         return await self._store.write(commit)
+
+    async def _catch_up(self) -> None:
+        """Hear of suites that were made a moment ago; whoever is to tell of them and is away holds nothing up."""
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._hear_of_suites()
+        except (TimeoutError, Unavailable) as error:
+            _log.warning("a curation job is made with the suites known so far: %s", error)
 
     def _check_tokenizer(self, artifact: ArtifactRef, project: str) -> None:
         check_artifact(artifact, project, "curation_job.tokenizer")

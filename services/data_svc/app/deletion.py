@@ -23,6 +23,7 @@ from bessemer.svckit.tx import Tx
 from google.protobuf.message import Message
 
 from data_svc.app.datasets import live_versions
+from data_svc.domain.partitions import work_prefix
 
 __all__ = ["Deletion"]
 
@@ -66,8 +67,10 @@ class Deletion:
         return version
 
     def _remove(self, version: DatasetVersion, references: _References) -> None:
-        blobs = Blobs(self._objects, project_of(version.name))
-        for key in references.copies - references.keys:
+        project = project_of(version.name)
+        blobs = Blobs(self._objects, project)
+        kept_results = list(self._objects.list(work_prefix(project)))  # of curation: texts that it may make again
+        for key in [*(references.copies - references.keys), *kept_results]:
             self._objects.delete(key)
         try:
             mine = read_manifest(blobs, version.manifest).files

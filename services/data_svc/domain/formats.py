@@ -94,6 +94,8 @@ _OFFICE = {
 }
 _NOT_READ = {".odt": "OpenDocument", ".ods": "OpenDocument", ".odp": "OpenDocument", ".epub": "e-book"}
 _FIELD = rb"[A-Za-z][A-Za-z0-9-]{1,40}:[^\n]*\n(?:[ \t][^\n]*\n)*"
+_ASCII = bytes(range(128))
+_CONTROL = bytes(code for code in range(32) if code not in b"\t\n\f\r\x1b")
 _MAIL = re.compile(  # RFC 5322 fields up to one that only mail has; RFC 4155 starts each message with "From "
     rb"\A(?:From [^\n]+\n)?(?:%s){0,40}?(?:Message-ID|Received|MIME-Version|Delivered-To):" % _FIELD, re.IGNORECASE
 )
@@ -155,10 +157,10 @@ def _looks_like_text(head: bytes) -> bool:
     half = max(len(head) // 2, 1)
     if min(nul_even, nul_odd) < half * 0.05 and max(nul_even, nul_odd) > half * 0.4:
         return True  # UTF-16 without a mark
-    control = sum(head.count(bytes([code])) for code in range(32) if code not in {9, 10, 12, 13, 27})
+    control = len(head) - len(head.translate(None, _CONTROL))
     if control > len(head) * 0.1:
         return False
-    high = sum(1 for byte in head if byte >= 0x80)
+    high = len(head.translate(None, _ASCII))
     if high > len(head) * 0.3 and not _is_utf8(head):
         return _is_single_byte_text(head)
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EXPLANATIONS", "KEPT", "Reason", "Rejection"]
+__all__ = ["EXPLANATIONS", "KEPT", "PARSE_FAILURES", "Reason", "Rejection"]
 
 KEPT = "kept"
 
@@ -68,6 +68,10 @@ EXPLANATIONS: dict[str, str] = {
     Reason.ARCHIVE_LINK: "links and devices are not followed",
     Reason.ERASED: "taken out of an earlier version on request; a receipt tells of it",
 }
+
+
+# The file is of a format that is read, and could not be; many of these say that something is wrong with its source.
+PARSE_FAILURES = (Reason.PARSE_FAILED, Reason.PARSE_TIMEOUT, Reason.PARSE_TRUNCATED, Reason.ARCHIVE_DAMAGED)
 
 
 @dataclass(frozen=True, order=True)

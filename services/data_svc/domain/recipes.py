@@ -19,6 +19,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "near_duplicate_threshold": (0.5, 1),
     "rows_max": (1, 10_000_000),
     "tokens_max": (0, 2**63 - 1),
+    "parse_failures_max": (0, 1),
 }
 
 
@@ -35,6 +36,7 @@ class Recipe:
     rows_max: int = 2000
     tokens_max: int = 0
     quality: str = "ENTERPRISE"
+    parse_failures_max: float = 0.05
     redact: tuple[str, ...] = ()  # kinds of personal data and secrets, sorted
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
-__all__ = ["HELDOUT", "TRAIN", "share", "splits_of", "within_budget"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HELDOUT", "TRAIN", "held_out", "share", "shares", "splits_of", "within_budget"]
 
 TRAIN, HELDOUT = "train", "heldout"
 
@@ -16,32 +19,45 @@ def share(seed: int, purpose: str, key: str) -> float:
     return int.from_bytes(digest[:7]) / (1 << 56)
 
 
-def splits_of(families: Iterable[str], seed: int, heldout_fraction: float) -> dict[str, str]:
-    """Return the split of each family key.
+def shares(seed: int, purpose: str, keys: Iterable[str]) -> npt.NDArray[np.float64]:
+    """Return the share of each key."""
+    return np.fromiter((share(seed, purpose, key) for key in keys), np.float64)
+
+
+def held_out(shares: npt.NDArray[np.float64], heldout_fraction: float) -> npt.NDArray[np.bool_]:
+    """Return which families are held out; `shares` are theirs for the purpose `split`, in order of their keys.
 
     With two families or more neither split stays empty, unless the fraction is 0.
     """
-    shares = sorted((share(seed, "split", key), key) for key in set(families))
-    splits = {key: HELDOUT if value < heldout_fraction else TRAIN for value, key in shares}
-    if heldout_fraction > 0 and len(shares) > 1:
-        splits[shares[0][1]] = HELDOUT
-        splits[shares[-1][1]] = TRAIN
-    elif len(shares) == 1:
-        splits[shares[0][1]] = TRAIN
-    return splits
+    held = shares < heldout_fraction
+    if heldout_fraction > 0 and len(held) > 1:
+        held[np.argmin(shares)] = True
+        held[len(held) - 1 - np.argmax(shares[::-1])] = False
+    elif len(held) == 1:
+        held[0] = False
+    return held
 
 
-def within_budget(sizes: Mapping[str, int], budget: int, order: Callable[[str], float]) -> set[str]:
-    """Return the ids whose sizes fit together into `budget`, tried in the given order; 0 means no limit.
+def splits_of(families: Iterable[str], seed: int, heldout_fraction: float) -> dict[str, str]:
+    """Return the split of each family key."""
+    keys = sorted(set(families))
+    held = held_out(shares(seed, "split", keys), heldout_fraction).tolist()
+    return {key: HELDOUT if is_held else TRAIN for key, is_held in zip(keys, held, strict=True)}
 
-    The smallest is taken even if it alone is too large.
+
+def within_budget(sizes: npt.NDArray[np.int64], order: npt.NDArray[np.int64], budget: int) -> npt.NDArray[np.bool_]:
+    """Return which sizes fit together into `budget`, tried in the given order of places; 0 means no limit.
+
+    The smallest is taken even if it alone is too large, of several the first in order.
     """
-    if budget <= 0 or not sizes:
-        return set(sizes)
-    taken: set[str] = set()
-    total = 0
-    for key in sorted(sizes, key=lambda key: (order(key), key)):
-        if total + sizes[key] <= budget:
-            taken.add(key)
-            total += sizes[key]
-    return taken or {min(sizes, key=lambda key: (sizes[key], key))}
+    if budget <= 0 or not len(sizes):
+        return np.ones(len(sizes), np.bool_)
+    taken = np.zeros(len(sizes), np.bool_)
+    left = budget
+    for place, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+        if size <= left:
+            taken[place] = True
+            left -= size
+    if not taken.any():
+        taken[order[np.argmin(sizes[order])]] = True
+    return taken

@@ -196,7 +196,7 @@ def _share(documents: Sequence[Scanned], name: str, looked: npt.NDArray[np.int64
 
 def _leaks(documents: Sequence[Scanned], rows: npt.NDArray[np.uint32]) -> list[tuple[int, int, float]]:
     """Return pairs across the splits that are about the same by their signatures, the most alike first."""
-    pairs, _ = minhash.candidates(rows, _SAME_AGREEMENT, _ALL_PAIRS_MAX)
+    pairs, _ = minhash.candidates(rows, np.arange(len(rows)), _SAME_AGREEMENT, _ALL_PAIRS_MAX)
     across = [(a, b) for a, b in pairs.tolist() if documents[a].split != documents[b].split]
     return sorted(((a, b, float((rows[a] == rows[b]).mean())) for a, b in across), key=lambda leak: (-leak[2], leak))
 

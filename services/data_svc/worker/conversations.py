@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, canonical_json
 from bessemer.kernel.ids import id_of
 
-from data_svc.domain.conversations import Row
+from data_svc.domain.conversations import Row, read_row
 from data_svc.domain.facts import Fact, facts_of
+from data_svc.domain.personal_data import KINDS
 from data_svc.domain.questions import (
     TARGET_CHARACTERS_MAX,
     Source,
@@ -31,11 +33,15 @@ from data_svc.domain.questions import (
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of
-from data_svc.worker.corpus import Corpus
-from data_svc.worker.decontamination import ContaminationIndex, contaminated
-from data_svc.worker.ingest import Delivered, Upload, cleaned, ingest
+from data_svc.worker.decontamination import ContaminationIndex, contaminated, suites_of
+from data_svc.worker.documents import Documents, hexadecimal
+from data_svc.worker.executor import Executor
+from data_svc.worker.ingest import ingest
+from data_svc.worker.partitions import Upload
+from data_svc.worker.personal_data import cleaned
 from data_svc.worker.profile import histogram, page
-from data_svc.worker.texts import curate_documents
+from data_svc.worker.rejections import Rejections
+from data_svc.worker.texts import split_families
 from data_svc.worker.version import Draft, count_reasons, nothing_kept
 
 __all__ = ["make_row_version", "row_profile"]
@@ -53,7 +59,7 @@ class _Rows:
     given: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {TRAIN: [], HELDOUT: []})
     facts: dict[str, list[tuple[Source, Fact, str]]] = field(default_factory=lambda: {TRAIN: [], HELDOUT: []})
     documents: list[dict[str, JSON]] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    rejections: Rejections = field(default_factory=Rejections)
     num_bytes: int = 0
     personal_data: Counter[str] = field(default_factory=Counter)
     """Sources that hold a kind of personal data or secret, by kind: given rows, and documents that were asked about."""
@@ -68,6 +74,7 @@ def make_row_version(
     *,
     index: ContaminationIndex,
     blobs: Blobs,
+    executor: Executor,
     scratch: Path,
     tick: Tick,
 ) -> CurationResult:
@@ -78,23 +85,16 @@ def make_row_version(
     draft = Draft(scratch / "version")
     draft.folder.mkdir(parents=True)
     rows = _Rows()
-    with Corpus(scratch / "corpus.bin") as corpus:
-        delivered = ingest(uploads, corpus, recipe, scratch=scratch, tick=tick) if uploads else Delivered()
-        rows.rejections += delivered.rejections
-        rows.personal_data.update(delivered.personal_data)
-        _take_given(rows, delivered.rows, recipe, index)
-        for document in curate_documents(corpus, recipe, index, rows.rejections, tick) if uploads else []:
-            rows.personal_data.update(document.personal_data.keys())
-            rows.overlaps.update(overlap.suite for overlap in document.overlaps)
-            _take_facts(rows, document.split, Source(document.id, document.source), corpus.text(document), recipe)
-        for split, record in _read_texts(texts) if texts else []:
-            held: Counter[str] = Counter()
-            text = cleaned(record["text"].encode(), recipe, held)
-            if split == TRAIN and (rejection := contaminated([(record["source"], text)], index, rows.overlaps)[0]):
-                rows.rejections.append(rejection)
-                continue
-            rows.personal_data.update(held.keys())
-            _take_facts(rows, split, Source(record["id"], record["source"]), text.decode(), recipe)
+    if uploads:
+        _take_uploads(rows, uploads, recipe, index, executor=executor, scratch=scratch, tick=tick)
+    for split, record in _read_texts(texts) if texts else []:
+        held: Counter[str] = Counter()
+        text = cleaned(record["text"].encode(), recipe.redact, held)
+        if split == TRAIN and (rejection := contaminated([(record["source"], text)], index, rows.overlaps)[0]):
+            rows.rejections.append(rejection)
+            continue
+        rows.personal_data.update(held.keys())
+        _take_facts(rows, split, Source(record["id"], record["source"]), text.decode(), recipe)
     tick("asking questions", 0.8)
     _drop_leaks(rows)
     reasons = count_reasons(len(rows.documents), rows.num_bytes, rows.rejections)
@@ -116,6 +116,38 @@ def make_row_version(
     (draft.folder / "report.html").write_text(report)
     facts: dict[str, JSON] = {"sequence_length": 0, "token_bytes": 0, "tokenizer_sha256": ""}
     return draft.seal(blobs, recipe, reasons, facts)
+
+
+def _take_uploads(
+    rows: _Rows,
+    uploads: Sequence[Upload],
+    recipe: Recipe,
+    index: ContaminationIndex,
+    *,
+    executor: Executor,
+    scratch: Path,
+    tick: Tick,
+) -> None:
+    """Take the conversations and pairs of uploads as they are, and the facts of their documents."""
+    found = ingest(uploads, recipe, executor, rows.rejections, scratch=scratch, tick=tick)
+    given = found.given
+    rows.personal_data.update(_held(given))
+    sources = [str(record["source"]) for record in given.records(("source",))]
+    texts = given.texts.read(np.arange(len(given)))
+    taken = [(source, read_row(text.decode())) for source, text in zip(sources, texts, strict=True)]
+    _take_given(rows, taken, recipe, index)
+    documents = split_families(found.documents, recipe, index, rows.rejections, scratch=scratch, tick=tick)
+    rows.personal_data.update(_held(documents))
+    rows.overlaps.update(suites_of(documents))
+    for number, record in enumerate(documents.records(("source", "split"))):
+        [text], [id_] = documents.texts.read(np.array([number])), hexadecimal(documents.ids[number : number + 1])
+        _take_facts(rows, record["split"], Source(id_, record["source"]), text.decode(), recipe)
+
+
+def _held(documents: Documents) -> dict[str, int]:
+    """Return how many documents hold each kind of personal data that one holds."""
+    held = np.count_nonzero(documents.annotation("personal_data"), axis=0).tolist() if len(documents) else []
+    return {kind: count for kind, count in zip(KINDS, held, strict=False) if count}
 
 
 def _read_texts(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:

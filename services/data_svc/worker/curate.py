@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult
 from bessemer.artifacts.blobs import Blobs
@@ -18,16 +21,28 @@ from bessemer.kernel.ids import project_of
 from data_svc.domain.recipes import Recipe, recipe_of
 from data_svc.worker.conversations import make_row_version
 from data_svc.worker.decontamination import ContaminationIndex
-from data_svc.worker.ingest import Upload
+from data_svc.worker.executor import Executor
+from data_svc.worker.partitions import Upload
 from data_svc.worker.texts import make_text_version
+from data_svc.worker.work import Work, WorkObjects
 
 __all__ = ["curate", "run"]
 
 Tick = Callable[[str, float], None]
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """What a job reads, as files."""
+
+    uploads: Sequence[Upload]
+    tokenizer: Path | None
+    texts: Path | None
+    index: ContaminationIndex
+
+
 def run(context: TaskContext) -> Done:
-    """Carry out a curation job; started over after a crash it makes the same version."""
+    """Carry out a curation job; started over after a crash it goes on, and makes the same version."""
     job = CurationJob.FromString(context.job)
     recipe = recipe_of(job.recipe)
     blobs = Blobs(context.objects, project_of(job.name))
@@ -52,10 +67,10 @@ def run(context: TaskContext) -> Done:
     sets = {
         found.suite: read_contamination_set(blobs.get_bytes(found.hashes)) for found in job.inputs.contamination_sets
     }
-    index = ContaminationIndex(sets)
-    result = _make(
-        uploads, recipe, tokenizer, index=index, blobs=blobs, workdir=context.workdir, texts=texts, tick=tick
-    )
+    given = _Inputs(uploads, tokenizer, texts, ContaminationIndex(sets))
+    work = Work(context.objects, blobs.project)
+    with _scratch(context.workdir) as scratch, Executor(work, scratch) as executor:
+        result = _make(given, recipe, blobs, executor, scratch=scratch, tick=tick)
     return Done(result, [result.manifest, result.report])
 
 
@@ -68,51 +83,52 @@ def curate(
     *,
     index: ContaminationIndex | None = None,
     texts: Path | None = None,
+    workers: int | None = None,
 ) -> CurationResult:
-    """Make a version of local files and folders, without any server.
+    """Make a version of local files and folders, without any server, in as many processes as there are cores.
 
-    `index` holds the evaluation suites to keep clear of. `texts` is a folder with the
-    `train/texts.jsonl` and `heldout/texts.jsonl` of a text version.
+    `index` holds the evaluation suites to keep clear of, `texts` is a folder with the `train/texts.jsonl` and
+    `heldout/texts.jsonl` of a text version.
     Raises: FailedPrecondition DATASET_EMPTY; InvalidRequest.
     """
     uploads = [upload for path in source_paths for upload in _local(path)]
-    with tempfile.TemporaryDirectory(prefix="bessemer-curation-") as folder:
-        return _make(
-            uploads,
-            recipe,
-            tokenizer_path,
-            index=index or ContaminationIndex({}),
-            blobs=blobs,
-            workdir=Path(folder),
-            texts=texts,
-            tick=report,
-        )
+    work = Work(cast("WorkObjects", blobs.objects), blobs.project)
+    with (
+        tempfile.TemporaryDirectory(prefix="bessemer-curation-") as folder,
+        _scratch(Path(folder)) as scratch,
+        Executor(work, scratch, workers) as executor,
+    ):
+        given = _Inputs(uploads, tokenizer_path, texts, index or ContaminationIndex({}))
+        return _make(given, recipe, blobs, executor, scratch=scratch, tick=report)
 
 
-def _make(
-    uploads: Sequence[Upload],
-    recipe: Recipe,
-    tokenizer: Path | None,
-    *,
-    index: ContaminationIndex,
-    blobs: Blobs,
-    workdir: Path,
-    texts: Path | None,
-    tick: Tick,
-) -> CurationResult:
+@contextmanager
+def _scratch(workdir: Path) -> Iterator[Path]:
+    """Give a folder that is empty, and is gone afterwards."""
     scratch = workdir / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        if recipe.kind != "TEXT":
-            return make_row_version(uploads, texts, recipe, index=index, blobs=blobs, scratch=scratch, tick=tick)
-        if texts is not None:
-            raise InvalidRequest(
-                "a text version is made of uploads; leave source_version empty", field="curation_job.source_version"
-            )
-        return make_text_version(uploads, recipe, tokenizer, index=index, blobs=blobs, scratch=scratch, tick=tick)
+        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _make(
+    inputs: _Inputs, recipe: Recipe, blobs: Blobs, executor: Executor, *, scratch: Path, tick: Tick
+) -> CurationResult:
+    given, index = inputs.uploads, inputs.index
+    if recipe.kind != "TEXT":
+        return make_row_version(
+            given, inputs.texts, recipe, index=index, blobs=blobs, executor=executor, scratch=scratch, tick=tick
+        )
+    if inputs.texts is not None:
+        raise InvalidRequest(
+            "a text version is made of uploads; leave source_version empty", field="curation_job.source_version"
+        )
+    return make_text_version(
+        given, recipe, inputs.tokenizer, index=index, blobs=blobs, executor=executor, scratch=scratch, tick=tick
+    )
 
 
 def _local(path: Path) -> Iterator[Upload]:
@@ -122,4 +138,4 @@ def _local(path: Path) -> Iterator[Upload]:
         return
     for file in sorted(path.rglob("*")):
         if file.is_file() and not file.is_symlink():
-            yield Upload(file.relative_to(path).as_posix(), file)
+            yield Upload(file.relative_to(path).as_posix(), file, source=path.name)

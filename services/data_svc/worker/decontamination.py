@@ -5,22 +5,25 @@ Equal to `bessemer.artifacts.contamination` by test: the same words, the same ha
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from bessemer.artifacts.contamination import BASE, CODE_POINTS, NGRAM_WORDS, ContaminationSet, fold
 from numba import njit
 
 from data_svc.domain.contamination import Overlap, explain, gives_away
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.splitting import TRAIN
-from data_svc.worker.corpus import Corpus, Document
+from data_svc.worker.documents import Documents
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, Bytes, Hashes, mix
+from data_svc.worker.rejections import Rejections
 
-__all__ = ["ContaminationIndex", "contaminated", "drop_contaminated"]
+__all__ = ["ContaminationIndex", "contaminated", "drop_contaminated", "suites_of"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -109,24 +112,35 @@ class ContaminationIndex:
 
 
 def drop_contaminated(
-    corpus: Corpus, documents: Sequence[Document], index: ContaminationIndex, rejections: list[Rejection]
-) -> list[Document]:
+    documents: Documents, index: ContaminationIndex, rejections: Rejections, *, tick: Callable[[str, float], None]
+) -> Documents:
     """Return the documents but for training documents that give cases away, which it adds to `rejections`.
 
-    The other training documents are told what they share. Held-out ones stay: suites are made from them, and nothing
-    is trained on them.
+    The other training documents are told what they share: `overlaps` is JSON, shares by suite. Held-out ones stay:
+    suites are made from them, and nothing is trained on them.
     """
-    if not index:
-        return list(documents)
-    dropped: set[str] = set()
-    for batch in corpus.batches([document for document in documents if document.split == TRAIN]):
-        for document, overlaps in zip(batch, index.annotate([corpus.text_bytes(d) for d in batch]), strict=True):
-            document.overlaps = overlaps
-            rejection = _reject(document.source, document.text_bytes, overlaps)
-            if rejection:
+    told = ["{}"] * len(documents)
+    kept = np.ones(len(documents), np.bool_)
+    train = np.flatnonzero(documents.table["split"].to_numpy() == TRAIN) if index else np.empty(0, np.int64)
+    sources = documents.table["source"]
+    for batch in documents.texts.batches(train):
+        tick("looking for cases of evaluation suites", 1.0)
+        texts = documents.texts.read(batch)
+        for number, text, overlaps in zip(batch.tolist(), texts, index.annotate(texts), strict=True):
+            if rejection := _reject(sources[number].as_py(), len(text), overlaps):
                 rejections.append(rejection)
-                dropped.add(document.id)
-    return [document for document in documents if document.id not in dropped]
+                kept[number] = False
+            elif overlaps:
+                told[number] = json.dumps({overlap.suite: round(overlap.share, 3) for overlap in overlaps})
+    return documents.with_column("overlaps", pa.array(told, pa.string())).take(np.flatnonzero(kept))
+
+
+def suites_of(documents: Documents) -> Counter[str]:
+    """Return how many documents share words with each suite."""
+    suites: Counter[str] = Counter()
+    for count in documents.table["overlaps"].value_counts().to_pylist():
+        suites.update(dict.fromkeys(json.loads(count["values"]), count["counts"]))
+    return suites
 
 
 def contaminated(

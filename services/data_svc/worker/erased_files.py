@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, Manifest, canonical_json, write_manifest
 from bessemer.kernel.errors import DataLoss
 
-from data_svc.domain.contamination import Overlap
 from data_svc.domain.erasure import Selector
-from data_svc.domain.gates import Measures
 from data_svc.domain.reasons import Reason, Rejection
+from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN
+from data_svc.worker.batches import batches, write_table
 from data_svc.worker.conversations import row_profile
-from data_svc.worker.corpus import Document
+from data_svc.worker.documents import Documents
 from data_svc.worker.erased_shards import ErasedTokens, erase_tokens
-from data_svc.worker.kernels import repetition
-from data_svc.worker.personal_data import find
+from data_svc.worker.operators import annotate, operators_of
 from data_svc.worker.profile import page, text_profile
-from data_svc.worker.quality import measure
+from data_svc.worker.rejections import Rejections
 from data_svc.worker.rewrite import Rewrite, Span, blocks, lines
+from data_svc.worker.sandbox import ParsedDocument
 from data_svc.worker.text_search import lines_with
 from data_svc.worker.version import Draft, count_reasons
+from data_svc.worker.web_rules import broken_rules
 
 __all__ = ["Gone", "subtract", "take_out"]
 
@@ -84,11 +88,15 @@ def take_out(version: Rewrite, blobs: Blobs, gone: Gone, selector: Selector, *, 
     rejections = _rewrite_rejections(version, gone, selector)
     splits = _splits(version.manifest, gone)
     kept, kept_bytes = (sum(getattr(split, name) for split in splits) for name in ("documents", "bytes"))
-    reasons = count_reasons(kept, kept_bytes, rejections)
     draft = Draft(version.folder)
     profile = subtract(json.loads(version.get_bytes(_PROFILE)), _profile(gone, is_text=is_text))
     draft.write_json(_PROFILE, profile)
-    named = [rejection for rejection in rejections if rejection.source]
+    named, everything = Rejections(), Rejections()
+    for rejection in rejections:
+        everything.append(rejection)
+        if rejection.source:
+            named.append(rejection)
+    reasons = count_reasons(kept, kept_bytes, everything)
     title = _TITLES[str(version.manifest.facts["kind"])]
     (version.folder / _REPORT).write_text(page(title, reasons, splits, profile=profile, rejections=named))
     version.put(_PROFILE)
@@ -238,27 +246,24 @@ def _splits(manifest: Manifest, gone: Gone) -> list[SplitCounts]:
 def _profile(gone: Gone, *, is_text: bool) -> dict[str, JSON]:
     """Return the profile of what goes; a text's measures are taken again."""
     if is_text:
-        return text_profile([_document(record, gone.texts[record["id"]].encode()) for record in gone.records])
+        with tempfile.TemporaryDirectory() as folder:
+            documents = _documents(gone, Path(folder) / "gone.arrow")
+            return text_profile(documents, broken_rules(documents))
     by_split: dict[str, list[Row]] = {TRAIN: [], HELDOUT: []}
     for record in gone.records:
         by_split[record["split"]] += gone.rows.get(record["id"], [])
     return row_profile(by_split, Counter(), Counter())
 
 
-def _document(record: Row, text: bytes) -> Document:
-    words, repeated_lines, ngrams, letters = repetition(np.frombuffer(text, np.uint8))
-    return Document(
-        record["id"],
-        record["source"],
-        record["format"],
-        record["sha256"],
-        Measures(record["characters"], 0, words, repeated_lines, ngrams, letters),
-        measure(text),
-        record["language"],
-        text_start=0,
-        text_bytes=len(text),
-        personal_data=Counter(span.kind for span in find(text)),
-        split=record["split"],
-        num_tokens=record["tokens"],
-        overlaps=[Overlap(suite, share, 0, 0, 0) for suite, share in record["overlaps"].items()],
+def _documents(gone: Gone, path: Path) -> Documents:
+    """Return the documents that go, measured again, with what their records say of them."""
+    texts = [gone.texts[record["id"]].encode() for record in gone.records]
+    items = (
+        (number, ParsedDocument(record["source"], record["format"], text, record["characters"], 0))
+        for number, (record, text) in enumerate(zip(gone.records, texts, strict=True))
     )
+    write_table(path, (annotate(batch, operators_of(Recipe())) for batch in batches(items)))
+    documents = Documents.of([path], [np.arange(len(texts))])
+    for name in ("split", "tokens"):
+        documents = documents.with_column(name, pa.array([record[name] for record in gone.records]))
+    return documents.with_column("overlaps", pa.array([json.dumps(record["overlaps"]) for record in gone.records]))

@@ -1,124 +1,99 @@
-"""Uploads to gated documents: read, parse, measure, decide."""
+"""Uploads to the documents that the gates keep: partitions are read, or found finished, and then selected from."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_svc.domain.conversations import Row, read_row
 from data_svc.domain.gates import Measures, gate
-from data_svc.domain.quality_rules import first_failure
-from data_svc.domain.reasons import Reason, Rejection
+from data_svc.domain.quality_rules import QualityMeasures, first_failure
+from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
-from data_svc.worker.archives import read_source
-from data_svc.worker.corpus import Corpus
-from data_svc.worker.kernels import repetition
-from data_svc.worker.language import detect
-from data_svc.worker.personal_data import find, redact
-from data_svc.worker.quality import measure
-from data_svc.worker.sandbox import ParsedDocument, Sandbox
+from data_svc.worker.batches import places, read_columns, read_matrix
+from data_svc.worker.documents import Documents
+from data_svc.worker.executor import Executor, Task
+from data_svc.worker.partitions import Upload, partitions
+from data_svc.worker.rejections import Rejections
+from data_svc.worker.slices import Numbers
+from data_svc.worker.sources import check_sources
 
-__all__ = ["Delivered", "Upload", "cleaned", "ingest"]
+__all__ = ["Ingested", "ingest"]
 
-_TICK_FILES = 20
+_GIVEN = {"CHAT", "PREFERENCE"}
+_GATED = ("characters", "replaced", "words", "repeated_line_share", "repeated_ngram_share", "letter_share")
 
 
 @dataclass(frozen=True)
-class Upload:
-    """One file that was handed in, and the name it had."""
+class Ingested:
+    """Documents that pass the gates, and rows of conversations and pairs, whose texts are JSON."""
 
-    name: str
-    file: Path
-
-
-@dataclass
-class Delivered:
-    """What came out of the uploads besides the documents in the corpus."""
-
-    rejections: list[Rejection] = field(default_factory=list)
-    rows: list[tuple[str, Row]] = field(default_factory=list)
-    num_files: int = 0
-    personal_data: Counter[str] = field(default_factory=Counter)
-    """Rows of `rows` that hold a kind of personal data or secret, by kind."""
+    documents: Documents
+    given: Documents
 
 
 def ingest(
-    uploads: Iterable[Upload], corpus: Corpus, recipe: Recipe, *, scratch: Path, tick: Callable[[str, float], None]
-) -> Delivered:
-    """Fill the corpus with the documents that pass the gates and return the rest.
+    uploads: Sequence[Upload],
+    recipe: Recipe,
+    executor: Executor,
+    rejections: Rejections,
+    *,
+    scratch: Path,
+    tick: Callable[[str, float], None],
+) -> Ingested:
+    """Return what the uploads hold, in their order, and add the rest to `rejections`.
 
-    Rows of conversations and pairs become documents for a text version and stay rows for the others.
+    Conversations become documents for a text version and stay rows for the others.
+    Raises: FailedPrecondition SOURCE_INVALID if too much of a source cannot be parsed.
     """
-    delivered = Delivered()
-    uploads = list(uploads)
-    with Sandbox(scratch, rows=recipe.kind != "TEXT") as sandbox:
-        for number, upload in enumerate(uploads):
-            for item in _parsed(upload, sandbox, scratch, delivered):
-                if isinstance(item, Rejection):
-                    delivered.rejections.append(item)
-                elif item.format in {"CHAT", "PREFERENCE"}:
-                    delivered.rows.append((item.source, _cleaned_row(item, recipe, delivered.personal_data)))
-                elif rejection := _admit(item, corpus, recipe):
-                    delivered.rejections.append(rejection)
-                if (len(corpus.documents) + len(delivered.rejections)) % _TICK_FILES == 0:
-                    tick(f"reading {upload.name}: {len(corpus.documents)} documents", number / len(uploads))
-    return delivered
+    paths: list[Path] = []
+    sources: list[Sequence[tuple[str, int]]] = []
+    fractions = [0.0]
+
+    def tasks() -> Iterator[Task]:
+        for partition in partitions(uploads, scratch):
+            sources.append(partition.sources)
+            fractions.append(partition.done)
+            yield partition.task(recipe)
+
+    def say(at: str) -> None:
+        tick(f"reading {at}", fractions[len(paths)])
+
+    for task in executor.map(tasks(), say):
+        paths.append(task.out)  # noqa: PERF401 - `say` reads its length
+    check_sources(paths, sources, recipe.parse_failures_max)
+    selected = [_select(path, recipe, rejections) for path in paths]
+    documents, given = ([rows[kind] for rows in selected] for kind in range(2))
+    return Ingested(Documents.of(paths, documents), Documents.of(paths, given))
 
 
-def _parsed(
-    upload: Upload, sandbox: Sandbox, scratch: Path, delivered: Delivered
-) -> Iterator[ParsedDocument | Rejection]:
-    for found in read_source(upload.name, upload.file, scratch):
-        delivered.num_files += 1
-        if isinstance(found, Rejection):
-            yield found
-        else:
-            yield from sandbox.parse(found)
-
-
-def _admit(document: ParsedDocument, corpus: Corpus, recipe: Recipe) -> Rejection | None:
-    """Put a document into the corpus, or say why not; what the recipe redacts never gets there."""
-    personal_data: Counter[str] = Counter()
-    text = cleaned(document.text, recipe, personal_data)
-    if text is not document.text:
-        document = replace(document, text=text, characters=len(text.decode()))
-    words, lines, ngrams, letters = repetition(np.frombuffer(document.text, np.uint8))
-    measures = Measures(document.characters, document.replaced, words, lines, ngrams, letters)
-    verdict = gate(measures, recipe.min_characters)
-    if verdict:
-        reason, detail = verdict
-        return Rejection(document.source, Reason(reason), detail, len(document.text))
-    quality = measure(document.text)
-    failure = first_failure(quality) if recipe.quality == "WEB" else None
-    if failure:
-        return Rejection(document.source, Reason.LOW_QUALITY, str(failure), len(document.text))
-    language = detect(document.text)
-    corpus.add(
-        document.text,
-        document.source,
-        document.format,
-        measures=measures,
-        quality=quality,
-        language=language,
-        personal_data=personal_data,
+def _select(path: Path, recipe: Recipe, rejections: Rejections) -> tuple[Numbers, Numbers]:
+    """Return the rows of a partition that are documents to keep, and those that are given rows."""
+    table = read_columns(path, ("source", "format", "reason", "detail", "size_bytes", *_GATED))
+    details, sizes = table["detail"].to_pylist(), table["size_bytes"].to_numpy().copy()
+    reasons, forms = table["reason"].to_pylist(), table["format"].to_pylist()
+    text_sizes = places(path, "text")[1]
+    quality = read_matrix(path, "quality") if recipe.quality == "WEB" else None
+    measured = zip(*(table[name].to_pylist() for name in _GATED), strict=True)
+    for row, values in enumerate(measured):
+        if reasons[row] or forms[row] in _GIVEN:
+            continue
+        sizes[row] = text_sizes[row]
+        verdict = gate(Measures(*values), recipe.min_characters)
+        failure = first_failure(QualityMeasures._make(quality[row].tolist())) if quality is not None else None
+        if verdict:
+            reasons[row], details[row] = verdict
+        elif failure:
+            reasons[row], details[row] = Reason.LOW_QUALITY, str(failure)
+    rejected = np.array([bool(reason) for reason in reasons])
+    is_given = np.array([form in _GIVEN for form in forms])
+    out = np.flatnonzero(rejected)
+    rejections.add_columns(
+        source=table["source"].take(out),
+        reason=[str(reasons[row]) for row in out],
+        detail=[details[row] for row in out],
+        size_bytes=sizes[out],
     )
-    return None
-
-
-def cleaned(text: bytes, recipe: Recipe, counts: Counter[str]) -> bytes:
-    """Return UTF-8 text as the recipe wants it redacted; adds all that was found in it to `counts`, by kind."""
-    found = Counter(span.kind for span in find(text))
-    counts.update(found)
-    return text if found.keys().isdisjoint(recipe.redact) else redact(text, recipe.redact)
-
-
-def _cleaned_row(item: ParsedDocument, recipe: Recipe, counts: Counter[str]) -> Row:
-    """Return the row of an item after redaction; adds the kinds it held to `counts`."""
-    held: Counter[str] = Counter()
-    row = read_row(item.text.decode()).map_text(lambda text: cleaned(text.encode(), recipe, held).decode())
-    counts.update(held.keys())
-    return row
+    return np.flatnonzero(~rejected & ~is_given), np.flatnonzero(~rejected & is_given)

@@ -1,4 +1,4 @@
-"""Compiled loops over UTF-8 bytes and numbers: repetition, best-fit packing, rows of tokens."""
+"""Compiled loops over UTF-8 bytes and numbers: repetition and best-fit packing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numba import njit
 
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, Bytes, Hashes, hash_table, mix, seen_before
 
-__all__ = ["best_fit", "gather", "repetition"]
+__all__ = ["best_fit", "repetition"]
 
 _NGRAM_WORDS = 8
 
@@ -131,17 +131,3 @@ def best_fit(  # noqa: C901 - one loop, compiled
                 tree[node] += 1
                 node //= 2
     return rows
-
-
-@njit(cache=True, nogil=True)
-def gather(
-    tokens: npt.NDArray[np.unsignedinteger],
-    sources: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.unsignedinteger],
-) -> None:
-    """Copy each piece, `lengths` tokens from `sources` on, to its place in `rows`, which is flat."""
-    for piece in range(sources.size):
-        source, length, place = sources[piece], lengths[piece], places[piece]
-        rows[place : place + length] = tokens[source : source + length]

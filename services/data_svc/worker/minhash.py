@@ -18,10 +18,11 @@ from numba import njit
 
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, S32, Bytes, Hashes, mix
 
-__all__ = ["BANDS", "NUM_HASHES", "candidates", "fold_table", "shingles", "signatures", "words"]
+__all__ = ["BANDS", "NUM_HASHES", "RUN_WORDS", "candidates", "fold_table", "shingles", "signatures", "words"]
 
 BANDS, BAND_ROWS = 30, 4  # finds every pair that the usual 20 bands of 6 find, and pairs from half similar on
 NUM_HASHES = BANDS * BAND_ROWS
+RUN_WORDS = 3  # of a signature's shingles; threes find copies with many small edits
 
 Offsets = npt.NDArray[np.int64]
 Signatures = npt.NDArray[np.uint32]
@@ -154,16 +155,19 @@ def signatures(hashes: Hashes, starts: Offsets) -> Signatures:
     return least
 
 
-def candidates(rows: Signatures, agreement_min: float, all_pairs_max: int) -> tuple[npt.NDArray[np.int64], bool]:
+def candidates(
+    rows: Signatures, alive: Offsets, agreement_min: float, all_pairs_max: int
+) -> tuple[npt.NDArray[np.int64], bool]:
     """Return the pairs that agree in a band and in at least `agreement_min` of their signatures; each once, sorted.
 
     A band's group of more than `all_pairs_max` gives each member with the first and with its neighbour only; the second
-    value is whether there was none. Shapes: rows [documents, NUM_HASHES]; returns [pairs, 2], the lower number first.
+    value is whether there was none. Shapes: rows [documents, NUM_HASHES], alive the numbers of those to compare, in
+    order; returns [pairs, 2], the lower number first.
     """
     found = [np.empty(0, np.uint64)]
     complete = True
     for band in range(BANDS):
-        pairs, all_pairs = _agreeing(np.sort(_band(rows, band)), rows, agreement_min, all_pairs_max)
+        pairs, all_pairs = _agreeing(np.sort(_band(rows, alive, band)), rows, agreement_min, all_pairs_max)
         found.append(pairs)
         complete = complete and all_pairs
     chosen = np.unique(np.concatenate(found))
@@ -171,14 +175,15 @@ def candidates(rows: Signatures, agreement_min: float, all_pairs_max: int) -> tu
 
 
 @njit(cache=True, nogil=True)
-def _band(rows: Signatures, band: int) -> Hashes:
+def _band(rows: Signatures, alive: Offsets, band: int) -> Hashes:
     """Return 32 bits of a hash of each document's band, and its number below, so that sorting makes the groups."""
-    keys = np.empty(rows.shape[0], np.uint64)
-    for document in range(rows.shape[0]):
+    keys = np.empty(alive.size, np.uint64)
+    for place in range(alive.size):
+        document = alive[place]
         value = GOLDEN
         for row in range(band * BAND_ROWS, (band + 1) * BAND_ROWS):
             value = mix((value ^ np.uint64(rows[document, row])) * GOLDEN)
-        keys[document] = (value & ~_LOW) | np.uint64(document)
+        keys[place] = (value & ~_LOW) | np.uint64(document)
     return keys
 
 

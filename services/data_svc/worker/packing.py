@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from bessemer.artifacts.shard import BOUND, rows_per_shard, write_shard
 
-from data_svc.worker.corpus import Document
-from data_svc.worker.kernels import best_fit, gather
+from data_svc.worker.kernels import best_fit
+from data_svc.worker.slices import Numbers, Slices
 
 __all__ = ["pack", "write_rows"]
-
-Tokens = npt.NDArray[np.unsignedinteger]
 
 
 def pack(lengths: npt.NDArray[np.int64], sequence_length: int, seed: int) -> npt.NDArray[np.void]:
@@ -43,29 +41,31 @@ def pack(lengths: npt.NDArray[np.int64], sequence_length: int, seed: int) -> npt
 def write_rows(
     folder: Path,
     split: str,
-    documents: Sequence[tuple[int, Document]],
-    tokens: Tokens,
+    numbers: Numbers,
+    tokens: Slices,
     *,
+    dtype: np.dtype[np.unsignedinteger],
     sequence_length: int,
     seed: int,
 ) -> int:
-    """Write the shards of a split and return its number of rows.
+    """Write the shards of a split and return its number of rows; tokens are read shard by shard.
 
-    `documents` are numbered as in `documents.jsonl`; their tokens lie in `tokens` at `token_start`.
+    `numbers` are those of its documents in `documents.jsonl`, `tokens` where the ids of each lie.
     """
-    bounds = pack(np.array([document.num_tokens for _, document in documents], np.int64), sequence_length, seed)
+    width = dtype.itemsize
+    bounds = pack(tokens.sizes // width, sequence_length, seed)
     num_rows = int(bounds["row"][-1]) + 1 if len(bounds) else 0
-    step = rows_per_shard(sequence_length, tokens.dtype.itemsize)
-    token_starts = np.array([document.token_start for _, document in documents], np.int64)
-    numbers = np.array([number for number, _ in documents], np.uint32)
+    step = rows_per_shard(sequence_length, width)
     for shard, start in enumerate(range(0, num_rows, step)):
         first, last = np.searchsorted(bounds["row"], [start, start + step])
         part = bounds[first:last].copy()
         part["row"] -= start
-        rows = np.zeros((min(step, num_rows - start), sequence_length), tokens.dtype)
-        places = part["row"].astype(np.int64) * sequence_length + part["offset"]
-        sources = token_starts[part["document"]] + part["start"]
-        gather(np.asarray(tokens), sources, part["length"].astype(np.int64), places, rows.reshape(-1))
+        rows = np.zeros((min(step, num_rows - start), sequence_length), dtype)
+        places = (part["row"].astype(np.int64) * sequence_length + part["offset"]) * width
+        pieces = tokens.take(part["document"])
+        sizes = part["length"].astype(np.int64) * width
+        pieces = replace(pieces, starts=pieces.starts + part["start"].astype(np.int64) * width, sizes=sizes)
+        pieces.read_into(np.arange(len(part)), rows.reshape(-1).view(np.uint8).data, places)
         part["document"] = numbers[part["document"]]
         write_shard(folder, split, shard, rows, part)
     return num_rows

@@ -8,12 +8,10 @@ file to nothing costs more than to parse a page.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +23,6 @@ from data_svc.domain.reasons import Reason
 from data_svc.worker.parsers import parse
 from data_svc.worker.parts import Part, Refused
 
-_PR_SET_PDEATHSIG = 1
 _FILE_BYTES_MAX = 4 << 30
 
 
@@ -35,8 +32,7 @@ def _confine(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES_MAX, _FILE_BYTES_MAX))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    seccomp.die_with_parent()
     if refused := seccomp.install(seccomp.without_network()):
         logging.getLogger(__name__).warning("parsers can reach the network: %s", refused)
 

@@ -6,6 +6,7 @@ Source: checksums and forms as the rules in `domain` name them; the pass ahead o
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -15,7 +16,7 @@ from numba import njit
 from data_svc.domain.personal_data import KINDS, Span, in_ipv6, in_number, resolve
 from data_svc.domain.secrets import at_iban, at_sign, secrets
 
-__all__ = ["find", "redact"]
+__all__ = ["cleaned", "find", "redact"]
 
 _PLACEHOLDER = re.compile(rb"\[(?:" + "|".join(KINDS).upper().encode() + rb")\]")
 _PLACEHOLDER_BYTES = max(map(len, KINDS)) + 2
@@ -58,6 +59,13 @@ def redact(text: bytes, kinds: Collection[str]) -> bytes:
             end = span.end
         text = b"".join([*pieces, text[end:]])
     return text
+
+
+def cleaned(text: bytes, kinds: Collection[str], counts: Counter[str]) -> bytes:
+    """Return UTF-8 text with these kinds redacted; adds all that was found in it to `counts`, by kind."""
+    found = Counter(span.kind for span in find(text))
+    counts.update(found)
+    return text if found.keys().isdisjoint(kinds) else redact(text, kinds)
 
 
 def _touches_placeholder(text: bytes, span: Span) -> bool:

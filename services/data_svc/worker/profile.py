@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 from bessemer.api.data.v1.dataset_pb2 import ReasonCount, SplitCounts
 from bessemer.artifacts.manifest import JSON
 from bessemer.artifacts.report import Report
 from bessemer.kernel.ids import id_of
 
-from data_svc.domain.reasons import EXPLANATIONS, KEPT, Reason, Rejection
-from data_svc.worker.corpus import Document
-from data_svc.worker.web_rules import count_web_rules, show_web_rules
+from data_svc.domain.personal_data import KINDS
+from data_svc.domain.reasons import EXPLANATIONS, KEPT
+from data_svc.worker.decontamination import suites_of
+from data_svc.worker.documents import Documents
+from data_svc.worker.rejections import Rejections
+from data_svc.worker.web_rules import Broken, count_web_rules
 
 __all__ = ["histogram", "page", "text_profile"]
 
@@ -25,43 +29,43 @@ _CAPTIONS = {
 _SIZES = [0.0, *(float(base * 10**power) for power in range(1, 8) for base in (1, 2, 5))]
 _SHARES = [number / 20 for number in range(21)]
 _WORD_LENGTHS = [float(number) for number in range(16)]
-_MEASURES: tuple[tuple[str, Sequence[float], Callable[[Document], float]], ...] = (
-    ("document_characters", _SIZES, lambda document: document.measures.characters),
-    ("document_tokens", _SIZES, lambda document: document.num_tokens),
-    ("repeated_line_share", _SHARES, lambda document: document.measures.repeated_line_share),
-    ("repeated_run_share", _SHARES, lambda document: document.measures.repeated_ngram_share),
-    ("letter_share", _SHARES, lambda document: document.measures.letter_share),
-    ("words", _SIZES, lambda document: document.quality.words),
-    ("mean_word_length", _WORD_LENGTHS, lambda document: document.quality.mean_word_length),
-    ("letter_token_share", _SHARES, lambda document: document.quality.letter_token_share),
-    ("duplicate_line_character_share", _SHARES, lambda document: document.quality.duplicate_line_character_share),
-    ("duplicate_5gram_share", _SHARES, lambda document: document.quality.duplicate_5gram_share),
-    ("punctuated_line_share", _SHARES, lambda document: document.quality.punctuated_line_share),
-    ("short_line_share", _SHARES, lambda document: document.quality.short_line_share),
+_MEASURES: tuple[tuple[str, Sequence[float]], ...] = (  # `words` and what follows are QualityMeasures
+    ("repeated_line_share", _SHARES),
+    ("repeated_ngram_share", _SHARES),
+    ("letter_share", _SHARES),
+    ("words", _SIZES),
+    ("mean_word_length", _WORD_LENGTHS),
+    ("letter_token_share", _SHARES),
+    ("duplicate_line_character_share", _SHARES),
+    ("duplicate_5gram_share", _SHARES),
+    ("punctuated_line_share", _SHARES),
+    ("short_line_share", _SHARES),
 )
+_SHOWN_AS = {"repeated_ngram_share": "repeated_run_share"}
 
 
-def histogram(measure: str, edges: Sequence[float], values: Sequence[float]) -> dict[str, JSON]:
+def histogram(measure: str, edges: Sequence[float], values: npt.ArrayLike) -> dict[str, JSON]:
     """Return a histogram; the last bin takes everything above, and empty bins at the end are left out."""
-    counts = [0] * (len(edges) - 1)
-    for value in values:
-        at = next((at for at, (_, high) in enumerate(pairwise(edges)) if value < high), len(counts) - 1)
-        counts[at] += 1
-    used = max((at for at, count in enumerate(counts) if count), default=0) + 1
-    return {"measure": measure, "edges": list(edges[: used + 1]), "counts": counts[:used]}
+    places = np.searchsorted(edges[1:-1], np.asarray(values, np.float64), side="right")
+    counts = np.bincount(places, minlength=1).tolist()
+    return {"measure": measure, "edges": list(edges[: len(counts) + 1]), "counts": counts}
 
 
-def text_profile(documents: Sequence[Document]) -> dict[str, JSON]:
-    """Return what `profile.json` holds, in the form of the message `DatasetProfile`."""
+def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
+    """Return what `profile.json` holds, in the form of the message `DatasetProfile`; `broken` as of `broken_rules`."""
     categories: Counter[str] = Counter()
-    for document in documents:
-        categories[f"format/{document.format}"] += 1
-        categories[f"language/{document.language}"] += 1
-        categories[f"split/{document.split}"] += 1
-        categories.update(f"personal_data/{kind}" for kind in document.personal_data)
-        categories.update(f"evaluation_overlap/{id_of(overlap.suite)}" for overlap in document.overlaps)
-    categories.update({f"web_rule/{rule}": count for rule, count in count_web_rules(documents).items()})
-    histograms = [histogram(name, edges, [value(d) for d in documents]) for name, edges, value in _MEASURES]
+    for name in ("format", "language", "split"):
+        for count in documents.table[name].value_counts().to_pylist():
+            categories[f"{name}/{count['values']}"] += count["counts"]
+    held = np.count_nonzero(documents.annotation("personal_data"), axis=0).tolist()
+    categories.update({f"personal_data/{kind}": count for kind, count in zip(KINDS, held, strict=True) if count})
+    categories.update({f"evaluation_overlap/{id_of(suite)}": count for suite, count in suites_of(documents).items()})
+    categories.update({f"web_rule/{rule}": count for rule, count in count_web_rules(broken).items()})
+    histograms = [
+        histogram("document_characters", _SIZES, documents.numbers("characters")),
+        histogram("document_tokens", _SIZES, documents.numbers("tokens")),
+        *(histogram(_SHOWN_AS.get(name, name), edges, documents.annotation(name)) for name, edges in _MEASURES),
+    ]
     return {"histograms": histograms, "categories": dict(sorted(categories.items()))}
 
 
@@ -71,12 +75,12 @@ def page(
     splits: Sequence[SplitCounts],
     *,
     profile: dict[str, JSON],
-    rejections: Sequence[Rejection],
-    documents: Sequence[Document] = (),
+    rejections: Rejections,
+    show: Callable[[Report], None] = lambda _: None,
 ) -> str:
     """Return the report: what was delivered, what was kept and why not the rest, and what the kept looks like.
 
-    `documents` are the kept ones of a text version.
+    `show` adds what only this kind of version has to tell.
     """
     report = Report(title)
     delivered = sum(count.documents for count in reasons)
@@ -96,7 +100,7 @@ def page(
     _categories(report, profile)
     for shown in profile.get("histograms", []) or []:  # type: ignore[union-attr]
         report.histogram(shown["measure"].replace("_", " "), shown["edges"], shown["counts"])  # type: ignore[index,call-overload,union-attr,arg-type]
-    show_web_rules(report, documents)
+    show(report)
     _examples(report, rejections)
     return report.html()
 
@@ -115,13 +119,8 @@ def _categories(report: Report, profile: dict[str, JSON]) -> None:
         report.bars(_CAPTIONS.get(group, f"Kept, by {group}"), top)
 
 
-def _examples(report: Report, rejections: Sequence[Rejection]) -> None:
-    """Show examples of every reason in turn, so that a frequent one hides none."""
-    by_reason: dict[Reason, list[Rejection]] = {}
-    for rejection in sorted(rejections):
-        by_reason.setdefault(rejection.reason, []).append(rejection)
-    each = max(1, _EXAMPLES // max(len(by_reason), 1))
-    chosen = [rejection for group in by_reason.values() for rejection in group[:each]][:_EXAMPLES]
+def _examples(report: Report, rejections: Rejections) -> None:
+    chosen = rejections.examples(_EXAMPLES)
     if chosen:
         report.heading("Examples of what was not used")
         report.table(

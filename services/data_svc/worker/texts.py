@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON
 from bessemer.kernel.errors import InvalidRequest
 
-from data_svc.domain.quality_rules import failures
-from data_svc.domain.reasons import Reason, Rejection
+from data_svc.domain.partitions import result_key
+from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
-from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of, within_budget
-from data_svc.worker.corpus import Corpus, Document
+from data_svc.domain.splitting import HELDOUT, TRAIN, held_out, shares, within_budget
+from data_svc.worker.batches import bytes_of, places
 from data_svc.worker.decontamination import ContaminationIndex, drop_contaminated
-from data_svc.worker.duplicates import drop_duplicates, drop_exact
-from data_svc.worker.ingest import Upload, ingest
+from data_svc.worker.documents import Documents, hexadecimal
+from data_svc.worker.duplicates import drop_exact, drop_near
+from data_svc.worker.executor import Executor, Task
+from data_svc.worker.ingest import ingest
 from data_svc.worker.packing import write_rows
+from data_svc.worker.partitions import Upload
 from data_svc.worker.profile import page, text_profile
+from data_svc.worker.rejections import Rejections
+from data_svc.worker.slices import Numbers, Slices
+from data_svc.worker.tasks import TOKENIZE_VERSION
 from data_svc.worker.tokens import Encoder
 from data_svc.worker.version import Draft, count_reasons, nothing_kept
+from data_svc.worker.web_rules import Broken, broken_rules, names_of, show_web_rules
 
-__all__ = ["curate_documents", "make_text_version"]
+__all__ = ["make_text_version", "split_families"]
 
 Tick = Callable[[str, float], None]
 
 
-def curate_documents(
-    corpus: Corpus, recipe: Recipe, index: ContaminationIndex, rejections: list[Rejection], tick: Tick
-) -> list[Document]:
-    """Return the corpus's documents in their splits, without duplicates and contaminated ones; adds to `rejections`."""
-    unique, exact = drop_exact(corpus.documents)
-    kept, near = drop_duplicates(corpus, unique, recipe.near_duplicate_threshold, tick)
-    rejections += [*exact, *near]
-    splits = splits_of((document.family for document in kept), recipe.seed, recipe.heldout_fraction)
-    for document in kept:
-        document.split = splits[document.family]
-    return drop_contaminated(corpus, kept, index, rejections)
+def split_families(
+    documents: Documents,
+    recipe: Recipe,
+    index: ContaminationIndex,
+    rejections: Rejections,
+    *,
+    scratch: Path,
+    tick: Tick,
+) -> Documents:
+    """Return the documents in order of source, each with its `family` and `split`.
+
+    Duplicates and training documents that give cases of evaluation suites away are left out.
+    """
+    unique = drop_exact(documents, rejections)
+    kept = drop_near(unique, recipe.near_duplicate_threshold, rejections, scratch=scratch, tick=tick)
+    families, family = np.unique(bytes_of(kept.table["family"]), return_inverse=True)
+    held = held_out(shares(recipe.seed, "split", hexadecimal(families)), recipe.heldout_fraction)
+    kept = kept.with_column("split", pa.array(np.where(held[family], HELDOUT, TRAIN), pa.string()))
+    return drop_contaminated(kept, index, rejections, tick=tick)
 
 
 def make_text_version(
@@ -49,36 +67,41 @@ def make_text_version(
     *,
     index: ContaminationIndex,
     blobs: Blobs,
+    executor: Executor,
     scratch: Path,
     tick: Tick,
 ) -> CurationResult:
     """Make a text version of uploads.
 
-    Raises: InvalidRequest without a usable tokenizer; FailedPrecondition DATASET_EMPTY if nothing is kept to train on.
+    Raises: InvalidRequest without a usable tokenizer; FailedPrecondition DATASET_EMPTY if nothing is kept to
+    train on, and SOURCE_INVALID as `ingest`.
     """
     if tokenizer is None:
         raise InvalidRequest("a text version needs a tokenizer; name a tokenizer.json", field="curation_job.tokenizer")
     encoder = Encoder(tokenizer)
     draft = Draft(scratch / "version")
     draft.folder.mkdir(parents=True)
-    with Corpus(scratch / "corpus.bin") as corpus:
-        rejections = ingest(uploads, corpus, recipe, scratch=scratch, tick=_part(tick, 0.0, 0.5)).rejections
-        kept = curate_documents(corpus, recipe, index, rejections, _part(tick, 0.5, 0.7))
-        tokens = _tokenize(corpus, kept, encoder, path=scratch / "tokens.bin", tick=_part(tick, 0.7, 0.9))
-        kept = _trim(kept, recipe, rejections)
-        reasons = count_reasons(len(kept), sum(document.text_bytes for document in kept), rejections)
-        if all(document.split != TRAIN for document in kept):
-            raise nothing_kept("document", reasons)
-        tick("writing shards", 0.9)
-        for split in (TRAIN, HELDOUT):
-            _write_split(draft, corpus, split, kept, tokens=tokens, recipe=recipe)
-        draft.write_lines("documents.jsonl", (_record(number, document) for number, document in enumerate(kept)))
-        draft.write_rejections(rejections)
-        profile = text_profile(kept)
-        draft.write_json("profile.json", profile)
-        splits = list(draft.splits.values())
-        report = page("Data profile", reasons, splits, profile=profile, rejections=rejections, documents=kept)
-        (draft.folder / "report.html").write_text(report)
+    rejections = Rejections()
+    found = ingest(uploads, recipe, executor, rejections, scratch=scratch, tick=_part(tick, 0.0, 0.6)).documents
+    kept = split_families(found, recipe, index, rejections, scratch=scratch, tick=_part(tick, 0.6, 0.7))
+    kept, tokens = _tokenize(kept, encoder, tokenizer, executor=executor, tick=_part(tick, 0.7, 0.9))
+    within = _within_budget(kept, recipe, rejections)
+    kept, tokens = kept.take(within), tokens.take(within)
+    reasons = count_reasons(len(kept), int(kept.texts.sizes.sum()), rejections)
+    if not _in_split(kept, TRAIN).any():
+        raise nothing_kept("document", reasons)
+    for split in (TRAIN, HELDOUT):
+        tick(f"writing shards of {split}", 0.9)
+        _write_split(draft, split, kept, tokens, recipe=recipe, dtype=encoder.dtype)
+    broken = broken_rules(kept)
+    draft.write_lines("documents.jsonl", _records(kept, broken))
+    draft.write_rejections(rejections)
+    profile = text_profile(kept, broken)
+    draft.write_json("profile.json", profile)
+    splits = list(draft.splits.values())
+    show = partial(show_web_rules, documents=kept, broken=broken)
+    report = page("Data profile", reasons, splits, profile=profile, rejections=rejections, show=show)
+    (draft.folder / "report.html").write_text(report)
     facts: dict[str, JSON] = {
         "sequence_length": recipe.sequence_length,
         "token_bytes": encoder.dtype.itemsize,
@@ -94,67 +117,84 @@ def _part(tick: Tick, start: float, end: float) -> Tick:
     return lambda stage, fraction: tick(stage, start + fraction * (end - start))
 
 
-def _tokenize(corpus: Corpus, documents: list[Document], encoder: Encoder, *, path: Path, tick: Tick) -> np.memmap:
-    """Write all tokens into one file, fill in where each document's are, and return the file mapped."""
-    total = sum(document.text_bytes for document in documents)
-    done = start = 0
-    with path.open("wb") as file:
-        for batch in corpus.batches(documents):
-            for document, ids in zip(batch, encoder.encode([corpus.text(d) for d in batch]), strict=True):
-                ids.tofile(file)
-                document.token_start, document.num_tokens = start, len(ids)
-                start += len(ids)
-                done += document.text_bytes
-            tick(f"tokenizing: {start} tokens", done / total)
-        if not start:
-            file.write(bytes(encoder.dtype.itemsize))  # an empty file cannot be mapped
-    return np.memmap(path, encoder.dtype, "r")
+def _tokenize(
+    documents: Documents, encoder: Encoder, tokenizer: Path, *, executor: Executor, tick: Tick
+) -> tuple[Documents, Slices]:
+    """Return the documents with their number of `tokens`, and where these lie."""
+    parts = [*documents.by_partition()]
+    files, starts, sizes = (np.zeros(len(documents), np.int64) for _ in range(3))
+
+    def tasks() -> Iterator[Task]:
+        for here, path, rows in parts:
+            request = {"kind": "tokenize", "partition": str(path), "rows": rows.tolist(), "tokenizer": str(tokenizer)}
+            given: JSON = [TOKENIZE_VERSION, encoder.sha256, hexadecimal(documents.ids[here])]
+            yield Task(result_key("tokenize", given), request, path.with_suffix(".tokens"))
+
+    done: list[Path] = []
+    for task in executor.map(tasks(), lambda at: tick(f"tokenizing {at}", len(done) / len(parts))):
+        here = parts[len(done)][0]
+        starts[here], sizes[here] = places(task.out, "tokens")
+        files[here] = len(done)
+        done.append(task.out)
+    tokens = Slices(done, files, starts, sizes)
+    return documents.with_column("tokens", pa.array(sizes // encoder.dtype.itemsize)), tokens
 
 
-def _trim(documents: list[Document], recipe: Recipe, rejections: list[Rejection]) -> list[Document]:
+def _within_budget(documents: Documents, recipe: Recipe, rejections: Rejections) -> Numbers:
     """Return the documents within `tokens_max` per split, chosen in a seeded order."""
-    taken: set[str] = set()
+    if not recipe.tokens_max:
+        return np.arange(len(documents))
+    drawn = shares(recipe.seed, "budget", hexadecimal(documents.ids))
+    order, sizes = np.lexsort((documents.ids, drawn)), documents.numbers("tokens")
+    taken = np.zeros(len(documents), np.bool_)
     for split in (TRAIN, HELDOUT):
-        sizes = {document.id: document.num_tokens for document in documents if document.split == split}
-        taken |= within_budget(sizes, recipe.tokens_max, lambda key: share(recipe.seed, "budget", key))
-    for document in documents:
-        if document.id not in taken:
-            detail = f"{document.num_tokens} tokens"
-            rejections.append(Rejection(document.source, Reason.OVER_BUDGET, detail, document.text_bytes))
-    return [document for document in documents if document.id in taken]
+        inside = _in_split(documents, split)
+        chosen = np.flatnonzero(inside)
+        tried = np.searchsorted(chosen, order[inside[order]])
+        taken[chosen] = within_budget(sizes[chosen], tried, recipe.tokens_max)
+    left = np.flatnonzero(~taken)
+    rejections.add_columns(
+        source=documents.table["source"].take(left),
+        reason=[str(Reason.OVER_BUDGET)] * len(left),
+        detail=[f"{size} tokens" for size in sizes[left].tolist()],
+        size_bytes=documents.texts.sizes[left],
+    )
+    return np.flatnonzero(taken)
+
+
+def _in_split(documents: Documents, split: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.asarray(documents.table["split"].to_numpy() == split)
 
 
 def _write_split(
-    draft: Draft, corpus: Corpus, split: str, kept: list[Document], *, tokens: np.memmap, recipe: Recipe
+    draft: Draft, split: str, kept: Documents, tokens: Slices, *, recipe: Recipe, dtype: np.dtype[np.unsignedinteger]
 ) -> None:
-    chosen = [(number, document) for number, document in enumerate(kept) if document.split == split]
-    length, seed = recipe.sequence_length, recipe.seed
-    num_rows = write_rows(draft.folder, split, chosen, tokens, sequence_length=length, seed=seed)
-    draft.write_lines(
-        f"{split}/texts.jsonl",
-        ({"id": document.id, "source": document.source, "text": corpus.text(document)} for _, document in chosen),
-    )
+    numbers = np.flatnonzero(_in_split(kept, split))
+    chosen, length = kept.take(numbers), recipe.sequence_length
+    mine = tokens.take(numbers)
+    num_rows = write_rows(draft.folder, split, numbers, mine, dtype=dtype, sequence_length=length, seed=recipe.seed)
+    draft.write_lines(f"{split}/texts.jsonl", _texts(chosen))
     draft.splits[split] = SplitCounts(
         split=split,
         documents=len(chosen),
         rows=num_rows,
-        tokens=sum(document.num_tokens for _, document in chosen),
-        bytes=sum(document.text_bytes for _, document in chosen),
+        tokens=int(chosen.numbers("tokens").sum()),
+        bytes=int(chosen.texts.sizes.sum()),
     )
 
 
-def _record(number: int, document: Document) -> dict[str, JSON]:
-    return {
-        "number": number,
-        "id": document.id,
-        "source": document.source,
-        "sha256": document.sha256,
-        "split": document.split,
-        "format": document.format,
-        "language": document.language,
-        "characters": document.measures.characters,
-        "tokens": document.num_tokens,
-        "family": document.family,
-        "overlaps": {overlap.suite: round(overlap.share, 3) for overlap in document.overlaps},
-        "web_rules": [failure.rule.name for failure in failures(document.quality)],
-    }
+def _texts(documents: Documents) -> Iterator[dict[str, JSON]]:
+    sources = (str(record["source"]) for record in documents.records(("source",)))
+    for batch in documents.texts.batches(np.arange(len(documents))):
+        for id_, text in zip(hexadecimal(documents.ids[batch]), documents.texts.read(batch), strict=True):
+            yield {"id": id_, "source": next(sources), "text": text.decode()}
+
+
+def _records(documents: Documents, broken: Broken) -> Iterator[dict[str, JSON]]:
+    names = ("source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps")
+    for number, record in enumerate(documents.records(names)):
+        sha256, family = record["sha256"].hex(), record["family"].hex()
+        rules = names_of(int(broken[number]))
+        overlaps = json.loads(record["overlaps"])
+        known = {"number": number, "id": sha256[:32], "sha256": sha256, "family": family}
+        yield {**record, **known, "overlaps": overlaps, "web_rules": rules}

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -71,8 +72,12 @@ class Encoder:
         added = {token.content: number for number, token in self._oracle.get_added_tokens_decoder().items()}
         self.eos = end_of_text(added)
         self.dtype = token_dtype(max(self._oracle.get_vocab(with_added_tokens=True).values(), default=0) + 1)
-        self._fast = _open_fast(path)
+        self._path = path
         self._num_encoded = 0
+
+    @cached_property
+    def _fast(self):  # type: ignore[no-untyped-def] # noqa: ANN202 - untyped package
+        return _open_fast(self._path)
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.unsignedinteger]]:
         """Return the ids of each text, the end-of-text token included; views of one array."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,8 +12,9 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, FileEntry, Manifest, canonical_json, write_manifest
 from bessemer.kernel.errors import FailedPrecondition
 
-from data_svc.domain.reasons import EXPLANATIONS, KEPT, Rejection
+from data_svc.domain.reasons import EXPLANATIONS, KEPT
 from data_svc.domain.recipes import Recipe
+from data_svc.worker.rejections import Rejections
 
 __all__ = ["MEDIA_TYPES", "Draft", "count_reasons", "nothing_kept"]
 
@@ -47,9 +47,9 @@ class Draft:
         """Write one JSON file."""
         (self.folder / path).write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
-    def write_rejections(self, rejections: Iterable[Rejection]) -> None:
+    def write_rejections(self, rejections: Rejections) -> None:
         """Write `rejections.jsonl`, in order of source."""
-        self.write_lines("rejections.jsonl", (asdict(rejection) for rejection in sorted(rejections)))
+        self.write_lines("rejections.jsonl", (asdict(rejection) for rejection in rejections.ordered()))
 
     def seal(
         self, blobs: Blobs, recipe: Recipe, reasons: Sequence[ReasonCount], facts: Mapping[str, JSON]
@@ -83,15 +83,11 @@ class Draft:
         )
 
 
-def count_reasons(kept: int, kept_bytes: int, rejections: Iterable[Rejection]) -> list[ReasonCount]:
+def count_reasons(kept: int, kept_bytes: int, rejections: Rejections) -> list[ReasonCount]:
     """Return one count per fate: kept first, then the rejections by how many they are."""
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for rejection in rejections:
-        counts[rejection.reason][0] += 1
-        counts[rejection.reason][1] += rejection.size_bytes
-    ordered = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
+    ordered = sorted(rejections.counts().items(), key=lambda item: (-item[1][0], item[0]))
     first = ReasonCount(reason=KEPT, documents=kept, bytes=kept_bytes)
-    return [first, *(ReasonCount(reason=str(r), documents=n, bytes=size) for r, (n, size) in ordered)]
+    return [first, *(ReasonCount(reason=r, documents=n, bytes=size) for r, (n, size) in ordered)]
 
 
 def nothing_kept(what: str, reasons: Sequence[ReasonCount]) -> FailedPrecondition:

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
 
+import numpy as np
+import numpy.typing as npt
 from bessemer.artifacts.report import Report
 
 from data_svc.domain.quality_rules import RULES, failures
-from data_svc.worker.corpus import Document
+from data_svc.worker.documents import Documents
 
-__all__ = ["count_web_rules", "show_web_rules"]
+__all__ = ["broken_rules", "count_web_rules", "names_of", "show_web_rules"]
 
 _EXAMPLES = 20
 _RULES_NAMED = 3
 _ANY = "any rule"
 
+Broken = npt.NDArray[np.uint32]
 
-def count_web_rules(documents: Sequence[Document]) -> dict[str, int]:
+
+def broken_rules(documents: Documents) -> Broken:
+    """Return the rules that each document breaks, as bits in the order of `RULES`."""
+    broken = np.zeros(len(documents), np.uint32)
+    for bit, rule in enumerate(RULES):
+        values = documents.annotation(rule.measure).astype(np.float64, copy=False)
+        broken |= (~((rule.low <= values) & (values <= rule.high))).astype(np.uint32) << np.uint32(bit)
+    return broken
+
+
+def names_of(broken: int) -> list[str]:
+    """Return the names of the rules that are bits of a number."""
+    return [rule.name for bit, rule in enumerate(RULES) if broken >> bit & 1]
+
+
+def count_web_rules(broken: Broken) -> dict[str, int]:
     """Return how many documents break each rule that one breaks at all, and how many break any."""
-    counts: Counter[str] = Counter()
-    for document in documents:
-        broken = [failure.rule.name for failure in failures(document.quality)]
-        counts.update(broken)
-        counts[_ANY] += bool(broken)
-    return dict(counts)
+    counts = {_ANY: int(np.count_nonzero(broken))}
+    counts |= {rule.name: int((broken >> np.uint32(bit) & np.uint32(1)).sum()) for bit, rule in enumerate(RULES)}
+    return {name: count for name, count in counts.items() if count}
 
 
-def show_web_rules(report: Report, documents: Sequence[Document]) -> None:
+def show_web_rules(report: Report, documents: Documents, broken: Broken) -> None:
     """Add the share of documents per format that breaks each rule, and the documents that break most."""
-    if not documents:
-        return
-    totals = Counter(document.format for document in documents)
-    by_format: dict[str, list[Document]] = defaultdict(list)
-    for document in documents:
-        by_format[document.format].append(document)
-    counts = {name: count_web_rules(group) for name, group in by_format.items()}
+    form = documents.table["format"].to_numpy()
+    totals = Counter(form.tolist())
+    counts = {name: count_web_rules(broken[form == name]) for name in totals}
     formats = [name for name, _ in totals.most_common()]
     report.heading("What a web corpus would drop")
     report.paragraph(
@@ -50,13 +60,15 @@ def show_web_rules(report: Report, documents: Sequence[Document]) -> None:
             if any(rule in found for found in counts.values())
         ],
     )
-    worst = sorted(((failures(d.quality), d) for d in documents), key=lambda pair: (-len(pair[0]), pair[1].source))
+    worst = np.argsort(-np.bitwise_count(broken).astype(np.int64), kind="stable")[:_EXAMPLES]  # then by source
+    found = [failures(documents.quality(number)) for number in worst.tolist()]
+    shown = documents.take(worst).records(("source", "format"))
     report.heading("Kept documents that break most of these rules", 3)
     report.table(
         ["source", "format", "rules", "the first of them"],
         [
-            (document.source, document.format, len(broken), "; ".join(map(str, broken[:_RULES_NAMED])))
-            for broken, document in worst[:_EXAMPLES]
-            if broken
+            (str(record["source"]), str(record["format"]), len(rules), "; ".join(map(str, rules[:_RULES_NAMED])))
+            for record, rules in zip(shown, found, strict=True)
+            if rules
         ],
     )

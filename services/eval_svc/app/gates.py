@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bessemer.api.common.v1.job_pb2 import JOB_STATE_SUCCEEDED, JobState
+from bessemer.api.common.v1.job_pb2 import JOB_STATE_FAILED, JOB_STATE_SUCCEEDED, JobState
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
 from bessemer.api.eval.v1.evaluation_pb2 import (
+    GATE_RELATION_NON_INFERIOR,
     Comparison,
     EvaluationRun,
     GateDecision,
+    GateRule,
     SuiteComparison,
     SuiteResult,
 )
+from bessemer.api.eval.v1.gate_policy_pb2 import GatePolicy
 from bessemer.artifacts.blobs import Blobs
-from bessemer.kernel.errors import FailedPrecondition
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import new_id, project_of
 from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 
 from eval_svc import codec
-from eval_svc.config import FLIPS_MAX
-from eval_svc.domain.compare import Paired, compare, flips, pair_up
-from eval_svc.domain.gate import decide, decide_rule
+from eval_svc.config import CLUSTERS_MIN, FLIPS_MAX, GATE_LEVEL
+from eval_svc.domain.cases import Grader
+from eval_svc.domain.compare import Pair, compare, flips, pair_up
+from eval_svc.domain.effect import Effect, Gap, Relation, Rule, in_slice, measure
+from eval_svc.domain.gate import decide, decide_rules
 from eval_svc.domain.results import CaseResult, parse_results
 
-__all__ = ["Gates"]
+__all__ = ["Gates", "rules_of"]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A comparison on one suite, or why there is none."""
+    """Results of both runs on one suite; without a grader there are none, and `gap` says why."""
 
-    paired: Paired | None = None
-    message: SuiteComparison | None = None
-    missing: str = ""
+    gap: Gap
+    grader: Grader | None = None
+    baseline: list[CaseResult] | None = None
+    candidate: list[CaseResult] = field(default_factory=list)
+    sealed: bool = False
 
 
 class Gates:
@@ -52,14 +59,14 @@ class Gates:
         Raises: FailedPrecondition if a run has not succeeded, or they have no suite in common.
         """
         baseline, candidate = await self._runs(request.baseline_run, request.candidate_run)
-        evidence = [
-            await asyncio.to_thread(self._evidence, suite, baseline, candidate)
-            for suite in candidate.suites
-            if suite in baseline.suites
-        ]
-        found = [one.message for one in evidence if one.message is not None]
+        for run in (baseline, candidate):
+            _require(run, JOB_STATE_SUCCEEDED)
+        common = [suite for suite in candidate.suites if suite in baseline.suites]
+        evidence = [await asyncio.to_thread(self._evidence, suite, baseline, candidate) for suite in common]
+        compared = [_comparison(suite, one) for suite, one in zip(common, evidence, strict=True)]
+        found = [message for message in compared if message is not None]
         if not found:
-            why = evidence[0].missing if evidence else "They ran different suites."
+            why = evidence[0].gap.reason if evidence else "They ran different suites."
             raise FailedPrecondition(
                 f"{baseline.name} and {candidate.name} cannot be compared. {why} Run both on the same suites.",
                 reason="FIELD_INVALID",
@@ -69,21 +76,36 @@ class Gates:
     async def decide(self, request: pb.DecideGateRequest) -> GateDecision:
         """Decide rule by rule and record the verdict for ever.
 
-        Raises: InvalidRequest for rules that make no sense; FailedPrecondition if a run has not succeeded.
+        Raises: InvalidRequest for rules that make no sense; FailedPrecondition if a run has not ended.
         """
-        rules = codec.rules(request.rules)
+        if bool(request.rules) == bool(request.gate_policy):
+            raise InvalidRequest("give either rules or a gate_policy", field="rules")
+        policy = (
+            await self._store.read(lambda tx: tx.get(request.gate_policy, GatePolicy)) if request.gate_policy else None
+        )
+        given = rules_of(policy) if policy else list(request.rules)
+        level = policy.level if policy else GATE_LEVEL
+        rules = codec.rules(given)
         baseline, candidate = await self._runs(request.baseline_run, request.candidate_run)
-        evidence = [await asyncio.to_thread(self._evidence, rule.suite, baseline, candidate) for rule in rules]
-        pairs = list(zip(rules, evidence, strict=True))
-        outcomes = [decide_rule(rule, one.paired, missing=one.missing) for rule, one in pairs]
+        for run in (baseline, candidate):
+            _require(run, JOB_STATE_SUCCEEDED, JOB_STATE_FAILED)
+        suites = dict.fromkeys(rule.suite for rule in rules)
+        evidence = {suite: await asyncio.to_thread(self._evidence, suite, baseline, candidate) for suite in suites}
+        found = [await asyncio.to_thread(_finding, rule, evidence[rule.suite], 1 - 2 * level) for rule in rules]
+        outcomes = decide_rules(rules, found, level=level, corrected=policy is not None)
         decision = GateDecision(
             name=f"{request.parent}/gateDecisions/{request.gate_decision_id or new_id('gate')}",
             model_version=candidate.model_version,
             baseline_run=baseline.name,
             candidate_run=candidate.name,
-            rules=[codec.rule_verdict(outcome, one.message) for outcome, one in zip(outcomes, evidence, strict=True)],
+            rules=[
+                codec.rule_verdict(rule, outcome, _comparison(rule.suite, evidence[rule.suite], rule.slice))
+                for rule, outcome in zip(given, outcomes, strict=True)
+            ],
             verdict=codec.VERDICTS[decide(outcomes)],
             model_sha256=candidate.inputs.model_manifest.sha256,
+            gate_policy=request.gate_policy,
+            level=level,
         )
         return await self._store.write(lambda tx: tx.put(decision, verb="created"))
 
@@ -98,33 +120,42 @@ class Gates:
         )
         return pb.ListGateDecisionsResponse(gate_decisions=found, next_page_token=token)
 
-    async def _runs(self, *names: str) -> list[EvaluationRun]:
-        runs = await self._store.read(lambda tx: [tx.get(name, EvaluationRun) for name in names])
+    async def pilot(self, suite: str, baseline_run: str, candidate_run: str) -> list[Pair]:
+        """Return the pairs of two earlier runs on one suite.
+
+        Raises: FailedPrecondition if they have none.
+        """
+        runs = await self._runs(baseline_run, candidate_run)
         for run in runs:
-            if run.status.state != JOB_STATE_SUCCEEDED:
-                state = JobState.Name(run.status.state).removeprefix("JOB_STATE_")
-                raise FailedPrecondition(
-                    f"{run.name} is {state}; only a run that SUCCEEDED has results to compare",
-                    reason="JOB_STATE_INVALID",
-                    resource=run.name,
-                )
-        return runs
+            _require(run, JOB_STATE_SUCCEEDED)
+        evidence = await asyncio.to_thread(self._evidence, suite, *runs)
+        pairs = pair_up(evidence.baseline or [], evidence.candidate)
+        if len({pair.baseline.cluster for pair in pairs}) < CLUSTERS_MIN:
+            why = evidence.gap.reason or f"They share fewer than {CLUSTERS_MIN} independent groups of cases."
+            raise FailedPrecondition(
+                f"{baseline_run} and {candidate_run} are no pilot. {why} Run both on {suite}, or plan without a pilot.",
+                reason="FIELD_INVALID",
+            )
+        return pairs
+
+    async def _runs(self, *names: str) -> list[EvaluationRun]:
+        return await self._store.read(lambda tx: [tx.get(name, EvaluationRun) for name in names])
 
     def _evidence(self, suite: str, baseline: EvaluationRun, candidate: EvaluationRun) -> Evidence:
-        """Compare two runs on one suite; reads both results, so call it in a thread."""
+        """Load what both runs found on one suite; reads both results, so call it in a thread."""
         before, after = _results(baseline).get(suite), _results(candidate).get(suite)
-        if before is None or after is None:
-            return Evidence(missing=f"{(candidate if before else baseline).name} did not run this suite.")
-        if before.suite_sha256 != after.suite_sha256:
-            return Evidence(missing="The two runs saw different cases under this name.")
+        if after is None:
+            return Evidence(_why_missing(candidate))
+        if before is not None and before.suite_sha256 != after.suite_sha256:
+            return Evidence(Gap("The two runs saw different cases under this name."))
         pinned = next(one for one in candidate.inputs.suites if one.name == suite)
-        grader = codec.grader(pinned.grader)
-        pairs = pair_up(self._load(before), self._load(after))
-        if not pairs:
-            return Evidence(missing="No case was scored in both runs.")
-        paired = compare(pairs, grader)
-        examples = [] if pinned.sealed else flips(pairs, grader, num_max=FLIPS_MAX)
-        return Evidence(paired, codec.comparison(suite, paired, examples))
+        return Evidence(
+            gap=Gap("") if before else _why_missing(baseline),
+            grader=codec.grader(pinned.grader),
+            baseline=self._load(before) if before else None,
+            candidate=self._load(after),
+            sealed=pinned.sealed,
+        )
 
     def _load(self, result: SuiteResult) -> list[CaseResult]:
         ref = result.case_results
@@ -133,3 +164,55 @@ class Gates:
 
 def _results(run: EvaluationRun) -> Mapping[str, SuiteResult]:
     return {result.suite: result for result in run.results}
+
+
+def rules_of(policy: GatePolicy) -> list[GateRule]:
+    """Return the rules of a policy, those that its forgetting budget stands for last."""
+    budget = policy.forgetting_budget
+    return [
+        *policy.rules,
+        *(
+            GateRule(
+                suite=suite,
+                relation=GATE_RELATION_NON_INFERIOR,
+                margin=budget.max_loss,
+                blocking=True,
+                forgetting_budget=True,
+            )
+            for suite in budget.suites
+        ),
+    ]
+
+
+def _finding(rule: Rule, evidence: Evidence, confidence: float) -> Effect | Gap:
+    if evidence.grader is None or (evidence.baseline is None and rule.relation is not Relation.FLOOR):
+        return evidence.gap
+    return measure(rule, evidence.baseline, evidence.candidate, evidence.grader, confidence=confidence)
+
+
+def _comparison(suite: str, evidence: Evidence, pattern: str = "") -> SuiteComparison | None:
+    if evidence.grader is None or evidence.baseline is None:
+        return None
+    pairs = [
+        pair for pair in pair_up(evidence.baseline, evidence.candidate) if in_slice(pair.baseline.cluster, pattern)
+    ]
+    if not pairs:
+        return None
+    examples = [] if evidence.sealed else flips(pairs, evidence.grader, num_max=FLIPS_MAX)
+    return codec.comparison(suite, compare(pairs, evidence.grader), examples)
+
+
+def _why_missing(run: EvaluationRun) -> Gap:
+    if run.status.state == JOB_STATE_FAILED:
+        return Gap(f"{run.name} FAILED: {run.status.error.message}", invalid=True)
+    return Gap(f"{run.name} did not run this suite.")
+
+
+def _require(run: EvaluationRun, *states: JobState) -> None:
+    if run.status.state not in states:
+        state = JobState.Name(run.status.state).removeprefix("JOB_STATE_")
+        raise FailedPrecondition(
+            f"{run.name} is {state}; only a run that SUCCEEDED has results to compare",
+            reason="JOB_STATE_INVALID",
+            resource=run.name,
+        )

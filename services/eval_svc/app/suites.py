@@ -31,7 +31,7 @@ from eval_svc.config import (
 )
 from eval_svc.domain.cases import Case, Grader, format_cases, given_away, parse_cases, passages, questions
 from eval_svc.domain.options import check_options, judges_of
-from eval_svc.domain.statistics import detectable_difference
+from eval_svc.domain.statistics import design_effect, smallest_difference
 from eval_svc.ports import DataCatalog, JudgeBook
 
 __all__ = ["BUILTIN", "Suites"]
@@ -66,7 +66,7 @@ class Suites:
                 pack_contamination_set((case.cluster, given_away(case, grader)) for case in cases), MEDIA_TYPE
             )
         )
-        num_clusters = len({case.cluster for case in cases})
+        design = design_effect([case.cluster for case in cases])
         perplexity = grader is Grader.PERPLEXITY
         suite = EvaluationSuite(
             name=f"{request.parent}/evaluationSuites/{request.evaluation_suite_id}",
@@ -77,7 +77,7 @@ class Suites:
             max_tokens=max_tokens,
             dataset_version=given.dataset_version,
             higher_is_better=not perplexity,
-            mde=0.0 if perplexity else detectable_difference(len(cases), num_clusters),
+            mde=0.0 if perplexity else smallest_difference(len(cases), design=design),
             sealed=given.sealed,
             contamination_hashes=hashes,
             options=given.options if given.HasField("options") else None,

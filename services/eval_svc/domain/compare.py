@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eval_svc.config import CONFIDENCE
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.results import CaseResult, safe_exp
-from eval_svc.domain.statistics import Estimate, mcnemar_exact, ratio
+from eval_svc.domain.statistics import Estimate, mcnemar_clustered, ratio
 
-__all__ = ["Pair", "Paired", "compare", "flips", "pair_up"]
+__all__ = ["Pair", "Paired", "adjusted_difference", "compare", "flips", "log_change", "pair_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def flips(pairs: Sequence[Pair], grader: Grader, *, num_max: int) -> list[Pair]:
     return worse[:num_worse] + better[: num_max - len(worse[:num_worse])]
 
 
-def _compare_correctness(pairs: Sequence[Pair]) -> Paired:
-    """Compare right-or-wrong scores.
+def adjusted_difference(pairs: Sequence[Pair], *, confidence: float) -> Estimate:
+    """Estimate the difference of scores between 0 and 1, candidate less baseline.
 
     One invented win and one invented loss, each a cluster of its own, keep the interval honest when few cases or none
     changed; without them ten unchanged cases would prove two models equal.
@@ -77,41 +78,57 @@ def _compare_correctness(pairs: Sequence[Pair]) -> Paired:
     """
     differences = [(pair.candidate.score or 0.0) - (pair.baseline.score or 0.0) for pair in pairs]
     clusters = [pair.baseline.cluster for pair in pairs]
-    count = len(pairs)
-    adjusted = ratio(
+    estimate = ratio(
         [*differences, 1.0, -1.0],
-        [1.0] * (count + 2),
+        [1.0] * (len(pairs) + 2),
         [*(("case", cluster) for cluster in clusters), ("invented", "win"), ("invented", "loss")],
-        confidence=CONFIDENCE,
+        confidence=confidence,
     )
-    num_clusters = len(set(clusters))
-    num_better, num_worse = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
-    independent = num_clusters == count
+    return replace(estimate, low=max(-1.0, estimate.low), high=min(1.0, estimate.high))
+
+
+def log_change(pairs: Sequence[Pair], *, confidence: float) -> Estimate:
+    """Estimate the change in nats per token of the baseline.
+
+    With one tokenizer this is the log of the ratio of the two perplexities; with two it still compares the same text.
+    """
+    return ratio(
+        [pair.candidate.nll - pair.baseline.nll for pair in pairs],
+        [float(pair.baseline.tokens) for pair in pairs],
+        [pair.baseline.cluster for pair in pairs],
+        confidence=confidence,
+    )
+
+
+def _compare_correctness(pairs: Sequence[Pair]) -> Paired:
+    """Compare scores between 0 and 1."""
+    differences = [(pair.candidate.score or 0.0) - (pair.baseline.score or 0.0) for pair in pairs]
+    adjusted = adjusted_difference(pairs, confidence=CONFIDENCE)
+    count = len(pairs)
+    gains: defaultdict[str, float] = defaultdict(float)
+    for pair, difference in zip(pairs, differences, strict=True):
+        gains[pair.baseline.cluster] += difference
+    whole = all(gain.is_integer() for gain in gains.values())
     return Paired(
         baseline=math.fsum(pair.baseline.score or 0.0 for pair in pairs) / count,
         candidate=math.fsum(pair.candidate.score or 0.0 for pair in pairs) / count,
         difference=math.fsum(differences) / count,
-        low=max(-1.0, adjusted.low),
-        high=min(1.0, adjusted.high),
+        low=adjusted.low,
+        high=adjusted.high,
         standard_error=adjusted.standard_error,
-        p_value=mcnemar_exact(num_better, num_worse) if independent else adjusted.p_value,
+        p_value=mcnemar_clustered([int(gain) for gain in gains.values()]) if whole else adjusted.p_value,
         num_pairs=count,
-        num_clusters=num_clusters,
-        num_better=num_better,
-        num_worse=num_worse,
+        num_clusters=len(gains),
+        num_better=sum(d > 0 for d in differences),
+        num_worse=sum(d < 0 for d in differences),
         higher_is_better=True,
     )
 
 
 def _compare_perplexity(pairs: Sequence[Pair]) -> Paired:
-    """Compare perplexities by the change in log-likelihood per token of the baseline.
-
-    With one tokenizer this is the ratio of the two perplexities; with two it still compares the same text.
-    """
-    tokens = [float(pair.baseline.tokens) for pair in pairs]
-    clusters = [pair.baseline.cluster for pair in pairs]
+    """Compare perplexities over the same text."""
     changes = [pair.candidate.nll - pair.baseline.nll for pair in pairs]
-    change: Estimate = ratio(changes, tokens, clusters, confidence=CONFIDENCE)
+    change = log_change(pairs, confidence=CONFIDENCE)
     return Paired(
         baseline=_perplexity([pair.baseline for pair in pairs]),
         candidate=_perplexity([pair.candidate for pair in pairs]),

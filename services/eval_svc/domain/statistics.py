@@ -7,35 +7,43 @@ jackknife and Student's t. With one case a cluster and equal weights it is the t
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
 __all__ = [
     "Estimate",
     "cases_needed",
-    "detectable_difference",
+    "cases_to_see",
+    "design_effect",
+    "effective_cases",
+    "holm",
+    "mcnemar_clustered",
     "mcnemar_exact",
     "proportion",
     "ratio",
+    "smallest_difference",
     "student_t_cdf",
     "student_t_quantile",
     "wilson",
 ]
 
-# Power of 80 % in a two-sided test at 5 %: the two normal quantiles add up to 2.80.
-POWER_FACTOR = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
+# One-sided level of a two-sided test at 5 %, and the power a plan aims at.
+LEVEL = 0.025
+POWER = 0.8
 # Variance of a paired right-or-wrong difference, and correlation of cases in one cluster, as seen on real suites.
 DIFFERENCE_VARIANCE = 0.28
 CLUSTER_CORRELATION = 0.3
 CASES_NEEDED_MAX = 10_000_000
+# Sums of this many sign patterns are counted exactly in some milliseconds; larger tables take the normal form.
+EXACT_WORK_MAX = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A value with its standard error and two-sided interval; `p_value` tests the value against 0."""
+    """A value with its standard error and two-sided interval; `p_value` tests the value against 0 by Student's t."""
 
     value: float
     standard_error: float
@@ -44,6 +52,7 @@ class Estimate:
     confidence: float
     p_value: float
     num_clusters: int
+    degrees: float
 
 
 def ratio(
@@ -56,7 +65,9 @@ def ratio(
     """Estimate sum(numerators) / sum(denominators) when cases of one cluster depend on each other.
 
     Shapes: three sequences [N], N >= 1; denominators positive.
-    Source: Shao & Tu 1995, The Jackknife and Bootstrap, section 2.1; t with C - 1 degrees: Cameron & Miller 2015.
+    Source: Shao & Tu 1995, The Jackknife and Bootstrap, section 2.1, which is CR3 of Cameron & Miller 2015 for a mean;
+    Student's t with the effective number of clusters less one: Carter, Schnepel & Steigerwald 2017, for clusters that
+    depend wholly.
     """
     sums: defaultdict[Hashable, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for above, below, cluster in zip(numerators, denominators, clusters, strict=True):
@@ -74,21 +85,24 @@ def ratio(
             confidence=confidence,
             p_value=1.0,
             num_clusters=1,
+            degrees=1.0,
         )
     # The deviation of the estimate without a cluster, written so that equal clusters give exactly zero.
     deviations = [(value * below - above) / (below_all - below) for above, below in sums.values()]
     mean = math.fsum(deviations) / count
     spread = math.fsum((deviation - mean) ** 2 for deviation in deviations)
     error = math.sqrt((count - 1) / count * spread)
-    half = student_t_quantile((1 + confidence) / 2, count - 1) * error
+    degrees = max(1.0, below_all**2 / math.fsum(pair[1] ** 2 for pair in sums.values()) - 1)
+    half = student_t_quantile((1 + confidence) / 2, degrees) * error
     return Estimate(
         value=value,
         standard_error=error,
         low=value - half,
         high=value + half,
         confidence=confidence,
-        p_value=_p_value(value, error, count - 1),
+        p_value=_p_value(value, error, degrees),
         num_clusters=count,
+        degrees=degrees,
     )
 
 
@@ -99,25 +113,22 @@ def proportion(scores: Sequence[float], clusters: Sequence[Hashable], *, confide
     Source: Wilson 1927; design effect and t as in Korn & Graubard 1998, adapted by Dean & Pagano 2015.
     """
     naive = ratio(scores, [1.0] * len(scores), clusters, confidence=confidence)
-    count, clustered = len(scores), naive.num_clusters < len(scores)
-    critical, effective = NormalDist().inv_cdf((1 + confidence) / 2), float(count)
-    if clustered and naive.num_clusters > 1:
-        variance = naive.value * (1 - naive.value)
-        design = naive.standard_error**2 * count / variance if variance > 0 else count / naive.num_clusters
-        effective = count / max(1.0, design)
-        critical = student_t_quantile((1 + confidence) / 2, naive.num_clusters - 1)
-    elif clustered:
-        effective = 1.0
-    low, high = wilson(naive.value, effective, critical=critical)
-    return Estimate(
-        value=naive.value,
-        standard_error=naive.standard_error,
-        low=low,
-        high=high,
-        confidence=confidence,
-        p_value=naive.p_value,
-        num_clusters=naive.num_clusters,
-    )
+    critical = NormalDist().inv_cdf((1 + confidence) / 2)
+    if 1 < naive.num_clusters < len(scores):
+        critical = student_t_quantile((1 + confidence) / 2, naive.degrees)
+    low, high = wilson(naive.value, effective_cases(naive, len(scores)), critical=critical)
+    return replace(naive, low=low, high=high)
+
+
+def effective_cases(share: Estimate, count: int) -> float:
+    """Return how many independent cases say as much about a share as these `count` do: count over design effect."""
+    if share.num_clusters == count:
+        return float(count)
+    if share.num_clusters == 1:
+        return 1.0
+    variance = share.value * (1 - share.value)
+    design = share.standard_error**2 * count / variance if variance > 0 else count / share.num_clusters
+    return count / max(1.0, design)
 
 
 def wilson(share: float, count: float, *, critical: float) -> tuple[float, float]:
@@ -140,18 +151,79 @@ def mcnemar_exact(num_better: int, num_worse: int) -> float:
     return min(1.0, 2 * _incomplete_beta(count - smaller, smaller + 1, 0.5))
 
 
-def detectable_difference(num_cases: int, num_clusters: int) -> float:
-    """Return the smallest difference in the share of right answers that a paired comparison sees with 80 % power."""
-    cases_per_cluster = num_cases / num_clusters
-    design = 1 + (cases_per_cluster - 1) * CLUSTER_CORRELATION
-    return math.sqrt(POWER_FACTOR**2 * DIFFERENCE_VARIANCE * design / num_cases)
+def mcnemar_clustered(gains: Sequence[int]) -> float:
+    """Return the two-sided p-value that both models are equally good when cases of a cluster depend on each other.
+
+    `gains` holds cases won less cases lost per cluster. If the models are equal their names could be swapped in any
+    cluster, so every pattern of signs is equally likely: the patterns are counted. With one case a cluster this is
+    `mcnemar_exact`.
+    Source: Fisher 1935, The Design of Experiments, section 21; beyond EXACT_WORK_MAX the normal form with equal
+    weight of cases: Durkalski et al. 2003, Analysis of clustered matched-pair data.
+    """
+    sizes = [abs(gain) for gain in gains if gain]
+    total, seen = sum(sizes), abs(sum(gains))
+    if not sizes:
+        return 1.0
+    if total == len(sizes):
+        return mcnemar_exact((total + seen) // 2, (total - seen) // 2)
+    if len(sizes) * total > EXACT_WORK_MAX:
+        return 2 * NormalDist().cdf(-seen / math.sqrt(sum(size * size for size in sizes)))
+    # Patterns whose negative part sums to k leave total - 2 k; extreme ones have k <= (total - seen) / 2, or mirrored.
+    ways = [1] + [0] * total
+    for size in sizes:
+        for k in range(total, size - 1, -1):
+            ways[k] += ways[k - size]
+    tail = sum(ways[: (total - seen) // 2 + 1])
+    return min(1.0, float(2 * tail / 2 ** len(sizes)))
 
 
-def cases_needed(num_cases: int, *, standard_error: float, distance: float) -> int:
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number: those at most a keep the chance of any false claim at most a.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def design_effect(clusters: Sequence[Hashable], *, correlation: float = CLUSTER_CORRELATION) -> float:
+    """Return by how much cases that depend on each other inflate a variance; 1 when every case is its own cluster.
+
+    Source: Kish 1965, Survey Sampling, section 5.4, with the mean cluster size weighted by cases.
+    """
+    sizes = Counter(clusters).values()
+    return 1 + (sum(size * size for size in sizes) / sum(sizes) - 1) * correlation
+
+
+def cases_to_see(
+    difference: float, *, design: float = 1.0, variance: float = DIFFERENCE_VARIANCE, level: float = LEVEL
+) -> int:
+    """Return how many cases a paired comparison needs to tell a true `difference` from zero with 80 % power.
+
+    Units: `variance` of the difference of one case, in squares of the unit of `difference`; `level` one-sided.
+    Source: Miller 2024, Adding Error Bars to Evals, section 5, with the design effect of clusters.
+    """
+    return min(CASES_NEEDED_MAX, math.ceil(_power_factor(level) ** 2 * variance * design / difference**2))
+
+
+def smallest_difference(
+    num_cases: int, *, design: float = 1.0, variance: float = DIFFERENCE_VARIANCE, level: float = LEVEL
+) -> float:
+    """Return the smallest difference that a paired comparison of so many cases sees with 80 % power.
+
+    Units as in `cases_to_see`, of which it is the inverse.
+    """
+    return _power_factor(level) * math.sqrt(variance * design / num_cases)
+
+
+def cases_needed(num_cases: int, *, standard_error: float, distance: float, level: float = LEVEL) -> int:
     """Return how many cases like the ones seen would tell a true `distance` from zero with 80 % power."""
     if distance == 0 or not math.isfinite(standard_error):
         return CASES_NEEDED_MAX
-    needed = num_cases * (POWER_FACTOR * standard_error / distance) ** 2
+    needed = num_cases * (_power_factor(level) * standard_error / distance) ** 2
     return min(CASES_NEEDED_MAX, max(num_cases + 1, math.ceil(needed)))
 
 
@@ -163,7 +235,7 @@ def student_t_quantile(probability: float, degrees: float) -> float:
     low, high = 0.0, 1.0
     while student_t_cdf(high, degrees) < probability:
         low, high = high, high * 2
-    for _ in range(80):
+    for _ in range(52):  # to the last bit of a float
         middle = (low + high) / 2
         if student_t_cdf(middle, degrees) < probability:
             low = middle
@@ -181,7 +253,12 @@ def student_t_cdf(value: float, degrees: float) -> float:
     return tail if value < 0 else 1 - tail
 
 
-def _p_value(value: float, error: float, degrees: int) -> float:
+def _power_factor(level: float) -> float:
+    """Return how many standard errors a difference must be for 80 % power: 2.80 at 2.5 % one-sided."""
+    return NormalDist().inv_cdf(1 - level) + NormalDist().inv_cdf(POWER)
+
+
+def _p_value(value: float, error: float, degrees: float) -> float:
     if error == 0:
         return 1.0 if value == 0 else 0.0
     return min(1.0, 2 * student_t_cdf(-abs(value / error), degrees))

@@ -9,6 +9,8 @@ from bessemer.api.data.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
 from bessemer.api.eval.v1.evaluation_service_pb2 import GetGateDecisionRequest
 from bessemer.api.eval.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
+from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver, GetGateWaiverRequest
+from bessemer.api.eval.v1.gate_policy_pb2_grpc import GatePolicyServiceStub
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 from bessemer.api.train.v1.model_service_pb2 import GetModelVersionRequest
 from bessemer.api.train.v1.model_service_pb2_grpc import ModelServiceStub
@@ -64,6 +66,14 @@ class GrpcCatalog:
         stub = EvaluationServiceStub(self._peers.channel("eval"))
         try:
             return await stub.GetGateDecision(GetGateDecisionRequest(name=name))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+    async def get_gate_waiver(self, name: str) -> GateWaiver:
+        """Ask eval_svc."""
+        stub = GatePolicyServiceStub(self._peers.channel("eval"))
+        try:
+            return await stub.GetGateWaiver(GetGateWaiverRequest(name=name))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 

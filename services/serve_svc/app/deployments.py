@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from bessemer.api.eval.v1.evaluation_pb2 import VERDICT_PASS, GateDecision, Verdict
+from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
 from bessemer.api.serve.v1 import deployment_pb2 as api
 from bessemer.api.serve.v1.deployment_service_pb2 import CreateEndpointRequest, DeployModelVersionRequest
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import new_id, parent_of, project_of
-from bessemer.svckit.context import current_principal
 from bessemer.svckit.store import Store, Tx
 from google.rpc.status_pb2 import Status
 from sqlalchemy import delete, insert, select
@@ -18,7 +20,6 @@ from serve_svc.ports import Catalog
 
 __all__ = ["Deployments", "check_gate", "is_terminal", "mark_failed", "mark_loading", "mark_ready", "wanted"]
 
-WAIVER_LENGTH_MIN = 10
 TERMINAL = frozenset({api.DEPLOYMENT_STATE_FAILED, api.DEPLOYMENT_STATE_STOPPED})
 
 
@@ -41,7 +42,8 @@ class Deployments:
         Raises: FailedPrecondition GATE_NOT_PASSED without a passed gate or a waiver.
         """
         project = project_of(request.endpoint)
-        for field, name in (("model_version", request.model_version), ("gate_decision", request.gate_decision)):
+        for field in ("model_version", "gate_decision", "gate_waiver"):
+            name = getattr(request, field)
             if name and project_of(name) != project:
                 raise InvalidRequest(
                     f"{field} must lie in projects/{project} like its endpoint; got {name}", field=field
@@ -49,16 +51,17 @@ class Deployments:
         await self._store.read(lambda tx: tx.get(request.endpoint, api.Endpoint))
         version = await self._catalog.get_model_version(request.model_version)
         decision = await self._catalog.get_gate_decision(request.gate_decision) if request.gate_decision else None
-        passed = check_gate(version, decision, request.waiver_reason)
+        waiver = await self._catalog.get_gate_waiver(request.gate_waiver) if request.gate_waiver else None
         name = f"{request.endpoint}/deployments/{request.deployment_id or new_id('d')}"
 
         def write(tx: Tx) -> api.Deployment:
             tx.get(request.endpoint, api.Endpoint)
+            passed = check_gate(version, decision, waiver, tx.clock.now())
             deployment = api.Deployment(
                 name=name,
                 model_version=version.name,
                 gate_decision=request.gate_decision if passed else "",
-                waiver=None if passed else _waiver(tx, request.waiver_reason),
+                waiver=None if passed or waiver is None else _waiver(waiver),
                 state=api.DEPLOYMENT_STATE_LOADING,
                 model_manifest=version.manifest,
                 context_length=version.context_length,
@@ -86,24 +89,28 @@ class Deployments:
         return await self._store.write(write)
 
 
-def check_gate(version: ModelVersion, decision: GateDecision | None, waiver_reason: str) -> bool:
+def check_gate(version: ModelVersion, decision: GateDecision | None, waiver: GateWaiver | None, now: datetime) -> bool:
     """Return True if the decision allows the version, False if the waiver does.
 
-    Raises: FailedPrecondition GATE_NOT_PASSED saying what to do; InvalidRequest for a waiver that says too little.
+    Raises: FailedPrecondition GATE_NOT_PASSED saying what to do.
     """
     problem = _problem(version, decision)
     if problem is None:
         return True
-    if not waiver_reason:
+    if waiver is None:
         raise FailedPrecondition(
             f"{problem}; evaluate the version and decide its gate, then give the passed decision, "
-            "or say in waiver_reason why it may run without one",
+            "or have a waiver signed and give it as gate_waiver",
             reason="GATE_NOT_PASSED",
             resource=version.name,
         )
-    if len(waiver_reason.strip()) < WAIVER_LENGTH_MIN:
-        text = f"waiver_reason must have at least {WAIVER_LENGTH_MIN} characters; got {waiver_reason!r}"
-        raise InvalidRequest(text, field="waiver_reason")
+    problem = _problem_of_waiver(version, waiver, now)
+    if problem is not None:
+        raise FailedPrecondition(
+            f"{problem}; have a new waiver signed, or give a passed decision",
+            reason="GATE_NOT_PASSED",
+            resource=waiver.name,
+        )
     return False
 
 
@@ -170,10 +177,26 @@ def _problem(version: ModelVersion, decision: GateDecision | None) -> str | None
     return None
 
 
-def _waiver(tx: Tx, reason: str) -> api.Waiver:
-    waiver = api.Waiver(reason=reason.strip(), approver=current_principal().subject)
-    waiver.time.FromDatetime(tx.clock.now())
-    return waiver
+def _problem_of_waiver(version: ModelVersion, waiver: GateWaiver, now: datetime) -> str | None:
+    if waiver.model_version != version.name:
+        return f"{waiver.name} is about {waiver.model_version}, not about {version.name}"
+    if waiver.model_sha256 != version.manifest.sha256:
+        return f"{waiver.name} is about other bytes than {version.name} has now"
+    if waiver.HasField("revoke_time"):
+        return f"{waiver.name} was taken back by {waiver.revoker}"
+    if waiver.expire_time.ToDatetime(UTC) <= now:
+        return f"{waiver.name} expired at {waiver.expire_time.ToJsonString()}"
+    return None
+
+
+def _waiver(waiver: GateWaiver) -> api.Waiver:
+    return api.Waiver(
+        name=waiver.name,
+        reason=waiver.reason,
+        approver=waiver.creator,
+        time=waiver.create_time,
+        expire_time=waiver.expire_time,
+    )
 
 
 def _stop(tx: Tx, deployment: api.Deployment) -> api.Deployment:

@@ -3,9 +3,15 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bessemer.artifacts.blobs import Blobs
 from bessemer.svckit.objects_files import FileObjects
+from data_svc.domain.recipes import Recipe
+from data_svc.worker.batches import batches, write_table
+from data_svc.worker.documents import Documents
+from data_svc.worker.operators import annotate, operators_of
+from data_svc.worker.sandbox import ParsedDocument
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 WORDS = ("steel", "iron", "furnace", "slag", "blast", "pig", "coke", "ore", "lime", "heat")
@@ -30,6 +36,16 @@ def metadata(number: int) -> str:
         f"License: {licenses[number % 4]}\nRequires-Python: >=3.{number % 6 + 7}\n"
         f"Project-URL: Homepage, https://example.org/{number}\nClassifier: A\nClassifier: B\n\n{prose(number)}\n"
     )
+
+
+def documents_of(texts: list[str], folder: Path) -> Documents:
+    """The texts as one partition, with their numbers as sources."""
+    folder.mkdir(parents=True, exist_ok=True)
+    items = ((n, ParsedDocument(f"{n}", "text", text.encode(), len(text), 0)) for n, text in enumerate(texts))
+    if texts:
+        annotated = (annotate(batch, operators_of(Recipe())) for batch in batches(items))
+        write_table(folder / "0.arrow", annotated)
+    return Documents.of([folder / "0.arrow"][: len(texts)], [np.arange(len(texts))][: len(texts)])
 
 
 @pytest.fixture(scope="session")

@@ -13,13 +13,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from bessemer.svckit.objects_files import FileObjects
 from data_svc.domain.formats import Format
 from data_svc.domain.reasons import EXPLANATIONS, Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.worker.archives import SourceFile
-from data_svc.worker.corpus import Corpus
-from data_svc.worker.ingest import Upload, ingest
+from data_svc.worker.executor import Executor
+from data_svc.worker.ingest import ingest
+from data_svc.worker.partitions import Upload
+from data_svc.worker.rejections import Rejections
 from data_svc.worker.sandbox import ParsedDocument, Sandbox
+from data_svc.worker.work import Work
 
 from .conftest import prose
 from .packages import docx, package, paragraph, xlsx
@@ -106,9 +110,10 @@ def import_all(tmp_path: Path):
             uploads.append(Upload(name, path))
         scratch = tmp_path / "scratch"
         scratch.mkdir()
-        corpus = Corpus(scratch / "corpus")
-        delivered = ingest(uploads, corpus, Recipe(), scratch=scratch, tick=lambda *_: None)
-        return [document.source for document in corpus.documents], delivered.rejections
+        rejections, work = Rejections(), Work(FileObjects(tmp_path / "objects"), "p")
+        with Executor(work, scratch) as executor:
+            found = ingest(uploads, Recipe(), executor, rejections, scratch=scratch, tick=lambda *_: None)
+        return found.documents.table["source"].to_pylist(), [*rejections.ordered()]
 
     return run
 

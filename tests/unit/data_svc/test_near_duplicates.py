@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_svc.domain.gates import Measures
 from data_svc.worker import duplicates, families, minhash
-from data_svc.worker.corpus import Corpus
-from data_svc.worker.quality import measure
+from data_svc.worker.documents import hexadecimal
+from data_svc.worker.rejections import Rejections
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.data_svc.conftest import prose
+from tests.unit.data_svc.conftest import documents_of, prose
 
 
 def words_of(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -66,10 +65,10 @@ def test_signatures_estimate_the_jaccard_similarity_whatever_the_batch() -> None
 
 def test_candidates_of_a_large_group_stay_few_and_say_so() -> None:
     rows = np.zeros((100, minhash.NUM_HASHES), np.uint32)
-    pairs, complete = minhash.candidates(rows, 0.35, 50)
+    pairs, complete = minhash.candidates(rows, np.arange(100), 0.35, 50)
     assert not complete
     assert len(pairs) == 99 + 98
-    pairs, complete = minhash.candidates(rows[:5], 0.35, 50)
+    pairs, complete = minhash.candidates(rows, np.arange(5), 0.35, 50)
     assert complete
     assert len(pairs) == 10
 
@@ -85,18 +84,15 @@ def test_batch_ends_hold_no_more_text_than_allowed() -> None:
 
 def outcome(path: Path, texts: list[str], threshold: float = 0.8) -> tuple[list[str], dict[str, str], dict[str, str]]:
     """Return survivors, who stands for whom, and the families, by text."""
-    with Corpus(path) as corpus:
-        for number, text in enumerate(texts):
-            measures = Measures(len(text), 0, 1, 0, 0, 1)
-            quality = measure(text.encode())
-            corpus.add(
-                text.encode(), f"{number}", "txt", measures=measures, quality=quality, language="en", personal_data={}
-            )
-        by_id = {document.id: text for document, text in zip(corpus.documents, texts, strict=True)}
-        kept, dropped = duplicates.drop_duplicates(corpus, corpus.documents, threshold, lambda *_: None)
-        related = {by_id[document.id]: document.family for document in corpus.documents}
-    stand_ins = {texts[int(rejection.source)]: by_id[str(rejection.duplicate_of)] for rejection in dropped}
-    return sorted(by_id[document.id] for document in kept), stand_ins, related
+    documents, rejections = documents_of(texts, path), Rejections()
+    by_id = dict(zip(hexadecimal(documents.ids), texts, strict=True))
+    kept = duplicates.drop_near(documents, threshold, rejections, scratch=path, tick=lambda *_: None)
+    survivors = [by_id[id_] for id_ in hexadecimal(kept.ids)]
+    stand_ins = {texts[int(each.source)]: by_id[each.duplicate_of] for each in rejections.ordered()}
+    families_of = [record["family"].hex() for record in kept.records(("family",))] if texts else []
+    related = dict(zip(survivors, families_of, strict=True))
+    related |= {text: related[other] for text, other in stand_ins.items()}
+    return sorted(survivors), stand_ins, related
 
 
 def copies(number: int, chance: random.Random) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from bessemer.api.data.v1.dataset_pb2 import CurationRecipe
 from bessemer.kernel.errors import InvalidRequest
@@ -11,7 +12,7 @@ from data_svc.domain.gates import Measures, gate
 from data_svc.domain.markup import headers_to_text, record_to_text, rst_to_markdown
 from data_svc.domain.normal_form import cut, normalise
 from data_svc.domain.recipes import Recipe, recipe_of
-from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of, within_budget
+from data_svc.domain.splitting import HELDOUT, TRAIN, splits_of, within_budget
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,11 +121,11 @@ def test_splits_depend_on_nothing_but_family_and_seed() -> None:
 
 
 def test_within_budget_takes_whole_documents() -> None:
-    sizes = {f"d{n}": 10 for n in range(10)}
-    taken = within_budget(sizes, 35, lambda key: share(0, "budget", key))
-    assert len(taken) == 3
-    assert within_budget(sizes, 0, lambda _: 0.0) == set(sizes)
-    assert within_budget({"a": 50, "b": 40}, 10, lambda _: 0.0) == {"b"}
+    sizes = np.array([10, 40, 20, 10, 5])
+    order = np.array([4, 2, 1, 0, 3])
+    assert within_budget(sizes, order, 35).tolist() == [True, False, True, False, True]
+    assert within_budget(sizes, order, 0).all()
+    assert within_budget(sizes, order, 4).tolist() == [False, False, False, False, True]
 
 
 def test_headers_to_text_joins_folded_and_repeated_headers() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
 import pytest
 from eval_svc.domain.statistics import (
     cases_needed,
-    detectable_difference,
+    cases_to_see,
+    design_effect,
+    holm,
+    mcnemar_clustered,
     mcnemar_exact,
     proportion,
     ratio,
+    smallest_difference,
     student_t_cdf,
     student_t_quantile,
     wilson,
@@ -56,6 +61,44 @@ def test_mcnemar_exact_of_large_table_agrees_with_sum_of_binomials():
     assert mcnemar_exact(1050, 950) == pytest.approx(exact, rel=1e-9)
 
 
+def test_mcnemar_clustered_of_single_cases_is_the_exact_test():
+    gains = [1] * 10 + [-1] * 2 + [0] * 30
+    assert mcnemar_clustered(gains) == pytest.approx(mcnemar_exact(10, 2))
+    assert mcnemar_clustered([]) == mcnemar_clustered([0, 0]) == 1.0
+
+
+@pytest.mark.parametrize("gains", [[3, -1, 2, 2, 1, -2, 4], [1, 1, 2], [5, -5], [2, 2, 2, 2, 2, -1]])
+def test_mcnemar_clustered_counts_the_sign_patterns(gains):
+    patterns = list(itertools.product([1, -1], repeat=len(gains)))
+    extreme = sum(abs(sum(s * g for s, g in zip(p, gains, strict=True))) >= abs(sum(gains)) for p in patterns)
+    assert mcnemar_clustered(gains) == pytest.approx(extreme / len(patterns))
+
+
+def test_mcnemar_clustered_of_a_large_table_takes_the_normal_form():
+    generator = random.Random(3)
+    gains = [generator.randint(-4, 5) for _ in range(2000)]
+    z = sum(gains) / math.sqrt(sum(g * g for g in gains))
+    assert mcnemar_clustered(gains) == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), rel=1e-9)
+
+
+def test_holm_of_a_worked_example_matches():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_cases_to_see_of_published_differences_matches_and_inverts():
+    assert [cases_to_see(d) for d in (0.10, 0.05, 0.03)] == [220, 880, 2442]
+    assert smallest_difference(880, design=2.5) == pytest.approx(0.05 * math.sqrt(2.5), rel=1e-3)
+    assert cases_to_see(smallest_difference(500, design=2.0), design=2.0) in {500, 501}
+
+
+def test_design_effect_of_clusters_follows_kish():
+    assert design_effect(range(50)) == 1.0
+    assert design_effect([case // 8 for case in range(320)]) == pytest.approx(3.1)
+    assert design_effect(["a"] * 9 + ["b"], correlation=0.5) == pytest.approx(1 + (82 / 10 - 1) * 0.5)
+
+
 def test_ratio_with_equal_weights_is_the_t_interval_of_the_mean():
     values = [2.1, 3.4, 1.9, 5.0, 4.2, 2.2]
     estimate = ratio(values, [1.0] * 6, range(6), confidence=0.95)
@@ -71,10 +114,10 @@ def test_ratio_of_one_cluster_knows_nothing():
     assert (estimate.low, estimate.high, estimate.p_value) == (-math.inf, math.inf, 1.0)
 
 
-def test_detectable_difference_of_planned_sizes_matches_plan():
-    assert detectable_difference(220, 220) == pytest.approx(0.10, abs=0.001)
-    assert detectable_difference(880, 880) == pytest.approx(0.05, abs=0.001)
-    assert detectable_difference(880, 110) > detectable_difference(880, 880)
+def test_smallest_difference_of_planned_sizes_matches_plan():
+    assert smallest_difference(220, design=1.0) == pytest.approx(0.10, abs=0.001)
+    assert smallest_difference(880, design=1.0) == pytest.approx(0.05, abs=0.001)
+    assert smallest_difference(880, design=3.1) > smallest_difference(880, design=1.0)
 
 
 def test_cases_needed_grows_with_the_square_of_the_distance():

@@ -1,8 +1,11 @@
 """What serving decides without doing anything: gates and back-off."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.eval.v1.evaluation_pb2 import VERDICT_FAIL, VERDICT_PASS, GateDecision
+from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
 from bessemer.api.serve.v1.inference_service_pb2 import Prompt, SamplingParams
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 from bessemer.kernel.errors import (
@@ -20,11 +23,12 @@ from serve_svc.engine.protocol import Sampling
 from serve_svc.reconcile import backoff_s, is_final
 
 VERSION = ModelVersion(name="projects/p/models/m/versions/v", manifest=ArtifactRef(sha256="aa"))
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
 PASSED = {"model_version": VERSION.name, "model_sha256": "aa", "verdict": VERDICT_PASS}
 
 
 def test_check_gate_passed_decision_on_these_bytes_allows():
-    assert check_gate(VERSION, GateDecision(**PASSED), "") is True
+    assert check_gate(VERSION, GateDecision(**PASSED), None, NOW) is True
 
 
 @pytest.mark.parametrize(
@@ -38,11 +42,13 @@ def test_check_gate_passed_decision_on_these_bytes_allows():
 )
 def test_check_gate_anything_else_needs_a_waiver(decision):
     with pytest.raises(FailedPrecondition) as caught:
-        check_gate(VERSION, decision, "")
+        check_gate(VERSION, decision, None, NOW)
     assert caught.value.reason == "GATE_NOT_PASSED"
-    assert check_gate(VERSION, decision, "a demonstration") is False
-    with pytest.raises(InvalidRequest):
-        check_gate(VERSION, decision, "   short       ")
+    waiver = GateWaiver(model_version=VERSION.name, model_sha256="aa")
+    waiver.expire_time.FromDatetime(NOW + timedelta(seconds=1))
+    assert check_gate(VERSION, decision, waiver, NOW) is False
+    with pytest.raises(FailedPrecondition, match="expired"):
+        check_gate(VERSION, decision, waiver, NOW + timedelta(seconds=1))
 
 
 def test_is_final_only_for_what_another_try_cannot_change():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import typer
 
 from bessemer.api.data.v1 import dataset_pb2
-from bessemer.api.eval.v1 import evaluation_pb2
+from bessemer.api.eval.v1 import evaluation_pb2, gate_policy_pb2
 from bessemer.api.train.v1 import model_pb2, training_job_pb2
 from bessemer.cli.data import Kind, ensure_dataset, ensure_project, upload_folder
 from bessemer.cli.demo.budget import CALIBRATION_STEPS, TOKENS_PER_STEP, Budget, learning_rate, plan_budget
@@ -21,6 +22,7 @@ from bessemer.cli.demo.report import Facts, write_report
 from bessemer.cli.demo.steps import ensure, patiently, run_job
 from bessemer.cli.deployment import await_deployment, ensure_endpoint
 from bessemer.cli.evaluation import comparison_table
+from bessemer.cli.gate_policy import expiry
 from bessemer.cli.output import console, short, time_text
 from bessemer.cli.settings import Settings
 from bessemer.local import stack
@@ -242,11 +244,11 @@ def _decide(demo: Demo, baseline: Any, candidate: Any, suites: dict[str, str]) -
 
 
 def _deploy(demo: Demo, model_version: str, decision: str) -> None:
-    _deploy_once(demo, ENDPOINT, model_version, {"gate_decision": decision})
+    _deploy_once(demo, ENDPOINT, model_version, lambda: {"gate_decision": decision})
 
 
-def _deploy_once(demo: Demo, endpoint: str, model_version: str, right: dict[str, str]) -> None:
-    """Deploy unless the endpoint already answers with this version."""
+def _deploy_once(demo: Demo, endpoint: str, model_version: str, right: Callable[[], dict[str, str]]) -> None:
+    """Deploy unless the endpoint already answers with this version; `right` names what allows it."""
     patiently(lambda: ensure_endpoint(demo.client, demo.settings, endpoint))
     name = demo.settings.name("endpoints", endpoint)
     current = patiently(lambda: demo.client.serve.get_endpoint(name=name)).deployment
@@ -255,15 +257,20 @@ def _deploy_once(demo: Demo, endpoint: str, model_version: str, right: dict[str,
         if deployment.model_version == model_version:
             patiently(lambda: await_deployment(demo.client, current))
             return
-    made = patiently(
-        lambda: demo.client.serve.deploy_model_version(endpoint=name, model_version=model_version, **right)
-    )
+    fields = {"endpoint": name, "model_version": model_version} | right()
+    made = patiently(lambda: demo.client.serve.deploy_model_version(**fields))
     patiently(lambda: await_deployment(demo.client, made.name))
+
+
+def _waiver(demo: Demo, model_version: str) -> dict[str, str]:
+    waiver = gate_policy_pb2.GateWaiver(model_version=model_version, reason=WAIVER, expire_time=expiry(1))
+    made = patiently(lambda: demo.client.eval.create_gate_waiver(parent=demo.settings.project, gate_waiver=waiver))
+    return {"gate_waiver": made.name}
 
 
 def _ask_both(demo: Demo, base: str, chat: str) -> list[tuple[str, str, str, str]]:
     """Return (question, right answer, base answer, trained answer) for a few held-out questions."""
-    _deploy_once(demo, BASE_ENDPOINT, base, {"waiver_reason": WAIVER})
+    _deploy_once(demo, BASE_ENDPOINT, base, partial(_waiver, demo, base))
     rows = patiently(lambda: demo.client.data.preview_dataset_version(name=chat, split="heldout", rows=QUESTIONS)).rows
     answers = []
     for row in rows:

@@ -134,7 +134,7 @@ class DatasetVersion(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., kind: _Optional[_Union[DatasetKind, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., sequence_length: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CurationRecipe(_message.Message):
-    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max", "quality", "redact")
+    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max", "quality", "redact", "parse_failures_max")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_LENGTH_FIELD_NUMBER: _ClassVar[int]
     HELDOUT_FRACTION_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,7 @@ class CurationRecipe(_message.Message):
     TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     REDACT_FIELD_NUMBER: _ClassVar[int]
+    PARSE_FAILURES_MAX_FIELD_NUMBER: _ClassVar[int]
     kind: DatasetKind
     sequence_length: int
     heldout_fraction: float
@@ -155,7 +156,8 @@ class CurationRecipe(_message.Message):
     tokens_max: int
     quality: QualityProfile
     redact: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ...) -> None: ...
+    parse_failures_max: float
+    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ..., parse_failures_max: _Optional[float] = ...) -> None: ...
 
 class SourceFile(_message.Message):
     __slots__ = ("upload", "file_name", "artifact")

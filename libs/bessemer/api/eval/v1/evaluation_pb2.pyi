@@ -45,6 +45,14 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_FAIL: _ClassVar[Verdict]
     VERDICT_INCONCLUSIVE: _ClassVar[Verdict]
     VERDICT_MISSING: _ClassVar[Verdict]
+    VERDICT_INVALID: _ClassVar[Verdict]
+
+class GateRelation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GATE_RELATION_UNSPECIFIED: _ClassVar[GateRelation]
+    GATE_RELATION_NON_INFERIOR: _ClassVar[GateRelation]
+    GATE_RELATION_SUPERIOR: _ClassVar[GateRelation]
+    GATE_RELATION_FLOOR: _ClassVar[GateRelation]
 GRADER_KIND_UNSPECIFIED: GraderKind
 GRADER_KIND_PERPLEXITY: GraderKind
 GRADER_KIND_CHOICE: GraderKind
@@ -66,6 +74,11 @@ VERDICT_PASS: Verdict
 VERDICT_FAIL: Verdict
 VERDICT_INCONCLUSIVE: Verdict
 VERDICT_MISSING: Verdict
+VERDICT_INVALID: Verdict
+GATE_RELATION_UNSPECIFIED: GateRelation
+GATE_RELATION_NON_INFERIOR: GateRelation
+GATE_RELATION_SUPERIOR: GateRelation
+GATE_RELATION_FLOOR: GateRelation
 
 class GraderOptions(_message.Message):
     __slots__ = ("stop", "choice_length", "exact", "numeric", "text_measure", "python", "judge", "formula")
@@ -341,32 +354,64 @@ class Comparison(_message.Message):
     suites: _containers.RepeatedCompositeFieldContainer[SuiteComparison]
     def __init__(self, baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ..., suites: _Optional[_Iterable[_Union[SuiteComparison, _Mapping]]] = ...) -> None: ...
 
+class JudgeAnchors(_message.Message):
+    __slots__ = ("num_right", "num_right_agreed", "num_wrong", "num_wrong_agreed")
+    NUM_RIGHT_FIELD_NUMBER: _ClassVar[int]
+    NUM_RIGHT_AGREED_FIELD_NUMBER: _ClassVar[int]
+    NUM_WRONG_FIELD_NUMBER: _ClassVar[int]
+    NUM_WRONG_AGREED_FIELD_NUMBER: _ClassVar[int]
+    num_right: int
+    num_right_agreed: int
+    num_wrong: int
+    num_wrong_agreed: int
+    def __init__(self, num_right: _Optional[int] = ..., num_right_agreed: _Optional[int] = ..., num_wrong: _Optional[int] = ..., num_wrong_agreed: _Optional[int] = ...) -> None: ...
+
 class GateRule(_message.Message):
-    __slots__ = ("suite", "min_difference", "blocking")
+    __slots__ = ("suite", "min_difference", "blocking", "relation", "margin", "floor", "relative", "slice", "judge_anchors", "forgetting_budget")
     SUITE_FIELD_NUMBER: _ClassVar[int]
     MIN_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
     BLOCKING_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_FIELD_NUMBER: _ClassVar[int]
+    SLICE_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_ANCHORS_FIELD_NUMBER: _ClassVar[int]
+    FORGETTING_BUDGET_FIELD_NUMBER: _ClassVar[int]
     suite: str
     min_difference: float
     blocking: bool
-    def __init__(self, suite: _Optional[str] = ..., min_difference: _Optional[float] = ..., blocking: _Optional[bool] = ...) -> None: ...
+    relation: GateRelation
+    margin: float
+    floor: float
+    relative: bool
+    slice: str
+    judge_anchors: JudgeAnchors
+    forgetting_budget: bool
+    def __init__(self, suite: _Optional[str] = ..., min_difference: _Optional[float] = ..., blocking: _Optional[bool] = ..., relation: _Optional[_Union[GateRelation, str]] = ..., margin: _Optional[float] = ..., floor: _Optional[float] = ..., relative: _Optional[bool] = ..., slice: _Optional[str] = ..., judge_anchors: _Optional[_Union[JudgeAnchors, _Mapping]] = ..., forgetting_budget: _Optional[bool] = ...) -> None: ...
 
 class RuleVerdict(_message.Message):
-    __slots__ = ("rule", "verdict", "comparison", "num_cases_needed", "explanation")
+    __slots__ = ("rule", "verdict", "comparison", "num_cases_needed", "explanation", "value", "interval", "p_value")
     RULE_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     COMPARISON_FIELD_NUMBER: _ClassVar[int]
     NUM_CASES_NEEDED_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
     rule: GateRule
     verdict: Verdict
     comparison: SuiteComparison
     num_cases_needed: int
     explanation: str
-    def __init__(self, rule: _Optional[_Union[GateRule, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., comparison: _Optional[_Union[SuiteComparison, _Mapping]] = ..., num_cases_needed: _Optional[int] = ..., explanation: _Optional[str] = ...) -> None: ...
+    value: float
+    interval: Interval
+    p_value: float
+    def __init__(self, rule: _Optional[_Union[GateRule, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., comparison: _Optional[_Union[SuiteComparison, _Mapping]] = ..., num_cases_needed: _Optional[int] = ..., explanation: _Optional[str] = ..., value: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., p_value: _Optional[float] = ...) -> None: ...
 
 class GateDecision(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "baseline_run", "candidate_run", "rules", "verdict", "model_sha256")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "baseline_run", "candidate_run", "rules", "verdict", "model_sha256", "gate_policy", "level")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -380,6 +425,8 @@ class GateDecision(_message.Message):
     RULES_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    GATE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -393,4 +440,6 @@ class GateDecision(_message.Message):
     rules: _containers.RepeatedCompositeFieldContainer[RuleVerdict]
     verdict: Verdict
     model_sha256: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[RuleVerdict, _Mapping]]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
+    gate_policy: str
+    level: float
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[RuleVerdict, _Mapping]]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., model_sha256: _Optional[str] = ..., gate_policy: _Optional[str] = ..., level: _Optional[float] = ...) -> None: ...

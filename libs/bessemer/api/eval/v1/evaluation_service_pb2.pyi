@@ -146,20 +146,22 @@ class CompareRunsRequest(_message.Message):
     def __init__(self, baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ...) -> None: ...
 
 class DecideGateRequest(_message.Message):
-    __slots__ = ("parent", "gate_decision_id", "baseline_run", "candidate_run", "rules", "request_id")
+    __slots__ = ("parent", "gate_decision_id", "baseline_run", "candidate_run", "rules", "request_id", "gate_policy")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     GATE_DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     BASELINE_RUN_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_RUN_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    GATE_POLICY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     gate_decision_id: str
     baseline_run: str
     candidate_run: str
     rules: _containers.RepeatedCompositeFieldContainer[_evaluation_pb2.GateRule]
     request_id: str
-    def __init__(self, parent: _Optional[str] = ..., gate_decision_id: _Optional[str] = ..., baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[_evaluation_pb2.GateRule, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    gate_policy: str
+    def __init__(self, parent: _Optional[str] = ..., gate_decision_id: _Optional[str] = ..., baseline_run: _Optional[str] = ..., candidate_run: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[_evaluation_pb2.GateRule, _Mapping]]] = ..., request_id: _Optional[str] = ..., gate_policy: _Optional[str] = ...) -> None: ...
 
 class GetGateDecisionRequest(_message.Message):
     __slots__ = ("name",)

@@ -1,4 +1,5 @@
 from bessemer.api.eval.v1 import evaluation_pb2 as _evaluation_pb2
+from bessemer.api.eval.v1 import gate_policy_pb2 as _gate_policy_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -29,3 +30,19 @@ class GateDecisionChanged(_message.Message):
     gate_decision: _evaluation_pb2.GateDecision
     previous_state: str
     def __init__(self, gate_decision: _Optional[_Union[_evaluation_pb2.GateDecision, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class GatePolicyChanged(_message.Message):
+    __slots__ = ("gate_policy", "previous_state")
+    GATE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    gate_policy: _gate_policy_pb2.GatePolicy
+    previous_state: str
+    def __init__(self, gate_policy: _Optional[_Union[_gate_policy_pb2.GatePolicy, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class GateWaiverChanged(_message.Message):
+    __slots__ = ("gate_waiver", "previous_state")
+    GATE_WAIVER_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    gate_waiver: _gate_policy_pb2.GateWaiver
+    previous_state: str
+    def __init__(self, gate_waiver: _Optional[_Union[_gate_policy_pb2.GateWaiver, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...

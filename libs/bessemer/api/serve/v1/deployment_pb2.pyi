@@ -80,11 +80,15 @@ class Deployment(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., waiver: _Optional[_Union[Waiver, _Mapping]] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., context_length: _Optional[int] = ...) -> None: ...
 
 class Waiver(_message.Message):
-    __slots__ = ("reason", "approver", "time")
+    __slots__ = ("reason", "approver", "time", "name", "expire_time")
     REASON_FIELD_NUMBER: _ClassVar[int]
     APPROVER_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     reason: str
     approver: str
     time: _timestamp_pb2.Timestamp
-    def __init__(self, reason: _Optional[str] = ..., approver: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    name: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[str] = ..., approver: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., name: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,83 @@
+"""What was not used, and why, as columns: there may be more of these than of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data_svc.domain.reasons import Reason, Rejection
+
+__all__ = ["Rejections"]
+
+_SCHEMA = pa.schema(
+    [
+        ("source", pa.large_string()),
+        ("reason", pa.string()),
+        ("detail", pa.large_string()),
+        ("size_bytes", pa.int64()),
+        ("duplicate_of", pa.string()),
+    ]
+)
+_ROWS = 10_000
+Column: TypeAlias = "Sequence[Any] | npt.NDArray[np.int64] | pa.ChunkedArray"
+
+
+class Rejections:
+    """Rejections from anywhere, read back in order."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._rows: list[Rejection] = []
+
+    def append(self, rejection: Rejection) -> None:
+        """Add one."""
+        self._rows.append(rejection)
+        if len(self._rows) == _ROWS:
+            self._flush()
+
+    def add_columns(self, **columns: Column) -> None:
+        """Add as many as `source` has values; `duplicate_of` may be left out."""
+        columns = {"duplicate_of": [""] * len(columns["source"]), **columns}
+        given = [columns[field.name] for field in _SCHEMA]
+        arrays = [
+            column.cast(field.type) if isinstance(column, pa.ChunkedArray) else pa.array(column, field.type)
+            for column, field in zip(given, _SCHEMA, strict=True)
+        ]
+        self._tables.append(pa.table(arrays, _SCHEMA))
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return documents and bytes per reason."""
+        table = self._table().group_by("reason").aggregate([([], "count_all"), ("size_bytes", "sum")])
+        return {r["reason"]: (r["count_all"], r["size_bytes_sum"]) for r in table.to_pylist()}
+
+    def ordered(self) -> Iterator[Rejection]:
+        """Yield all, as `Rejection` sorts."""
+        table = self._table().sort_by([(name, "ascending") for name in _SCHEMA.names])
+        for batch in table.to_batches(max_chunksize=_ROWS):
+            for row in batch.to_pylist():
+                yield Rejection(**{**row, "reason": Reason(row["reason"])})
+
+    def examples(self, number: int) -> Sequence[Rejection]:
+        """Return some of every reason in turn, so that a frequent one hides none."""
+        by_reason: dict[Reason, list[Rejection]] = {}
+        each = max(1, number // max(len(self.counts()), 1))
+        for rejection in self.ordered():
+            group = by_reason.setdefault(rejection.reason, [])
+            if len(group) < each:
+                group.append(rejection)
+        return [rejection for group in by_reason.values() for rejection in group][:number]
+
+    def _flush(self) -> None:
+        columns = zip(*map(astuple, self._rows), strict=True)
+        self._rows = []
+        self.add_columns(**dict(zip(_SCHEMA.names, columns, strict=True)))
+
+    def _table(self) -> pa.Table:
+        if self._rows:
+            self._flush()
+        return pa.concat_tables([_SCHEMA.empty_table(), *self._tables])
