@@ -1,8 +1,9 @@
 """The same task files and data through our runner and through lm-evaluation-harness, on SmolLM2-135M.
 
-Log-likelihoods of choices and scores are compared case by case. The peer's cost includes reading the task and its data,
-ours does not; the peer computes with the library's default matrix products, ours with those of `numerics.prepare`. Cost is in CPU seconds of one process with one thread,
-loading left out, in turns. lm-eval runs in an environment of its own under `build/peers`, with torch of this one.
+Log-likelihoods of choices and scores are compared case by case. Cost is in CPU seconds of one process with one thread,
+loading of the model left out, in turns. The peer's cost includes reading the task and its data, ours does not; the peer
+computes with the library's default matrix products, ours with those of `numerics.prepare`. lm-eval runs in an
+environment of its own under `build/peers`, with torch of this one.
 """
 
 from __future__ import annotations
