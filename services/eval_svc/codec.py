@@ -14,7 +14,7 @@ from eval_svc.domain.effect import Relation, Rule
 from eval_svc.domain.gate import Outcome, Verdict
 from eval_svc.domain.judge import Anchors
 
-__all__ = ["KINDS", "VERDICTS", "comparison", "flip", "grader", "rule_verdict", "rules"]
+__all__ = ["KINDS", "VERDICTS", "comparison", "flip", "grader", "rule_verdict", "rules", "stated_grader"]
 
 
 KINDS: Mapping[Grader, pb.GraderKind] = {
@@ -22,6 +22,12 @@ KINDS: Mapping[Grader, pb.GraderKind] = {
     Grader.CHOICE: pb.GRADER_KIND_CHOICE,
     Grader.EXACT: pb.GRADER_KIND_EXACT,
     Grader.REGEX: pb.GRADER_KIND_REGEX,
+    Grader.NUMERIC: pb.GRADER_KIND_NUMERIC,
+    Grader.JSON_SCHEMA: pb.GRADER_KIND_JSON_SCHEMA,
+    Grader.TEXT_SIMILARITY: pb.GRADER_KIND_TEXT_SIMILARITY,
+    Grader.PYTHON: pb.GRADER_KIND_PYTHON,
+    Grader.JUDGE: pb.GRADER_KIND_JUDGE,
+    Grader.FORMULA: pb.GRADER_KIND_FORMULA,
 }
 VERDICTS: Mapping[Verdict, pb.Verdict] = {
     Verdict.PASS: pb.VERDICT_PASS,
@@ -35,6 +41,11 @@ VERDICTS: Mapping[Verdict, pb.Verdict] = {
 def grader(kind: pb.GraderKind) -> Grader:
     """Return the grader of a kind that is stated."""
     return next(grader for grader, known in KINDS.items() if known == kind)
+
+
+def stated_grader(kind: int) -> Grader | None:
+    """Return the grader of a kind; None if it is not stated."""
+    return next((grader for grader, known in KINDS.items() if known == kind), None)
 
 
 def rules(given: Sequence[pb.GateRule]) -> list[Rule]:

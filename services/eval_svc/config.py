@@ -8,6 +8,7 @@ __all__ = [
     "CLUSTERS_MIN",
     "CONFIDENCE",
     "FLIPS_MAX",
+    "FORMULA_CHARACTERS",
     "GATE_LEVEL",
     "HELDOUT_PASSAGES_MAX",
     "HELDOUT_QUESTIONS_MAX",
@@ -16,6 +17,9 @@ __all__ = [
     "PASSAGE_CHARACTERS",
     "POLICY_LEVEL",
     "PREVIEW_CHARACTERS",
+    "PYTHON_MEMORY_MIB",
+    "PYTHON_OUTPUT_BYTES",
+    "PYTHON_TIME_LIMIT_S",
     "RULES_MAX",
     "SUITES_PER_RUN_MAX",
     "UNSCORED_SHARE_MAX",
@@ -54,6 +58,15 @@ SUITES_PER_RUN_MAX = 20
 RULES_MAX = 20
 FLIPS_MAX = 10
 PREVIEW_CHARACTERS = 400
+
+# Unit tests of HumanEval's kind need a hundredth of a second and 20 MiB; a program that needs more than this hangs.
+PYTHON_TIME_LIMIT_S = 5
+PYTHON_MEMORY_MIB = 512
+# Nobody reads what a program prints; beyond this it is cut off.
+PYTHON_OUTPUT_BYTES = 1 << 20
+
+# Eight scores with their weights need a tenth of this; Python's own parser is safe far beyond.
+FORMULA_CHARACTERS = 1_024
 
 # An exception that outlives a release cycle is a policy that nobody wrote down.
 WAIVER_DAYS_MAX = 90

@@ -6,9 +6,10 @@ from typing import Protocol
 
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
+from bessemer.api.eval.v1.evaluation_pb2 import Judge
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 
-__all__ = ["DataCatalog", "ModelCatalog"]
+__all__ = ["DataCatalog", "JudgeBook", "ModelCatalog"]
 
 
 class DataCatalog(Protocol):
@@ -34,4 +35,14 @@ class ModelCatalog(Protocol):
         """Return a model version by its name or by an alias, `.../versions/@champion`.
 
         Raises: NotFound, Unavailable.
+        """
+
+
+class JudgeBook(Protocol):
+    """The models that may mark answers."""
+
+    def judges(self) -> dict[str, Judge]:
+        """Return them by name.
+
+        Raises: FailedPrecondition.
         """

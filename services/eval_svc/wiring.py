@@ -15,6 +15,7 @@ from bessemer.svckit.service import Service
 from bessemer.svckit.store import Store
 
 from eval_svc.adapters.data_catalog_grpc import GrpcDataCatalog
+from eval_svc.adapters.judges_file import JudgesFile
 from eval_svc.adapters.model_catalog_grpc import GrpcModelCatalog
 from eval_svc.api import EvaluationApi, GatePolicyApi
 from eval_svc.app.gates import Gates
@@ -36,9 +37,10 @@ def build(config: ServiceConfig) -> Service:
     runtime = jobs.JobRuntime(store, [EVALUATION_RUNS], launcher, objects, clock)
     data, train = peer_channel(config, "data"), peer_channel(config, "train")
     models, gates = GrpcModelCatalog(train), Gates(store, objects)
+    judges = JudgesFile(config.home / "judges.json")
     api = EvaluationApi(
-        Suites(store, objects, GrpcDataCatalog(data)),
-        Runs(store, runtime, models),
+        Suites(store, objects, GrpcDataCatalog(data), judges),
+        Runs(store, runtime, models, judges),
         JobRpcs(runtime, EVALUATION_RUNS),
         gates,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 
 import grpc
 import httpx
@@ -28,6 +29,7 @@ from data_svc.wiring import build as build_data
 from eval_svc.wiring import build as build_eval
 from train_svc.wiring import build as build_train
 
+from tests.fixtures.judge import Server
 from tests.fixtures.running import running
 from tests.fixtures.tiny_model import make_tiny_model
 
@@ -59,13 +61,13 @@ class Plant:
         await stub.CompleteUpload(artifacts.CompleteUploadRequest(name=upload.name))
         return upload.name
 
-    async def suite(self, name, *, max_tokens=0, grader=0, sealed=False, version="", **source):
+    async def suite(self, name, *, max_tokens=0, grader=0, sealed=False, version="", options=None, **source):
         return await self.stub.CreateEvaluationSuite(
             pb.CreateEvaluationSuiteRequest(
                 parent=PROJECT,
                 evaluation_suite_id=name,
                 evaluation_suite=ev.EvaluationSuite(
-                    grader=grader, max_tokens=max_tokens, sealed=sealed, dataset_version=version
+                    grader=grader, max_tokens=max_tokens, sealed=sealed, dataset_version=version, options=options
                 ),
                 **source,
             )
@@ -282,3 +284,85 @@ async def test_run_that_is_cancelled_ends_cancelled(plant, tmp_path):
     assert error.code == "NOT_FOUND"
     error = await refused(plant.start(model, [suite.name, suite.name]))
     assert error.fields["field"] == "evaluation_run.suites"
+
+
+CANARY = "Xylokanarienvogel"
+SEALED = {
+    "numeric": {"prompt": f"{CANARY} 1", "target": f"{CANARY} 4711"},
+    "json_schema": {"prompt": f"{CANARY} 2", "target": json.dumps({"const": CANARY})},
+    "text_similarity": {"prompt": f"{CANARY} 3", "target": CANARY},
+    "python": {"prompt": f"{CANARY} 4", "target": f"assert '{CANARY}' == 1"},
+    "regex": {"prompt": f"{CANARY} 5", "target": CANARY},
+    "exact": {"prompt": f"{CANARY} 6", "target": CANARY},
+    "formula": {"prompt": f"{CANARY} 7", "target": f"{CANARY} 1"},
+}
+
+
+async def test_sealed_suites_of_every_grader_are_run_and_their_text_stays_inside(plant, tmp_path, caplog):
+    model = await plant.model(make_tiny_model(tmp_path / "a"), "v1")
+    formula = ev.FormulaOptions(
+        expression="(a + b) / 2",
+        parts=[
+            {"id": "a", "grader": ev.GRADER_KIND_NUMERIC},
+            {"id": "b", "grader": ev.GRADER_KIND_REGEX, "target": "metal"},
+        ],
+    )
+    names = []
+    for name, case in SEALED.items():
+        upload = await plant.upload(lines([{"id": f"c{i}", **case} for i in range(3)]))
+        kind = ev.GraderKind.Value(f"GRADER_KIND_{name.upper()}")
+        options = ev.GraderOptions(formula=formula) if name == "formula" else None
+        suite = await plant.suite(name.replace("_", "-"), grader=kind, sealed=True, upload=upload, options=options)
+        names.append(suite.name)
+    run = await plant.start(model, names)
+    ended = await plant.finished(run.name)
+    log = await plant.logs(run.name)
+    assert ended.status.state == JobState.JOB_STATE_SUCCEEDED, log
+    assert [result.num_cases for result in ended.results] == [3] * len(SEALED)
+    for result in ended.results:
+        assert CANARY.encode() not in plant.blobs.get_bytes(result.case_results)
+    assert CANARY not in log + caplog.text
+    assert CANARY not in str(ended)
+    changes = await plant.service.service.store.read(lambda tx: tx.changes(0, limit=1000))
+    assert len(changes) > len(SEALED)
+    assert not [change for change in changes if CANARY.encode() in change.payload]
+
+
+async def test_refusal_of_a_sealed_case_names_its_line_and_not_its_text(plant):
+    for name, target in {"numeric": f"{CANARY}", "json_schema": f"[{CANARY}", "regex": f"(?P={CANARY})"}.items():
+        upload = await plant.upload(lines([{"id": "a", "prompt": CANARY, "target": target}]))
+        kind = ev.GraderKind.Value(f"GRADER_KIND_{name.upper()}")
+        error = await refused(plant.suite("s", grader=kind, sealed=True, upload=upload))
+        assert error.fields["field"] == "cases.target"
+        assert "line 1" in error.message
+        assert CANARY not in error.message + str(error.fields)
+
+
+async def test_judge_is_the_operators_choice_and_sealed_cases_go_only_to_one_inside(plant, tmp_path):
+    model = await plant.model(make_tiny_model(tmp_path / "a"), "v1")
+    upload = await plant.upload(lines([{"id": f"c{i}", "prompt": f"Say {i}"} for i in range(3)]))
+
+    def suite(name, judge, *, sealed=False):
+        options = ev.GraderOptions(judge=ev.JudgeOptions(judge=judge))
+        return plant.suite(name, grader=ev.GRADER_KIND_JUDGE, upload=upload, sealed=sealed, options=options)
+
+    assert "judges.json" in (await refused(suite("s", "house"))).message
+    server = Server([(200, '{"score": 0.25}')])
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    judges = tmp_path / "judges.json"
+    try:
+        judge = {"name": "house", "url": server.url, "model": "m"}
+        judges.write_text(json.dumps({"judges": [judge]}))
+        made = await suite("open", "house")
+        assert "not inside" in (await refused(suite("shut", "house", sealed=True))).message
+        run = await plant.start(model, [made.name])
+        assert [(each.name, each.url) for each in run.inputs.judges] == [("house", server.url)]
+        ended = await plant.finished(run.name)
+        assert ended.status.state == JobState.JOB_STATE_SUCCEEDED, await plant.logs(run.name)
+        assert ended.results[0].score == 0.25
+        assert len(server.seen) == 3
+        judges.unlink()
+        assert "no longer names" in (await refused(plant.start(model, [made.name]))).message
+    finally:
+        server.shutdown()
+        server.server_close()

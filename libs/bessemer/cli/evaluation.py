@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +26,7 @@ from bessemer.cli.gate_policy import policy_app, waiver_app
 from bessemer.cli.output import console, print_message, print_rows, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Output, Settings, settings_of
+from bessemer.sdk.suites import generate_suite, read_suite
 
 __all__ = ["app", "comparison_table"]
 
@@ -49,38 +52,61 @@ SaveOption = Annotated[Path | None, typer.Option("--save", help="Write it to thi
 def suite(
     context: typer.Context,
     suite_id: Annotated[str, typer.Argument(help="Id of the new suite.")],
-    grader: Annotated[str, typer.Option(help="perplexity, choice, exact or regex.")],
-    cases: Annotated[Path | None, typer.Option(help="JSON Lines file of cases.")] = None,
+    grader: Annotated[str, typer.Option(help="Such as perplexity, choice, exact, numeric; --from may imply it.")] = "",
+    cases: Annotated[
+        Path | None, typer.Option(help="JSON Lines file of cases, or the items of a --from grader.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Task or log of lm-eval, log of inspect, OpenAI grader, CSV.")
+    ] = None,
+    generate: Annotated[
+        str | None, typer.Option(help="reasoning-gym:TASK:CASES:SEED; the same always gives the same.")
+    ] = None,
     builtin: Annotated[
         str | None, typer.Option(help="A suite that ships with Bessemer, such as general-knowledge.")
     ] = None,
     heldout_text: Annotated[str | None, typer.Option(help="Text version whose held-out documents to use.")] = None,
     heldout_questions: Annotated[str | None, typer.Option(help="Chat version whose held-out questions to use.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Most tokens to generate per case.", min=1)] = 32,
+    options: Annotated[str, typer.Option(help="Settings of the grader, as JSON of GraderOptions.")] = "{}",
+    max_tokens: Annotated[int, typer.Option(help="Most tokens per case; 0 takes the file's, or 32.", min=0)] = 0,
+    sealed: Annotated[bool, typer.Option(help="Keep the text of cases out of results and comparisons.")] = False,
 ) -> None:
     """Seal a suite of cases.
 
     Example: bessemer eval suite handbook-text --grader perplexity --heldout-text handbook/v1
     """
     settings = settings_of(context)
-    given = [source for source in (cases, builtin, heldout_text, heldout_questions) if source is not None]
-    if len(given) != 1:
-        raise typer.BadParameter("give exactly one of --cases, --builtin, --heldout-text, --heldout-questions")
-    kinds = {kind.removeprefix("GRADER_KIND_").lower(): kind for kind in evaluation_pb2.GraderKind.keys()}  # noqa: SIM118 - an enum wrapper, not a dict
-    if grader not in kinds:
-        raise typer.BadParameter(f"no grader {grader!r}; there are perplexity, choice, exact, regex")
-    fields: dict[str, Any] = {"evaluation_suite": {"grader": kinds[grader], "max_tokens": max_tokens}}
-    with settings.client() as client:
+    items = cases if source is not None else None
+    given = (None if items else cases, source, generate, builtin, heldout_text, heldout_questions)
+    if sum(each is not None for each in given) != 1:
+        raise typer.BadParameter(
+            "give exactly one of --cases, --from, --generate, --builtin, --heldout-text, --heldout-questions"
+        )
+    draft = None
+    if source is not None:
+        draft = read_suite(source, items=items, grader=grader)
+    elif generate is not None:
+        draft = generate_suite(generate)
+    asked: dict[str, Any] = {
+        "grader": _kind(grader or (draft.grader if draft else "")),
+        "max_tokens": max_tokens or (draft.max_tokens if draft else 0) or 32,
+        "options": {**(draft.options if draft else {}), **_options(options)},
+        "sealed": sealed,
+    }
+    fields: dict[str, Any] = {"evaluation_suite": asked}
+    with settings.client() as client, tempfile.TemporaryDirectory(prefix="bessemer-") as folder:
+        if draft is not None:
+            cases = draft.write(Path(folder) / "cases.jsonl")
         if cases is not None:
             fields["upload"] = client.upload(settings.project, cases).name
         elif builtin is not None:
             fields["builtin"] = builtin
         else:
-            version = heldout_text or heldout_questions or ""
-            fields["evaluation_suite"]["dataset_version"] = settings.version_name("datasets", version)
+            asked["dataset_version"] = settings.version_name("datasets", heldout_text or heldout_questions or "")
             fields["heldout_text" if heldout_text else "heldout_questions"] = True
         made = client.eval.create_evaluation_suite(parent=settings.project, evaluation_suite_id=suite_id, **fields)
-        print_message(settings, made, {"suite": short(made.name), "cases": made.num_cases, "digest": made.cases.sha256})
+        shown = {"suite": short(made.name), "cases": made.num_cases, "digest": made.cases.sha256}
+        print_message(settings, made, shown | ({"notes": "; ".join(draft.notes)} if draft and draft.notes else {}))
 
 
 @app.command("suites")
@@ -303,3 +329,20 @@ def _rule(settings: Settings, text: str) -> dict[str, Any]:
 
 def _grader(kind: int) -> str:
     return evaluation_pb2.GraderKind.Name(kind).removeprefix("GRADER_KIND_").lower()
+
+
+def _kind(grader: str) -> str:
+    kinds = {_grader(kind): evaluation_pb2.GraderKind.Name(kind) for kind in evaluation_pb2.GraderKind.values() if kind}
+    if grader not in kinds:
+        raise typer.BadParameter(f"no grader {grader!r}; there are {', '.join(sorted(kinds))}")
+    return kinds[grader]
+
+
+def _options(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"--options must be a JSON object; got {text[:80]!r}")
+    return found

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor
 
 from bessemer.kernel.errors import InvalidRequest
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.attention import document_attention
+from bessemer.modeling.transformer import Attend, Transformer
 
-__all__ = ["pack_positions", "score", "token_logprobs"]
+__all__ = ["pack_positions", "score", "score_branches", "token_logprobs"]
+
+Branches = tuple[Sequence[int], Sequence[Sequence[int]]]
 
 
 def token_logprobs(model: Transformer, ids: Sequence[int] | Tensor, *, chunk: int = 512) -> Tensor:
@@ -53,6 +57,32 @@ def score(
     return results
 
 
+@torch.inference_mode()
+def score_branches(model: Transformer, groups: Sequence[Branches], *, batch_tokens: int = 1024) -> list[list[Tensor]]:
+    """Return the log-probabilities of each group's branches, each after the group's prefix, which is read once.
+
+    Shapes: a group is a prefix [P], P >= 1, with branches [T]; its results are [T] in fp32, one for each branch.
+    Raises: InvalidRequest for a prefix with branch longer than the model's context.
+    """
+    longest = max((len(prefix) + max(map(len, branches)) for prefix, branches in groups), default=0)
+    if longest > model.config.context_length:
+        raise InvalidRequest(
+            f"a sequence has {longest} tokens, the model's context holds {model.config.context_length}; shorten it",
+            reason="CONTEXT_TOO_LONG",
+        )
+    flat = [[*prefix, *(token for branch in branches for token in branch)] for prefix, branches in groups]
+    results: list[list[Tensor]] = [[] for _ in groups]
+    for batch in _batches(flat, batch_tokens):
+        ids = torch.tensor([token for i in batch for token in flat[i]])
+        positions = torch.cat([_branch_positions(groups[i]) for i in batch])
+        hidden = model.hidden(ids, positions, _branching([groups[i] for i in batch]))
+        begin = 0
+        for i in batch:
+            results[i] = _branch_logprobs(model, hidden[begin : begin + len(flat[i])], groups[i])
+            begin += len(flat[i])
+    return results
+
+
 def pack_positions(lengths: Sequence[int]) -> Tensor:
     """Return positions of packed documents: each counts from zero."""
     return torch.cat([torch.arange(n) for n in lengths]) if lengths else torch.empty(0, dtype=torch.long)
@@ -83,3 +113,46 @@ def _gather(model: Transformer, hidden: Tensor, index: Tensor, targets: Tensor, 
 
 def _chunks(x: Tensor, size: int) -> list[Tensor]:
     return [x[i : i + size] for i in range(0, len(x), size)]
+
+
+def _branch_positions(group: Branches) -> Tensor:
+    prefix, branches = group
+    begin = len(prefix)
+    return torch.cat([torch.arange(begin), *(torch.arange(begin, begin + len(branch)) for branch in branches)])
+
+
+def _branching(groups: Sequence[Branches]) -> Attend:
+    """Return attention in which a branch sees the prefix and itself, and never its siblings."""
+    sizes = [len(prefix) + sum(map(len, branches)) for prefix, branches in groups]
+    masks = []
+    for prefix, branches in groups:
+        branch = torch.repeat_interleave(torch.arange(len(branches)), torch.tensor([len(b) for b in branches]))
+        own = (branch[:, None] == branch) & torch.ones(len(branch), len(branch), dtype=torch.bool).tril()
+        masks.append(torch.cat([torch.ones(len(branch), len(prefix), dtype=torch.bool), own], 1))
+
+    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        parts = []
+        for (prefix, _), mask, qs, ks, vs in zip(
+            groups, masks, *(x.split_with_sizes(sizes) for x in (q, k, v)), strict=True
+        ):
+            cut = len(prefix)
+            parts.append(document_attention(qs[:cut], ks[:cut], vs[:cut], [cut]))
+            rows, keys, values = (x.transpose(0, 1)[None] for x in (qs[cut:], ks, vs))
+            out = F.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, enable_gqa=True)
+            parts.append(out[0].transpose(0, 1).flatten(1))
+        return torch.cat(parts)
+
+    return attend
+
+
+def _branch_logprobs(model: Transformer, hidden: Tensor, group: Branches) -> list[Tensor]:
+    prefix, branches = group
+    logits = model.logits(hidden[len(prefix) - 1 :]).float()
+    totals = logits.logsumexp(1)
+    results, begin = [], 1
+    for branch in branches:
+        # The state of the prefix's last token predicts every branch's first, those of a branch its later ones.
+        rows = torch.tensor([0, *range(begin, begin + len(branch) - 1)])
+        results.append(logits[rows, torch.tensor(branch)] - totals[rows])
+        begin += len(branch)
+    return results

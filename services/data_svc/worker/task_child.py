@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data_svc.worker.seccomp import die_with_parent
+from bessemer.jobs.seccomp import die_with_parent
+
 from data_svc.worker.tasks import Tools
 
 

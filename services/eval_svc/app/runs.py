@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
-from bessemer.api.eval.v1.evaluation_pb2 import EvaluationInputs, EvaluationResult, EvaluationRun, EvaluationSuite
+from bessemer.api.eval.v1.evaluation_pb2 import (
+    EvaluationInputs,
+    EvaluationResult,
+    EvaluationRun,
+    EvaluationSuite,
+    Judge,
+)
 from bessemer.jobs.runtime import JobKind, JobRuntime
-from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import new_id
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
 from eval_svc.config import SUITES_PER_RUN_MAX
-from eval_svc.ports import ModelCatalog
+from eval_svc.domain.options import judges_of
+from eval_svc.ports import JudgeBook, ModelCatalog
 
 __all__ = ["EVALUATION_RUNS", "Runs"]
 
@@ -22,10 +30,11 @@ __all__ = ["EVALUATION_RUNS", "Runs"]
 class Runs:
     """Use cases of runs, but for those that all jobs share."""
 
-    def __init__(self, store: Store, runtime: JobRuntime, models: ModelCatalog) -> None:
+    def __init__(self, store: Store, runtime: JobRuntime, models: ModelCatalog, judges: JudgeBook) -> None:
         self._store = store
         self._runtime = runtime
         self._models = models
+        self._judges = judges
 
     async def create(self, request: pb.CreateEvaluationRunRequest) -> EvaluationRun:
         """Pin model and suites by digest and queue the run."""
@@ -36,14 +45,28 @@ class Runs:
                 field="evaluation_run.suites",
             )
         suites = await self._store.read(lambda tx: [tx.get(name, EvaluationSuite) for name in given.suites])
+        judges = await asyncio.to_thread(self._named, suites)
         version = await self._models.version(given.model_version)
         run = EvaluationRun(
             name=f"{request.parent}/evaluationRuns/{request.evaluation_run_id or new_id('run')}",
             model_version=version.name,
             suites=given.suites,
-            inputs=EvaluationInputs(model_manifest=version.manifest, suites=suites),
+            inputs=EvaluationInputs(model_manifest=version.manifest, suites=suites, judges=judges),
         )
         return await self._store.write(lambda tx: self._runtime.submit(tx, run))
+
+    def _named(self, suites: Sequence[EvaluationSuite]) -> list[Judge]:
+        known, judges = self._judges.judges(), []
+        for suite in suites:
+            for name in sorted(judges_of(suite.options)):
+                if name not in known or (suite.sealed and not known[name].inside):
+                    raise FailedPrecondition(
+                        f"{suite.name} asks judge {name!r}, which the operator no longer names for it; see judges.json",
+                        reason="FIELD_INVALID",
+                        resource=suite.name,
+                    )
+                judges.append(known[name])
+        return list({judge.name: judge for judge in judges}.values())
 
 
 def _finish(tx: Tx, run: EvaluationRun, result: bytes, artifacts: Sequence[ArtifactRef]) -> EvaluationRun:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
-from bessemer.api.eval.v1.evaluation_pb2 import GRADER_KIND_UNSPECIFIED, EvaluationSuite
+from bessemer.api.eval.v1.evaluation_pb2 import EvaluationSuite
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.contamination import MEDIA_TYPE, pack_contamination_set
 from bessemer.artifacts.manifest import FileEntry, read_manifest
@@ -30,8 +30,9 @@ from eval_svc.config import (
     PASSAGE_CHARACTERS,
 )
 from eval_svc.domain.cases import Case, Grader, format_cases, given_away, parse_cases, passages, questions
+from eval_svc.domain.options import check_options, judges_of
 from eval_svc.domain.statistics import design_effect, smallest_difference
-from eval_svc.ports import DataCatalog
+from eval_svc.ports import DataCatalog, JudgeBook
 
 __all__ = ["BUILTIN", "Suites"]
 
@@ -42,10 +43,11 @@ TEXTS, QUESTIONS = "heldout/texts.jsonl", "heldout/questions.jsonl"
 class Suites:
     """Use cases of suites."""
 
-    def __init__(self, store: Store, objects: ObjectStore, data: DataCatalog) -> None:
+    def __init__(self, store: Store, objects: ObjectStore, data: DataCatalog, judges: JudgeBook) -> None:
         self._store = store
         self._objects = objects
         self._data = data
+        self._judges = judges
 
     async def create(self, request: pb.CreateEvaluationSuiteRequest) -> EvaluationSuite:
         """Read the cases, check every one, and seal them under their digest."""
@@ -54,7 +56,9 @@ class Suites:
         max_tokens = _max_tokens(given, grader)
         if id_of(given.dataset_version).startswith("@"):  # the suite keeps what the alias points at now
             given.dataset_version = (await self._data.version(given.dataset_version)).name
+        parts = await asyncio.to_thread(self._check, given, grader)
         cases = await self._cases(request, grader)
+        cases = await asyncio.to_thread(parse_cases, format_cases(cases), grader, parts) if parts else cases
         blobs = Blobs(self._objects, id_of(request.parent))
         ref = await asyncio.to_thread(lambda: blobs.put_bytes(format_cases(cases), "application/jsonl"))
         hashes = await asyncio.to_thread(
@@ -76,6 +80,7 @@ class Suites:
             mde=0.0 if perplexity else smallest_difference(len(cases), design=design),
             sealed=given.sealed,
             contamination_hashes=hashes,
+            options=given.options if given.HasField("options") else None,
         )
         return await self._store.write(lambda tx: tx.put(suite, verb="created"))
 
@@ -91,6 +96,17 @@ class Suites:
             )
         )
         return pb.ListEvaluationSuitesResponse(evaluation_suites=found, next_page_token=token)
+
+    def _check(self, given: EvaluationSuite, grader: Grader) -> list[Grader]:
+        judges = self._judges.judges()
+        parts = check_options(grader, given.options, codec.stated_grader, judges=judges)
+        for name in judges_of(given.options) if given.sealed else ():
+            if not judges[name].inside:
+                raise InvalidRequest(
+                    f"judge {name!r} is not inside, so sealed cases cannot go there; name one that is",
+                    field="evaluation_suite.sealed",
+                )
+        return parts
 
     async def _cases(self, request: pb.CreateEvaluationSuiteRequest, grader: Grader) -> list[Case]:
         version = request.evaluation_suite.dataset_version
@@ -167,7 +183,7 @@ def _grader(request: pb.CreateEvaluationSuiteRequest) -> Grader:
     Raises: InvalidRequest if there is no source, or the grader does not go with it.
     """
     kind, source = request.evaluation_suite.grader, request.WhichOneof("cases")
-    wanted = None if kind == GRADER_KIND_UNSPECIFIED else codec.grader(kind)
+    wanted = codec.stated_grader(kind)
     if source == "builtin" and request.builtin not in BUILTIN:
         raise InvalidRequest(f"builtin must be one of {', '.join(BUILTIN)}; got {request.builtin!r}", field="builtin")
     if source is None or (source.startswith("heldout") and not getattr(request, source)):

@@ -4,6 +4,11 @@ PERPLEXITY  {"id", "text", "cluster"?}
 CHOICE      {"id", "prompt": text | messages, "choices": [text], "target": index | text, "cluster"?}
 EXACT       {"id", "prompt": text | messages, "target": text, "cluster"?}
 REGEX       the same, the target being a regular expression
+NUMERIC     the same, the target having a number
+JSON_SCHEMA the same, the target being a JSON Schema
+PYTHON      the same, the target being a program of unit tests
+TEXT_SIMILARITY, FORMULA  the same
+JUDGE       the same, the target may be missing
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ import heapq
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -21,8 +26,20 @@ from typing import Any
 from bessemer.kernel.errors import InvalidRequest
 
 from eval_svc.config import CASES_BYTES_MAX, CASES_MAX
+from eval_svc.domain.numbers import last_number
 
-__all__ = ["Case", "Grader", "Message", "format_cases", "given_away", "parse_cases", "passages", "pick", "questions"]
+__all__ = [
+    "Case",
+    "Grader",
+    "Message",
+    "format_cases",
+    "given_away",
+    "parse_cases",
+    "passages",
+    "pick",
+    "questions",
+    "target_problem",
+]
 
 ROLES = ("system", "user", "assistant")
 CHOICES_MAX = 26
@@ -36,6 +53,12 @@ class Grader(StrEnum):
     CHOICE = "choice"
     EXACT = "exact"
     REGEX = "regex"
+    NUMERIC = "numeric"
+    JSON_SCHEMA = "json_schema"
+    TEXT_SIMILARITY = "text_similarity"
+    PYTHON = "python"
+    JUDGE = "judge"
+    FORMULA = "formula"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +82,8 @@ class Case:
     target_index: int = 0
 
 
-def parse_cases(data: bytes, grader: Grader) -> list[Case]:
-    """Read JSON Lines of cases.
+def parse_cases(data: bytes, grader: Grader, parts: Collection[Grader] = ()) -> list[Case]:
+    """Read JSON Lines of cases; `parts` are the graders of a formula that read each case's target.
 
     Raises: InvalidRequest naming the line and what is wrong with it.
     """
@@ -71,7 +94,7 @@ def parse_cases(data: bytes, grader: Grader) -> list[Case]:
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
-        case = _parse_case(line, number, grader)
+        case = _parse_case(line, number, grader, parts)
         if case.id in lines_by_id:
             raise _invalid(number, f"id {case.id[:80]!r} was used in line {lines_by_id[case.id]}; make ids unique")
         lines_by_id[case.id] = number
@@ -88,10 +111,27 @@ def format_cases(cases: Iterable[Case]) -> bytes:
     return b"".join(_dump(_record(case)) + b"\n" for case in cases)
 
 
+def target_problem(grader: Grader, target: str) -> str:
+    """Say why a grader cannot use a target; empty if it can."""
+    try:
+        if grader is Grader.REGEX:
+            re.compile(target)
+        elif grader is Grader.JSON_SCHEMA and not isinstance(json.loads(target), dict):
+            return "must be a JSON Schema, an object"
+        elif grader is Grader.NUMERIC and last_number(target) is None:
+            return "must have a number"
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
+        # Where, and not what: cases may be sealed, and Python's messages quote names of groups.
+        where = f"position {error.pos}" if isinstance(error, re.error | json.JSONDecodeError) else "some position"
+        return f"must be {'a regular expression' if grader is Grader.REGEX else 'a JSON Schema'}; wrong at {where}"
+    return ""
+
+
 def given_away(case: Case, grader: Grader) -> str:
     """Return what a model must not have learned from: the text, or the question with its answer.
 
-    Left out are system messages, which say how to answer, wrong choices, and expressions, which nobody would write.
+    Left out are system messages, which say how to answer, wrong choices, and expressions and schemas, which nobody
+    would write.
     """
     if grader is Grader.PERPLEXITY:
         return case.text
@@ -100,7 +140,7 @@ def given_away(case: Case, grader: Grader) -> str:
         if isinstance(case.prompt, str)
         else [turn.content for turn in case.prompt if turn.role != "system"]
     )
-    return "\n".join(asked if grader is Grader.REGEX else [*asked, case.target])
+    return "\n".join(asked if grader in {Grader.REGEX, Grader.JSON_SCHEMA} else [*asked, case.target])
 
 
 def passages(documents: Iterable[tuple[str, str]], *, characters: int, num_max: int) -> list[Case]:
@@ -146,7 +186,7 @@ def pick(cases: Sequence[Case], *, num_max: int) -> list[Case]:
     return sorted((case for _, _, case in chosen), key=lambda case: case.id)
 
 
-def _parse_case(line: bytes, number: int, grader: Grader) -> Case:
+def _parse_case(line: bytes, number: int, grader: Grader, parts: Collection[Grader]) -> Case:
     try:
         record = json.loads(line)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -170,12 +210,10 @@ def _parse_case(line: bytes, number: int, grader: Grader) -> Case:
         return Case(
             id=identifier, cluster=cluster, prompt=prompt, choices=choices, target=choices[index], target_index=index
         )
-    target = _text(record, "target", number)
-    if grader is Grader.REGEX:
-        try:
-            re.compile(target)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise _invalid(number, f"target must be a regular expression; {error}", field="target") from error
+    target = "" if grader is Grader.JUDGE and record.get("target") is None else _text(record, "target", number)
+    for each in (grader, *parts):
+        if wrong := target_problem(each, target):
+            raise _invalid(number, f"target {wrong}", field="target")
     return Case(id=identifier, cluster=cluster, prompt=prompt, target=target)
 
 
@@ -231,7 +269,7 @@ def _record(case: Case) -> dict[str, Any]:
     )
     if case.choices:
         return record | {"choices": list(case.choices), "target": case.target_index}
-    return record | {"target": case.target}
+    return record | {"target": case.target} if case.target else record
 
 
 def _dump(record: Mapping[str, Any]) -> bytes:

@@ -11,15 +11,33 @@ from eval_svc.config import CONFIDENCE, UNSCORED_SHARE_MAX
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.statistics import proportion, ratio
 
-__all__ = ["CaseResult", "SuiteScore", "format_results", "parse_results", "safe_exp", "summarise", "why_invalid"]
+__all__ = [
+    "CaseResult",
+    "Mark",
+    "SuiteScore",
+    "format_results",
+    "parse_results",
+    "safe_exp",
+    "summarise",
+    "why_invalid",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a grader makes of an answer: a score of 0 to 1, with why it is low if that is known; None with why not."""
+
+    score: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
     """How a model did on one case.
 
-    Units: nll in nats, over `tokens` tokens that encode `bytes` bytes; `score` is 0 or 1, or for perplexity the
-    perplexity of the case; it is None when the case could not be scored, and `unscored` says why.
+    Units: nll in nats, over `tokens` tokens that encode `bytes` bytes; `score` is 0 to 1, or for perplexity the
+    perplexity of the case; it is None when the case could not be scored, and `unscored` says why. `error` says what was
+    wrong with an answer that was scored, such as a program that never ended.
     """
 
     id: str
@@ -32,6 +50,7 @@ class CaseResult:
     tokens: int = 0
     bytes: int = 0
     unscored: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

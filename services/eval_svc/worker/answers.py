@@ -8,17 +8,21 @@ from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.generate import generate_greedy
 
 from eval_svc.domain.cases import Case
-from eval_svc.domain.results import CaseResult
+from eval_svc.domain.results import CaseResult, Mark
 from eval_svc.worker.subject import Subject, preview, unscored
 
-__all__ = ["Judge", "grade_answers"]
-
-# Judges an answer against a target: 0 or 1, or the reason why neither.
-Judge = Callable[[str, str], float | str]
+__all__ = ["grade_answers"]
 
 
-def grade_answers(subject: Subject, cases: Sequence[Case], max_tokens: int, judge: Judge) -> list[CaseResult]:
-    """Let the model answer all prompts in one batch and judge what it says."""
+def grade_answers(
+    subject: Subject,
+    cases: Sequence[Case],
+    max_tokens: int,
+    mark: Callable[[str, Case], Mark],
+    *,
+    ends: Sequence[str] = (),
+) -> list[CaseResult]:
+    """Let the model answer all prompts in one batch and mark what it says before the first of `ends`."""
     results: dict[str, CaseResult] = {}
     prompts: dict[str, list[int]] = {}
     for case in cases:
@@ -42,21 +46,27 @@ def grade_answers(subject: Subject, cases: Sequence[Case], max_tokens: int, judg
         for case in cases:
             if case.id in prompts:
                 ids = [token for token in answers[case.id] if token not in stop]
-                output = subject.tokenizer.decode(ids).strip()
-                results[case.id] = _result(case, output, judge, tokens=len(prompts[case.id]) + len(answers[case.id]))
+                output = before(subject.tokenizer.decode(ids), ends)
+                tokens = len(prompts[case.id]) + len(answers[case.id])
+                results[case.id] = _result(case, output, mark(output, case), tokens=tokens)
     return [results[case.id] for case in cases]
 
 
-def _result(case: Case, output: str, judge: Judge, *, tokens: int) -> CaseResult:
-    verdict = judge(output, case.target)
+def before(text: str, ends: Sequence[str]) -> str:
+    """Return a text up to the first of these ends."""
+    return text[: min((at for end in ends if (at := text.find(end)) >= 0), default=len(text))]
+
+
+def _result(case: Case, output: str, mark: Mark, *, tokens: int) -> CaseResult:
     return CaseResult(
         id=case.id,
         cluster=case.cluster,
-        score=None if isinstance(verdict, str) else verdict,
-        output=output,
+        score=mark.score,
+        output=output.strip(),
         target=case.target,
         prompt_preview=preview(case),
         tokens=tokens,
         bytes=len(output.encode()),
-        unscored=verdict if isinstance(verdict, str) else "",
+        unscored=mark.reason if mark.score is None else "",
+        error="" if mark.score is None else mark.reason,
     )

@@ -17,7 +17,7 @@ __all__ = ["grade"]
 WINDOW_TOKENS_MAX = 2_048
 
 
-def grade(subject: Subject, cases: Sequence[Case], _max_tokens: int) -> list[CaseResult]:
+def grade(subject: Subject, cases: Sequence[Case]) -> list[CaseResult]:
     """Score texts: every token but the first once, each with at least half a window before it, or all there is.
 
     Source: sliding windows as in the Hugging Face guide "Perplexity of fixed-length models".

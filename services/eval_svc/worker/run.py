@@ -12,7 +12,6 @@ from bessemer.api.eval.v1.evaluation_pb2 import (
     EvaluationResult,
     EvaluationRun,
     EvaluationSuite,
-    GraderKind,
     Interval,
     SuiteResult,
 )
@@ -26,18 +25,14 @@ from bessemer.modeling import numerics
 from eval_svc.config import CONFIDENCE, MAX_TOKENS_DEFAULT
 from eval_svc.domain.cases import Case, Grader, parse_cases
 from eval_svc.domain.results import CaseResult, format_results, summarise, why_invalid
-from eval_svc.worker import choice, exact, perplexity, regex
+from eval_svc.worker import choice, perplexity
+from eval_svc.worker.answers import grade_answers
+from eval_svc.worker.graders import Graders, grader_of
 from eval_svc.worker.subject import Subject
 
 __all__ = ["run"]
 
-Grade = Callable[[Subject, Sequence[Case], int], list[CaseResult]]
-GRADERS: dict[Grader, Grade] = {
-    Grader.PERPLEXITY: perplexity.grade,
-    Grader.CHOICE: choice.grade,
-    Grader.EXACT: exact.grade,
-    Grader.REGEX: regex.grade,
-}
+Grade = Callable[[Sequence[Case]], list[CaseResult]]
 # A batch is what runs between two looks at whether somebody wants the run to stop: some seconds on two cores.
 BATCH_CASES = 16
 BATCH_CHARACTERS = 16_000
@@ -93,9 +88,12 @@ def run(context: TaskContext) -> Done:
     done = {result.suite for result in finished}
     todo = [_load(blobs, suite) for suite in job.inputs.suites if suite.name not in done]
     progress = Progress(context, total=sum(work.cost(work.cases) for work in todo) or 1.0)
+    judges = {judge.name: judge for judge in job.inputs.judges}
     for number, work in enumerate(todo, start=len(finished) + 1):
         stage = f"suite {id_of(work.suite.name)}, {number} of {len(job.inputs.suites)}"
-        result = _grade(context, blobs, work, subject=subject, progress=progress, stage=stage)
+        with Graders(judges) as graders:
+            grade = _grader(subject, work, graders)
+            result = _grade(context, blobs, work, grade=grade, progress=progress, stage=stage)
         finished.append(result)
         key = f"eval/{id_of(work.suite.name)}"
         context.report(
@@ -128,20 +126,35 @@ def characters(case: Case) -> int:
 
 
 def _load(blobs: Blobs, suite: EvaluationSuite) -> Work:
-    grader = Grader(GraderKind.Name(suite.grader).removeprefix("GRADER_KIND_").lower())
+    grader = grader_of(suite.grader)
     cases = parse_cases(blobs.get_bytes(suite.cases), grader)
     # Prompts of like length waste no room in a batch; ids keep the order the same every time.
     return Work(suite, grader, sorted(cases, key=lambda case: (characters(case), case.id)))
 
 
+def _grader(subject: Subject, work: Work, graders: Graders) -> Grade:
+    options = work.suite.options
+    if work.grader is Grader.PERPLEXITY:
+        return lambda cases: perplexity.grade(subject, cases)
+    if work.grader is Grader.CHOICE:
+        return lambda cases: choice.grade(subject, cases, options.choice_length)
+    return lambda cases: grade_answers(
+        subject,
+        cases,
+        work.max_tokens,
+        lambda output, case: graders.mark(work.grader, output, case, options),
+        ends=options.stop,
+    )
+
+
 def _grade(
-    context: TaskContext, blobs: Blobs, work: Work, *, subject: Subject, progress: Progress, stage: str
+    context: TaskContext, blobs: Blobs, work: Work, *, grade: Grade, progress: Progress, stage: str
 ) -> SuiteResult:
     start = time.monotonic()
     results: list[CaseResult] = []
     for batch in batches(work.cases):
         context.check()
-        results += GRADERS[work.grader](subject, batch, work.max_tokens)
+        results += grade(batch)
         progress.add(work.cost(batch), stage)
     reason = why_invalid(results)
     if reason:
@@ -150,7 +163,7 @@ def _grade(
         )
     total = summarise(results, work.grader)
     if work.suite.sealed:
-        results = [replace(result, output="", target="", prompt_preview="") for result in results]
+        results = [replace(result, output="", target="", prompt_preview="", error="") for result in results]
     return SuiteResult(
         suite=work.suite.name,
         score=total.score,

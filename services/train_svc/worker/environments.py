@@ -90,7 +90,9 @@ class ReasoningGym:
         try:
             import reasoning_gym
         except ImportError:
-            raise InvalidRequest(f"{name} needs the package reasoning-gym; install bessemer[rl]", field=field) from None
+            raise InvalidRequest(
+                f"{name} needs the package reasoning-gym; install bessemer[problems]", field=field
+            ) from None
         try:
             self._tasks: Any = reasoning_gym.create_dataset(name, size=_GYM_SIZE, seed=seed)
         except ValueError as error:

@@ -7,7 +7,13 @@ import math
 
 import pytest
 import torch
-from bessemer.api.eval.v1.evaluation_pb2 import EvaluationInputs, EvaluationResult, EvaluationRun, EvaluationSuite
+from bessemer.api.eval.v1.evaluation_pb2 import (
+    EvaluationInputs,
+    EvaluationResult,
+    EvaluationRun,
+    EvaluationSuite,
+    GraderOptions,
+)
 from bessemer.api.worker.v1 import worker_service_pb2 as pb
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import FileEntry, Manifest, write_manifest
@@ -17,8 +23,10 @@ from bessemer.svckit.objects import ObjectsConfig, open_objects
 from eval_svc.codec import KINDS
 from eval_svc.domain.cases import Case, Grader, Message, parse_cases
 from eval_svc.domain.results import parse_results
-from eval_svc.worker import choice, exact, perplexity, regex
+from eval_svc.worker import child, choice, perplexity
+from eval_svc.worker.answers import grade_answers
 from eval_svc.worker.exact import normalise
+from eval_svc.worker.graders import Graders
 from eval_svc.worker.perplexity import windows
 from eval_svc.worker.run import batches, run
 from eval_svc.worker.subject import Subject
@@ -55,6 +63,14 @@ def text(number, content):
     return Case(id=f"t{number}", cluster=f"t{number}", text=content)
 
 
+def answered(subject, grader, cases, max_tokens, **options):
+    with Graders() as graders:
+        given = GraderOptions(**options)
+        return grade_answers(
+            subject, cases, max_tokens, lambda output, case: graders.mark(grader, output, case, given), ends=given.stop
+        )
+
+
 def ask(prompt, target, *, choices=(), number=0):
     return Case(
         id=f"q{number}", cluster="c", prompt=prompt, target=target, choices=choices,
@@ -64,7 +80,7 @@ def ask(prompt, target, *, choices=(), number=0):
 
 def test_perplexity_of_texts_equals_transformers(subject, reference):
     model, tokenizer = reference
-    results = perplexity.grade(subject, [text(i, content) for i, content in enumerate(TEXTS)], 0)
+    results = perplexity.grade(subject, [text(i, content) for i, content in enumerate(TEXTS)])
     for content, result in zip(TEXTS[:3], results, strict=False):
         ids = tokenizer(content, return_tensors="pt").input_ids
         loss = model(ids, labels=ids).loss.item()
@@ -90,7 +106,7 @@ def test_perplexity_of_long_text_equals_transformers_with_the_same_windows(subje
         values = logprobs.gather(1, piece[1:, None])[:, 0]
         nll -= float(values[done - begin - 1 :].sum()) if end > done else 0.0
         done = max(done, end)
-    (result,) = perplexity.grade(subject, [text(0, content)], 0)
+    (result,) = perplexity.grade(subject, [text(0, content)])
     assert result.tokens == len(ids) - 1
     assert result.nll == pytest.approx(nll, rel=1e-5)
 
@@ -108,7 +124,7 @@ def test_perplexity_of_model_that_opens_texts_with_a_token_equals_transformers(t
     ids = AutoTokenizer.from_pretrained(folder)(TEXTS[0], return_tensors="pt").input_ids
     assert ids[0, 0] == 1
     loss = AutoModelForCausalLM.from_pretrained(folder)(ids, labels=ids).loss.item()
-    (result,) = perplexity.grade(Subject.load(folder), [text(0, TEXTS[0])], 0)
+    (result,) = perplexity.grade(Subject.load(folder), [text(0, TEXTS[0])])
     assert result.nll / result.tokens == pytest.approx(loss, rel=1e-5)
     assert (result.tokens, result.bytes) == (ids.shape[1] - 1, len(TEXTS[0].encode()))
 
@@ -159,13 +175,13 @@ def test_exact_generates_what_transformers_generates(subject, reference):
     written = model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
     expected = tokenizer.decode(written, skip_special_tokens=True).strip()
     case = ask(prompt, expected.upper() + "!")
-    good, bad = exact.grade(subject, [case, ask(prompt, "no", number=1)], 8)
+    good, bad = answered(subject, Grader.EXACT, [case, ask(prompt, "no", number=1)], 8)
     assert good.output == expected
     assert (good.score, bad.score) == (1.0, 0.0)
 
 
 def test_exact_of_prompt_without_room_for_an_answer_is_unscored(subject):
-    (result,) = exact.grade(subject, [ask("a " * 505, "x")], 64)
+    (result,) = answered(subject, Grader.EXACT, [ask("a " * 505, "x")], 64)
     assert result.score is None
     assert "512" in result.unscored
 
@@ -188,19 +204,20 @@ def test_normalise_keeps_what_carries_meaning(answer, target, same):
 
 
 def test_regex_that_is_invalid_or_slow_is_unscored_and_the_next_one_works(monkeypatch):
-    searcher = regex.Searcher()
-    monkeypatch.setattr(regex, "TIME_LIMIT_S", 0.5)
-    try:
-        assert searcher.search("born in 1889", r"\b18\d\d\b") == 1.0
-        assert "not valid" in searcher.search("x", "(")
-        assert "more than" in searcher.search("a" * 40 + "!", r"(a+)+$")
-        assert searcher.search("born in 1889", r"\b19\d\d\b") == 0.0
-    finally:
-        searcher.close()
+    monkeypatch.setattr(child, "TIME_LIMIT_S", 0.5)
+    with Graders() as graders:
+
+        def search(output, pattern):
+            return graders.mark(Grader.REGEX, output, ask("?", pattern), GraderOptions())
+
+        assert search("born in 1889", r"\b18\d\d\b").score == 1.0
+        assert "not valid" in search("x", "(").reason
+        assert "more than" in search("a" * 40 + "!", r"(a+)+$").reason
+        assert search("born in 1889", r"\b19\d\d\b").score == 0.0
 
 
 def test_regex_grades_what_the_model_says(subject):
-    results = regex.grade(subject, [ask("The furnace", ".", number=0), ask("The furnace", "(", number=1)], 8)
+    results = answered(subject, Grader.REGEX, [ask("The furnace", ".", number=0), ask("The furnace", "(", number=1)], 8)
     assert results[0].score in {0.0, 1.0}
     assert results[1].score is None
 

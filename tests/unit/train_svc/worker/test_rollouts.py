@@ -169,7 +169,7 @@ def test_conversations_every_pass_holds_each_once():
 
 
 def test_reasoning_gym_tasks_depend_on_seed_and_position_alone():
-    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; install bessemer[rl]")
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed; install bessemer[problems]")
     one, again, other = (ReasoningGym("basic_arithmetic", seed=seed) for seed in (1, 1, 2))
     assert one.task(7).prompt == again.task(7).prompt != other.task(7).prompt
     assert one.task(0).grade("no number") == 0.0

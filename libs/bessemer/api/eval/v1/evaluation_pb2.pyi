@@ -20,6 +20,23 @@ class GraderKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GRADER_KIND_CHOICE: _ClassVar[GraderKind]
     GRADER_KIND_EXACT: _ClassVar[GraderKind]
     GRADER_KIND_REGEX: _ClassVar[GraderKind]
+    GRADER_KIND_NUMERIC: _ClassVar[GraderKind]
+    GRADER_KIND_JSON_SCHEMA: _ClassVar[GraderKind]
+    GRADER_KIND_TEXT_SIMILARITY: _ClassVar[GraderKind]
+    GRADER_KIND_PYTHON: _ClassVar[GraderKind]
+    GRADER_KIND_JUDGE: _ClassVar[GraderKind]
+    GRADER_KIND_FORMULA: _ClassVar[GraderKind]
+
+class ChoiceLength(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CHOICE_LENGTH_UNSPECIFIED: _ClassVar[ChoiceLength]
+    CHOICE_LENGTH_NONE: _ClassVar[ChoiceLength]
+    CHOICE_LENGTH_CHARACTERS: _ClassVar[ChoiceLength]
+
+class TextMeasure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TEXT_MEASURE_UNSPECIFIED: _ClassVar[TextMeasure]
+    TEXT_MEASURE_TOKEN_F1: _ClassVar[TextMeasure]
 
 class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -41,6 +58,17 @@ GRADER_KIND_PERPLEXITY: GraderKind
 GRADER_KIND_CHOICE: GraderKind
 GRADER_KIND_EXACT: GraderKind
 GRADER_KIND_REGEX: GraderKind
+GRADER_KIND_NUMERIC: GraderKind
+GRADER_KIND_JSON_SCHEMA: GraderKind
+GRADER_KIND_TEXT_SIMILARITY: GraderKind
+GRADER_KIND_PYTHON: GraderKind
+GRADER_KIND_JUDGE: GraderKind
+GRADER_KIND_FORMULA: GraderKind
+CHOICE_LENGTH_UNSPECIFIED: ChoiceLength
+CHOICE_LENGTH_NONE: ChoiceLength
+CHOICE_LENGTH_CHARACTERS: ChoiceLength
+TEXT_MEASURE_UNSPECIFIED: TextMeasure
+TEXT_MEASURE_TOKEN_F1: TextMeasure
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_PASS: Verdict
 VERDICT_FAIL: Verdict
@@ -52,8 +80,94 @@ GATE_RELATION_NON_INFERIOR: GateRelation
 GATE_RELATION_SUPERIOR: GateRelation
 GATE_RELATION_FLOOR: GateRelation
 
+class GraderOptions(_message.Message):
+    __slots__ = ("stop", "choice_length", "exact", "numeric", "text_measure", "python", "judge", "formula")
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    NUMERIC_FIELD_NUMBER: _ClassVar[int]
+    TEXT_MEASURE_FIELD_NUMBER: _ClassVar[int]
+    PYTHON_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
+    FORMULA_FIELD_NUMBER: _ClassVar[int]
+    stop: _containers.RepeatedScalarFieldContainer[str]
+    choice_length: ChoiceLength
+    exact: ExactOptions
+    numeric: NumericOptions
+    text_measure: TextMeasure
+    python: PythonOptions
+    judge: JudgeOptions
+    formula: FormulaOptions
+    def __init__(self, stop: _Optional[_Iterable[str]] = ..., choice_length: _Optional[_Union[ChoiceLength, str]] = ..., exact: _Optional[_Union[ExactOptions, _Mapping]] = ..., numeric: _Optional[_Union[NumericOptions, _Mapping]] = ..., text_measure: _Optional[_Union[TextMeasure, str]] = ..., python: _Optional[_Union[PythonOptions, _Mapping]] = ..., judge: _Optional[_Union[JudgeOptions, _Mapping]] = ..., formula: _Optional[_Union[FormulaOptions, _Mapping]] = ...) -> None: ...
+
+class ExactOptions(_message.Message):
+    __slots__ = ("verbatim", "ignore_case", "ignore_punctuation", "ignore", "extract", "match")
+    VERBATIM_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_CASE_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_PUNCTUATION_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_FIELD_NUMBER: _ClassVar[int]
+    EXTRACT_FIELD_NUMBER: _ClassVar[int]
+    MATCH_FIELD_NUMBER: _ClassVar[int]
+    verbatim: bool
+    ignore_case: bool
+    ignore_punctuation: bool
+    ignore: _containers.RepeatedScalarFieldContainer[str]
+    extract: str
+    match: int
+    def __init__(self, verbatim: _Optional[bool] = ..., ignore_case: _Optional[bool] = ..., ignore_punctuation: _Optional[bool] = ..., ignore: _Optional[_Iterable[str]] = ..., extract: _Optional[str] = ..., match: _Optional[int] = ...) -> None: ...
+
+class NumericOptions(_message.Message):
+    __slots__ = ("absolute_tolerance", "relative_tolerance")
+    ABSOLUTE_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    absolute_tolerance: float
+    relative_tolerance: float
+    def __init__(self, absolute_tolerance: _Optional[float] = ..., relative_tolerance: _Optional[float] = ...) -> None: ...
+
+class PythonOptions(_message.Message):
+    __slots__ = ("time_limit_s", "memory_mib", "prompt_first")
+    TIME_LIMIT_S_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MIB_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIRST_FIELD_NUMBER: _ClassVar[int]
+    time_limit_s: int
+    memory_mib: int
+    prompt_first: bool
+    def __init__(self, time_limit_s: _Optional[int] = ..., memory_mib: _Optional[int] = ..., prompt_first: _Optional[bool] = ...) -> None: ...
+
+class JudgeOptions(_message.Message):
+    __slots__ = ("judge", "instructions", "lowest", "highest")
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
+    INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    judge: str
+    instructions: str
+    lowest: float
+    highest: float
+    def __init__(self, judge: _Optional[str] = ..., instructions: _Optional[str] = ..., lowest: _Optional[float] = ..., highest: _Optional[float] = ...) -> None: ...
+
+class FormulaOptions(_message.Message):
+    __slots__ = ("expression", "parts")
+    EXPRESSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    expression: str
+    parts: _containers.RepeatedCompositeFieldContainer[FormulaPart]
+    def __init__(self, expression: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[FormulaPart, _Mapping]]] = ...) -> None: ...
+
+class FormulaPart(_message.Message):
+    __slots__ = ("id", "grader", "options", "target")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    GRADER_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    grader: GraderKind
+    options: GraderOptions
+    target: str
+    def __init__(self, id: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., options: _Optional[_Union[GraderOptions, _Mapping]] = ..., target: _Optional[str] = ...) -> None: ...
+
 class EvaluationSuite(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "grader", "cases", "num_cases", "max_tokens", "dataset_version", "higher_is_better", "mde", "sealed", "contamination_hashes")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "grader", "cases", "num_cases", "max_tokens", "dataset_version", "higher_is_better", "mde", "sealed", "contamination_hashes", "options")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +185,7 @@ class EvaluationSuite(_message.Message):
     MDE_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
     CONTAMINATION_HASHES_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -88,7 +203,8 @@ class EvaluationSuite(_message.Message):
     mde: float
     sealed: bool
     contamination_hashes: _artifact_pb2.ArtifactRef
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ..., sealed: _Optional[bool] = ..., contamination_hashes: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    options: GraderOptions
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ..., sealed: _Optional[bool] = ..., contamination_hashes: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., options: _Optional[_Union[GraderOptions, _Mapping]] = ...) -> None: ...
 
 class EvaluationRun(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "suites", "status", "results", "inputs")
@@ -119,12 +235,28 @@ class EvaluationRun(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., suites: _Optional[_Iterable[str]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ..., inputs: _Optional[_Union[EvaluationInputs, _Mapping]] = ...) -> None: ...
 
 class EvaluationInputs(_message.Message):
-    __slots__ = ("model_manifest", "suites")
+    __slots__ = ("model_manifest", "suites", "judges")
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     SUITES_FIELD_NUMBER: _ClassVar[int]
+    JUDGES_FIELD_NUMBER: _ClassVar[int]
     model_manifest: _artifact_pb2.ArtifactRef
     suites: _containers.RepeatedCompositeFieldContainer[EvaluationSuite]
-    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ...) -> None: ...
+    judges: _containers.RepeatedCompositeFieldContainer[Judge]
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ..., judges: _Optional[_Iterable[_Union[Judge, _Mapping]]] = ...) -> None: ...
+
+class Judge(_message.Message):
+    __slots__ = ("name", "url", "model", "key_file", "inside")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    KEY_FILE_FIELD_NUMBER: _ClassVar[int]
+    INSIDE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    url: str
+    model: str
+    key_file: str
+    inside: bool
+    def __init__(self, name: _Optional[str] = ..., url: _Optional[str] = ..., model: _Optional[str] = ..., key_file: _Optional[str] = ..., inside: _Optional[bool] = ...) -> None: ...
 
 class SuiteResult(_message.Message):
     __slots__ = ("suite", "score", "interval", "num_cases", "num_unscored", "case_results", "seconds", "tokens", "suite_sha256", "bits_per_byte")
