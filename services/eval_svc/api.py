@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from bessemer.api.eval.v1 import evaluation_pb2, evaluation_service_pb2_grpc
+from bessemer.api.eval.v1 import drift_pb2, drift_service_pb2_grpc, evaluation_pb2, evaluation_service_pb2_grpc
+from bessemer.api.eval.v1 import drift_service_pb2 as drift_api
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
 from bessemer.jobs.job_rpcs import JobRpcs
 
+from eval_svc.app.drift import Drift
 from eval_svc.app.gates import Gates
 from eval_svc.app.runs import Runs
 from eval_svc.app.suites import Suites
 
-__all__ = ["EvaluationApi"]
+__all__ = ["DriftApi", "EvaluationApi"]
 
 
 class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
@@ -97,3 +99,42 @@ class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
     ) -> pb.ListGateDecisionsResponse:
         """See the contract."""
         return await self._gates.page(request)
+
+
+class DriftApi(drift_service_pb2_grpc.DriftServiceServicer):
+    """Drift monitors."""
+
+    def __init__(self, drift: Drift) -> None:
+        self._drift = drift
+
+    async def CreateDriftMonitor(
+        self, request: drift_api.CreateDriftMonitorRequest, context: Any
+    ) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.create(request)
+
+    async def GetDriftMonitor(self, request: drift_api.GetDriftMonitorRequest, context: Any) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.get(request.name)
+
+    async def ListDriftMonitors(
+        self, request: drift_api.ListDriftMonitorsRequest, context: Any
+    ) -> drift_api.ListDriftMonitorsResponse:
+        """See the contract."""
+        return await self._drift.page(request)
+
+    async def ObserveRequests(self, request: drift_api.ObserveRequestsRequest, context: Any) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.observe(request)
+
+    async def RearmDriftMonitor(
+        self, request: drift_api.RearmDriftMonitorRequest, context: Any
+    ) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.rearm(request)
+
+    async def ListDriftAlarms(
+        self, request: drift_api.ListDriftAlarmsRequest, context: Any
+    ) -> drift_api.ListDriftAlarmsResponse:
+        """See the contract."""
+        return await self._drift.alarms(request)

@@ -7,6 +7,9 @@ __all__ = [
     "CASES_MAX",
     "CLUSTERS_MIN",
     "CONFIDENCE",
+    "DRIFT_FALSE_ALARMS_DEFAULT",
+    "DRIFT_REFERENCE_DEFAULT",
+    "DRIFT_REFERENCE_MIN",
     "FLIPS_MAX",
     "HELDOUT_PASSAGES_MAX",
     "HELDOUT_QUESTIONS_MAX",
@@ -46,3 +49,10 @@ SUITES_PER_RUN_MAX = 20
 RULES_MAX = 20
 FLIPS_MAX = 10
 PREVIEW_CHARACTERS = 400
+
+# One wrong alarm in two million requests; asking for ten times as many shortens the delay by a sixth only.
+DRIFT_FALSE_ALARMS_DEFAULT = 0.005
+
+# Smaller references keep the false alarms and lose the small changes: their own error is part of the odds.
+DRIFT_REFERENCE_DEFAULT = 2_000
+DRIFT_REFERENCE_MIN = 50

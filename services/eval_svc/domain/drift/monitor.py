@@ -98,6 +98,11 @@ class Monitor:
                 alarms += [alarm] if alarm else []
         return alarms
 
+    def concerns(self, row: Row) -> bool:
+        """Say whether a request has any feature that is watched."""
+        values = row.numbers.keys() | row.flags.keys() | row.categories.keys()
+        return any(one.name in values or (one.kind is Kind.TEXT and row.buckets) for one in self.plan.features)
+
     def rearm(self, names: Sequence[str]) -> None:
         """Watch features again with the reference they had."""
         for name in names:
