@@ -181,6 +181,8 @@ def drift_monitor(given: drift_pb2.DriftMonitor) -> drift_pb2.DriftMonitor:
             raise InvalidRequest(f"{where}.name is there already: {feature.name}", field=f"{where}.name")
         if feature.kind == drift_pb2.DRIFT_FEATURE_KIND_TEXT and feature.strata:
             raise InvalidRequest(f"{where}.strata must be unset for a text", field=f"{where}.strata")
+        if feature.kind == drift_pb2.DRIFT_FEATURE_KIND_TEXT and feature.kind in kinds.values():
+            raise InvalidRequest(f"{where} is a second text; a request has the words of one", field=f"{where}.kind")
         kinds[feature.name] = feature.kind
         feature.role = feature.role or _ROLE_OF_KIND[feature.kind]
         feature.weight = feature.weight or 1.0

@@ -10,9 +10,14 @@ from bessemer.api.eval.v1 import drift_pb2 as dr
 from bessemer.api.eval.v1 import drift_service_pb2 as pb
 from bessemer.api.eval.v1.drift_service_pb2_grpc import DriftServiceStub
 from bessemer.artifacts.lexical import sketch
+from bessemer.kernel.clock import SystemClock
 from bessemer.kernel.errors import BessemerError
+from bessemer.svckit.config import AuthConfig, ServiceConfig
 from bessemer.svckit.status import from_rpc_error
 from eval_svc.wiring import build
+from serve_svc.adapters.peers import GrpcDriftSink, Peers
+from serve_svc.app.drift_feed import DriftFeed
+from serve_svc.engine.protocol import Piece, Prompt, Turn
 
 from tests.fixtures.running import running
 
@@ -24,8 +29,22 @@ FEATURES = [
     dr.DriftFeature(name="response_tokens", kind=dr.DRIFT_FEATURE_KIND_NUMBER),
     dr.DriftFeature(name="thumb", kind=dr.DRIFT_FEATURE_KIND_BINARY),
 ]
-FURNACE = "furnace slag coke ore lime heat ladle vessel rail beam plate forge melt cast pour pig iron steel".split()
-LEAVE = "holiday leave salary payroll manager request approve days vacation form".split()
+FURNACE = [
+    "furnace",
+    "slag",
+    "coke",
+    "ore",
+    "lime",
+    "heat",
+    "ladle",
+    "vessel",
+    "rail",
+    "beam",
+    "plate",
+    "forge",
+    "melt",
+]
+LEAVE = ["holiday", "leave", "salary", "payroll", "manager", "request", "approve", "days", "vacation", "form"]
 
 
 def rows(first: int, number: int, *, leave: float = 0.0, happy: float = 0.8) -> list[dr.DriftRow]:
@@ -138,3 +157,39 @@ async def test_monitor_that_makes_no_sense_is_refused_with_the_field(tmp_path):
         assert error.fields["field"] == "rows[0].buckets[0]"
         error = await refused(stub.ListDriftAlarms(pb.ListDriftAlarmsRequest(parent=f"{NAME}2")))
         assert error.code == "NOT_FOUND"
+
+
+async def test_answers_are_reported_to_the_monitors_of_their_endpoint_and_dropped_when_nobody_listens(tmp_path):
+    watched, other = f"{PROJECT}/endpoints/chat", f"{PROJECT}/endpoints/other"
+    async with running("eval", build, tmp_path, peers=PEERS) as service:
+        stub = DriftServiceStub(service.channel)
+        await create(stub, features=[], endpoint=watched)
+        tokens = AuthConfig(token_file=tmp_path / "credentials" / "serve.token")
+        peers = Peers(
+            ServiceConfig(name="serve", home=tmp_path, database_url="", peers={"eval": service.address}, auth=tokens)
+        )
+        feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
+
+        def answer(endpoint, number):
+            prompt = Prompt((Turn("system", "be brief"), Turn("user", "Which grade has the secret furnace?")))
+            feed.offer(endpoint, f"r{number}", prompt, Piece("1", "", (), "length", 12, 30), 1.5)
+
+        for number in range(60):
+            answer(watched, number)
+            answer(other, number)
+        await feed.flush()
+        found = await stub.GetDriftMonitor(pb.GetDriftMonitorRequest(name=NAME))
+        assert found.num_requests == 60
+        levels = {one.feature: one for one in found.levels}
+        assert levels["response_tokens"].before == 30
+        assert levels["seconds_per_token"].before == pytest.approx(0.05)
+        assert levels["prompt"].num_reference == 60
+        state = await service.service.store.read(
+            lambda tx: tx.connection.exec_driver_sql("select * from drift_states").all()
+        )
+        assert b"furnace" not in state[0][1]
+    for number in range(60, 70):
+        answer(watched, number)
+    await feed.flush()
+    assert feed.num_dropped == 10
+    await peers.close()
