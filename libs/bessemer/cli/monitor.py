@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from bessemer.api.eval.v1 import drift_pb2 as drift
-from bessemer.artifacts.lexical import sketch, terms_of
+from bessemer.artifacts.lexical import sketch, telling_terms, terms_of
 from bessemer.cli.output import console, print_message, print_rows, short
 from bessemer.cli.settings import Output, settings_of
 
@@ -28,6 +28,7 @@ app = typer.Typer(help="Watch requests for drift, with a number of false alarms 
 
 _BATCH = 500
 _POLL_S = 2.0
+_TERMS = 8
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -282,11 +283,16 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _terms(monitor: drift.DriftMonitor, alarm: drift.DriftAlarm, file: Path) -> list[str]:
-    """Return the words behind an alarm's buckets, from the exemplars' texts if the file has them."""
-    keys = [one.name for one in monitor.features if one.kind == drift.DRIFT_FEATURE_KIND_TEXT]
-    records = [json.loads(line) for line in _lines(file)]
-    chosen = [one for one in records if str(one.get("id")) in alarm.exemplars] or records
-    return terms_of([str(one.get(key, "")) for one in chosen for key in keys], alarm.buckets)
+    """Return the words that came: what sets the exemplars apart, or what is behind the alarm's buckets."""
+    key = next((one.name for one in monitor.features if one.kind == drift.DRIFT_FEATURE_KIND_TEXT), "")
+    if alarm.feature != key:
+        return []
+    exemplars, others = list[str](), list[str]()
+    for line in _lines(file):
+        record = json.loads(line)
+        (exemplars if str(record.get("id")) in alarm.exemplars else others).append(str(record.get(key, "")))
+    found = telling_terms(exemplars, others, _TERMS) if exemplars else []
+    return found or terms_of(others, alarm.buckets)[:_TERMS]
 
 
 def _table(monitor: drift.DriftMonitor, history: dict[str, list[float]]) -> Table:
