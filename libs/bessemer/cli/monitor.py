@@ -209,23 +209,23 @@ def rearm(
 def parse_feature(text: str) -> drift.DriftFeature:
     """Return the feature of an option such as `latency_s:number:system:hour`."""
     name, *words = text.split(":")
-    feature = drift.DriftFeature(name=name, kind=drift.DRIFT_FEATURE_KIND_UNSPECIFIED)
+    known = {
+        "kind": ("DRIFT_FEATURE_KIND", list(drift.DriftFeatureKind.keys())),
+        "role": ("DRIFT_ROLE", list(drift.DriftRole.keys())),
+        "strata": ("DRIFT_STRATA", list(drift.DriftStrata.keys())),
+    }
+    fields: dict[str, Any] = {}
     for word in words:
-        upper = word.upper()
-        if f"DRIFT_FEATURE_KIND_{upper}" in drift.DriftFeatureKind.keys():  # noqa: SIM118 - an enum wrapper
-            feature.kind = drift.DriftFeatureKind.Value(f"DRIFT_FEATURE_KIND_{upper}")
-        elif f"DRIFT_ROLE_{upper}" in drift.DriftRole.keys():  # noqa: SIM118 - an enum wrapper
-            feature.role = drift.DriftRole.Value(f"DRIFT_ROLE_{upper}")
-        elif f"DRIFT_STRATA_{upper}" in drift.DriftStrata.keys():  # noqa: SIM118 - an enum wrapper
-            feature.strata = drift.DriftStrata.Value(f"DRIFT_STRATA_{upper}")
-        else:
+        field = next((key for key, (prefix, all_) in known.items() if f"{prefix}_{word.upper()}" in all_), None)
+        if field is None:
             raise typer.BadParameter(
                 f"{word!r} in {text!r}: a kind is number, binary, category or text, a role input, output, outcome or "
                 "system, and strata are hour or weekday"
             )
-    if not feature.kind:
+        fields[field] = f"{known[field][0]}_{word.upper()}"
+    if "kind" not in fields:
         raise typer.BadParameter(f"{text!r} names no kind; write {name}:number, :binary, :category or :text")
-    return feature
+    return drift.DriftFeature(name=name, **fields)
 
 
 def parse_row(line: str, number: int, features: Sequence[drift.DriftFeature]) -> drift.DriftRow:
