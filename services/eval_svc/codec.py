@@ -225,22 +225,20 @@ def _check_estimate(given: drift_pb2.DriftMonitor, kinds: Mapping[str, drift_pb2
 
 def drift_plan(monitor: drift_pb2.DriftMonitor) -> Plan:
     """Return what a stored monitor watches."""
-    return Plan(
-        features=[
-            Feature(
-                name=one.name,
-                kind=FEATURE_KINDS[one.kind],
-                role=ROLES[one.role],
-                strata=STRATA[one.strata],
-                weight=one.weight,
-            )
-            for one in monitor.features
-        ],
-        num_reference=monitor.num_reference,
-        false_alarms=monitor.false_alarms,
-        outcome=monitor.outcome,
-        confidence=monitor.confidence,
-    )
+    features = [
+        Feature(
+            name=one.name,
+            kind=FEATURE_KINDS[one.kind],
+            role=ROLES[one.role],
+            strata=STRATA[one.strata],
+            weight=one.weight,
+        )
+        for one in monitor.features
+    ]
+    if monitor.outcome:
+        name, of = f"{monitor.outcome} given {monitor.confidence}", (monitor.outcome, monitor.confidence)
+        features.append(Feature(name=name, kind=Kind.RELATION, role=Role.OUTCOME, of=of))
+    return Plan(features=features, num_reference=monitor.num_reference, false_alarms=monitor.false_alarms)
 
 
 def drift_row(given: drift_pb2.DriftRow, now_s: float) -> Row:

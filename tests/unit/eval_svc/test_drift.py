@@ -14,7 +14,7 @@ from eval_svc.domain.drift.bins import binary_bets, category_bets, cut, find_bin
 from eval_svc.domain.drift.detector import Detector
 from eval_svc.domain.drift.features import Feature, Kind, Role, Row, Strata, stratum_of
 from eval_svc.domain.drift.monitor import Monitor, Plan
-from eval_svc.domain.drift.performance import Performance
+from eval_svc.domain.drift.performance import RelationWatch
 from eval_svc.domain.drift.state import pack, unpack
 from eval_svc.domain.drift.words import Surprise, Words
 from hypothesis import given, settings
@@ -24,6 +24,7 @@ LENGTH = Feature(name="length", kind=Kind.NUMBER, role=Role.OUTPUT)
 THUMB = Feature(name="thumb", kind=Kind.BINARY, role=Role.OUTCOME)
 PROMPT = Feature(name="prompt", kind=Kind.TEXT, role=Role.INPUT)
 LANGUAGE = Feature(name="language", kind=Kind.CATEGORY, role=Role.INPUT)
+RELATION = Feature(name="thumb given confidence", kind=Kind.RELATION, role=Role.OUTCOME, of=("thumb", "confidence"))
 LATENCY = Feature(name="latency", kind=Kind.NUMBER, role=Role.SYSTEM)
 
 
@@ -235,41 +236,48 @@ def test_latency_that_rises_is_of_the_system():
     assert alarm.now > alarm.before
 
 
+def relation_rows(rng, number, *, first=0, power=1.0, floor=0.4, labelled=True):
+    """Requests whose confidence is a power of a uniform number, and whose outcome follows it."""
+    for at in range(first, first + number):
+        confidence = rng.random() ** power
+        flags = {"thumb": rng.random() < floor + 0.5 * confidence} if labelled else {}
+        yield Row(id=str(at), time_s=0, numbers={"confidence": confidence}, flags=flags)
+
+
 def test_expected_outcome_covers_the_truth_when_inputs_move():
     covered = 0
-    for seed in range(100):
-        rng, performance = random.Random(seed), Performance()
-        for _ in range(1500):
-            confidence = rng.random()
-            performance.collect(confidence, rng.random() < 0.4 + 0.5 * confidence)
-        performance.arm()
-        for _ in range(4000):
-            performance.observe(rng.random() ** 2)  # mean 1/3 where it was 1/2
-        estimate = performance.estimate()
+    for seed in range(60):
+        rng, watch = random.Random(seed), RelationWatch(RELATION, None)
+        for row in relation_rows(rng, 1500):
+            watch.collect(row, 0)
+        assert watch.estimate() is None
+        watch.arm()
+        for row in relation_rows(rng, 4000, power=2, labelled=False):  # mean 1/3 where it was 1/2
+            watch.weigh(row)
+        estimate = watch.estimate()
         covered += estimate.low <= 0.4 + 0.5 / 3 <= estimate.high
         assert estimate.high - estimate.low < 0.13
-    assert covered >= 88
+    assert covered >= 52
 
 
-def test_expected_outcome_needs_labels():
-    performance = Performance()
-    for _ in range(99):
-        performance.collect(0.5, good=True)
-    performance.arm()
-    performance.observe(0.5)
-    assert performance.estimate() is None
+def test_relation_alarms_when_outcomes_change_and_not_when_inputs_do():
+    rng, monitor = random.Random(11), Monitor(plan(RELATION, num_reference=1500))
+    assert first_alarm(monitor, relation_rows(rng, 2500)) is None
+    assert first_alarm(monitor, relation_rows(rng, 3000, first=2500, power=3)) is None
+    alarm = first_alarm(monitor, relation_rows(rng, 3000, first=5500, power=3, floor=0.2))
+    assert (alarm.cause, alarm.finding) == (Cause.CONCEPT, "less often")
 
 
 def test_monitor_goes_on_from_its_bytes_and_keeps_them_small():
     hourly = Feature(name="latency", kind=Kind.NUMBER, role=Role.SYSTEM, strata=Strata.HOUR)
-    wanted = plan(PROMPT, LENGTH, hourly, THUMB, LANGUAGE, num_reference=500, outcome="thumb", confidence="length")
+    wanted = plan(PROMPT, LENGTH, hourly, THUMB, LANGUAGE, RELATION, num_reference=500)
     rng, monitor = random.Random(4), Monitor(wanted)
 
     def row(at):
         return Row(
             id=f"request-{at}",
             time_s=at * 600.0,
-            numbers={"length": rng.gauss(0, 1), "latency": rng.random()},
+            numbers={"length": rng.gauss(0, 1), "latency": rng.random(), "confidence": rng.random()},
             flags={"thumb": rng.random() < 0.7},
             categories={"language": rng.choice("abcdefghij")},
             buckets=sketch(" ".join(rng.choices(["melt", "cast", "pour", "pig", "coke", "ore"], k=4))),

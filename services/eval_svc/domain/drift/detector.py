@@ -21,7 +21,9 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Bet", "Detector"]
+from eval_svc.domain.drift.state import Tree
+
+__all__ = ["Bet", "Detector", "dump_detector", "finding_of", "load_detector"]
 
 _EVIDENCE_MAX = 1e290  # far above any threshold; the product of two of them must stay a number
 
@@ -95,3 +97,26 @@ class Detector:
     def pays(self, bet: int, stratum: int, where: int) -> bool:
         """Say whether a bet gains on a bin: the observations there are what it speaks about."""
         return self.bets[bet].weights[stratum][where] * self._totals[stratum] > 1.3 * self._normalisers[stratum][bet]
+
+
+def finding_of(detector: Detector | None) -> tuple[str, int]:
+    """Return what the best bet says, and the observation its run began with."""
+    if detector is None:
+        return "", 0
+    best = detector.best()
+    return detector.bets[best].label, detector.starts[best]
+
+
+def dump_detector(detector: Detector | None) -> Tree | None:
+    """Return counts and evidence."""
+    if detector is None:
+        return None
+    counts = [array("f", row) for row in detector.counts]
+    return {"counts": counts, "sums": detector.evidence, "runs": detector.runs, "starts": detector.starts}
+
+
+def load_detector(bets: Sequence[Bet], state: Tree) -> Detector:
+    """Return what `dump_detector` gave."""
+    detector = Detector(bets, state["counts"])
+    detector.evidence, detector.runs, detector.starts = state["sums"], state["runs"], state["starts"]
+    return detector

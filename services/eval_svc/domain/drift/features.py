@@ -18,6 +18,7 @@ class Kind(StrEnum):
     BINARY = "binary"  # thumbs, refusals, tool errors
     CATEGORY = "category"  # languages, topics, finish reasons
     TEXT = "text"  # the buckets of the prompt's words
+    RELATION = "relation"  # yes or no among requests of equal confidence
 
 
 class Role(StrEnum):
@@ -51,6 +52,7 @@ class Feature:
     role: Role
     strata: Strata = Strata.NONE
     weight: float = 1.0
+    of: tuple[str, str] = ("", "")  # outcome and confidence of a relation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

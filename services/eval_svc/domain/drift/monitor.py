@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eval_svc.domain.drift.alarms import Alarm, cause_of, examples_wanted
+from eval_svc.domain.drift.alarms import Alarm, Cause, cause_of, examples_wanted
 from eval_svc.domain.drift.features import Feature, Kind, Role, Row
-from eval_svc.domain.drift.performance import Estimate, Performance
+from eval_svc.domain.drift.performance import Estimate, RelationWatch
 from eval_svc.domain.drift.state import Tree, pack, unpack
 from eval_svc.domain.drift.watches import TextWatch, Watch, make_watch
 
@@ -29,8 +29,6 @@ class Plan:
     features: Sequence[Feature]
     num_reference: int
     false_alarms: float
-    outcome: str = ""
-    confidence: str = ""
 
     def threshold(self, feature: Feature) -> float:
         """Return the evidence at which a feature alarms; the budget is shared by weight, so the sum keeps it."""
@@ -71,7 +69,6 @@ class Monitor:
         state: Tree | None = unpack(data) if data else None
         self.plan = plan
         self.seen: int = state["seen"] if state else 0
-        self.performance = Performance(state["performance"] if state else None)
         self._tracks: dict[str, _Track] = {}
         self._watches: dict[str, Watch] = {}
         for feature in plan.features:
@@ -88,9 +85,10 @@ class Monitor:
         """Take a request; return the alarms it raises, at most one per feature until `rearm`."""
         self.seen += 1
         reference, alarms = self.seen <= self.plan.num_reference, []
-        self._estimate(row, reference=reference)
         for feature in self.plan.features:
             watch, track = self._watches[feature.name], self._tracks[feature.name]
+            if isinstance(watch, RelationWatch) and not reference:
+                watch.weigh(row)
             if not track.armed:
                 self._collect(feature, row)
             elif not track.alarmed:
@@ -133,7 +131,8 @@ class Monitor:
 
     def estimate(self) -> Estimate | None:
         """Return the share of good outcomes that is to be expected now, labels or not."""
-        return self.performance.estimate()
+        watches = (watch for watch in self._watches.values() if isinstance(watch, RelationWatch))
+        return next((watch.estimate() for watch in watches), None)
 
     def dump(self) -> bytes:
         """Return the state; `Monitor(plan, data)` goes on from it."""
@@ -144,16 +143,7 @@ class Monitor:
             }
             for name, t in self._tracks.items()
         }
-        return pack({"seen": self.seen, "features": features, "performance": self.performance.dump()})
-
-    def _estimate(self, row: Row, *, reference: bool) -> None:
-        confidence, good = row.numbers.get(self.plan.confidence), row.flags.get(self.plan.outcome)
-        if confidence is not None and not reference:
-            self.performance.observe(confidence)
-        elif confidence is not None and good is not None:
-            self.performance.collect(confidence, good)
-        if self.seen == self.plan.num_reference:
-            self.performance.arm()
+        return pack({"seen": self.seen, "features": features})
 
     def _collect(self, feature: Feature, row: Row) -> None:
         watch, track = self._watches[feature.name], self._tracks[feature.name]
@@ -181,7 +171,8 @@ class Monitor:
             return None
         track.alarmed = True
         finding, since = watch.finding()
-        cause = cause_of(feature.role, self._progress())
+        relation = feature.kind is Kind.RELATION  # told apart from what inputs explain by its bins
+        cause = Cause.CONCEPT if relation else cause_of(feature.role, self._progress())
         text = isinstance(watch, TextWatch)
         first = max(since, track.exemplars[0][0]) if track.exemplars else since
         examples = [one for number, one in track.exemplars if number >= since]

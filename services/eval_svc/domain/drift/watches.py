@@ -16,8 +16,9 @@ from eval_svc.domain.drift.bins import (
     number_bets,
     surprise_bets,
 )
-from eval_svc.domain.drift.detector import Bet, Detector
+from eval_svc.domain.drift.detector import Bet, Detector, dump_detector, finding_of, load_detector
 from eval_svc.domain.drift.features import Feature, Kind, Row, stratum_of
+from eval_svc.domain.drift.performance import RelationWatch
 from eval_svc.domain.drift.state import Tree
 from eval_svc.domain.drift.words import Surprise, Words
 
@@ -66,6 +67,8 @@ def make_watch(feature: Feature, state: Tree | None = None) -> Watch:
     """Return a watch, new or as it was dumped."""
     if feature.kind is Kind.TEXT:
         return TextWatch(state)
+    if feature.kind is Kind.RELATION:
+        return RelationWatch(feature, state)
     return NumberWatch(feature, state) if feature.kind is Kind.NUMBER else CountWatch(feature, state)
 
 
@@ -80,7 +83,7 @@ class NumberWatch:
         self.size: int = state["size"] if state else 0
         self._detector: Detector | None = None
         if state and state["evidence"]:
-            self._detector = _loaded(self._bets(), state["evidence"])
+            self._detector = load_detector(self._bets(), state["evidence"])
 
     def collect(self, row: Row, noise: float) -> bool:
         """See Watch."""
@@ -120,7 +123,7 @@ class NumberWatch:
 
     def finding(self) -> tuple[str, int]:
         """See Watch."""
-        return _finding(self._detector)
+        return finding_of(self._detector)
 
     def value(self, row: Row) -> float | None:
         """See Watch."""
@@ -129,7 +132,7 @@ class NumberWatch:
     def dump(self) -> Tree:
         """See Watch."""
         state = {"values": self._values, "edges": self._edges, "sizes": self._sizes, "size": self.size}
-        return state | {"evidence": _dumped(self._detector)}
+        return state | {"evidence": dump_detector(self._detector)}
 
     def _gaps(self) -> list[list[int]]:
         fine = self._feature.strata.number == 1
@@ -151,7 +154,7 @@ class CountWatch:
         self.size: int = state["size"] if state else 0
         self._detector: Detector | None = None
         if state and state["evidence"]:
-            self._detector = _loaded(self._bets(), state["evidence"])
+            self._detector = load_detector(self._bets(), state["evidence"])
 
     def collect(self, row: Row, noise: float) -> bool:
         """See Watch."""
@@ -199,7 +202,7 @@ class CountWatch:
 
     def finding(self) -> tuple[str, int]:
         """See Watch."""
-        return _finding(self._detector)
+        return finding_of(self._detector)
 
     def value(self, row: Row) -> float | None:
         """See Watch."""
@@ -209,7 +212,7 @@ class CountWatch:
     def dump(self) -> Tree:
         """See Watch."""
         state = {"names": self._names, "counts": self._counts, "size": self.size}
-        return state | {"evidence": _dumped(self._detector)}
+        return state | {"evidence": dump_detector(self._detector)}
 
     def _category(self, row: Row) -> str | None:
         if not self._binary:
@@ -236,7 +239,7 @@ class TextWatch:
         if state and state["evidence"]:
             self._surprise = Surprise(state["table"], *state["line"])
             self._words = Words.load(*state["words"])
-            self._detector = _loaded(self._bets(), state["evidence"])
+            self._detector = load_detector(self._bets(), state["evidence"])
 
     def collect(self, row: Row, noise: float) -> bool:
         """See Watch."""
@@ -282,7 +285,7 @@ class TextWatch:
 
     def finding(self) -> tuple[str, int]:
         """See Watch."""
-        label, start = _finding(self._detector)
+        label, start = finding_of(self._detector)
         if self._detector and self._words and self._words.level > self._detector.level:
             return "some words became more frequent", start
         return label, start
@@ -311,7 +314,7 @@ class TextWatch:
             "table": self._surprise.table if self._surprise else None,
             "line": self._surprise.line if self._surprise else None,
             "words": list(self._words.dump()) if made and self._words else None,
-            "evidence": _dumped(self._detector),
+            "evidence": dump_detector(self._detector),
         }
 
     @property
@@ -342,23 +345,3 @@ def _spread(at: int) -> float:
 def _rest(row: dict[str, int], names: Sequence[str]) -> dict[str, int]:
     known = set(names[:-1])
     return {_OTHER: sum(count for name, count in row.items() if name not in known)}
-
-
-def _finding(detector: Detector | None) -> tuple[str, int]:
-    if detector is None:
-        return "", 0
-    best = detector.best()
-    return detector.bets[best].label, detector.starts[best]
-
-
-def _dumped(detector: Detector | None) -> Tree | None:
-    if detector is None:
-        return None
-    counts = [array("f", row) for row in detector.counts]
-    return {"counts": counts, "sums": detector.evidence, "runs": detector.runs, "starts": detector.starts}
-
-
-def _loaded(bets: Sequence[Bet], state: Tree) -> Detector:
-    detector = Detector(bets, state["counts"])
-    detector.evidence, detector.runs, detector.starts = state["sums"], state["runs"], state["starts"]
-    return detector
