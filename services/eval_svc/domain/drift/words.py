@@ -93,15 +93,15 @@ class Words:
 
     def observe(self, row: Sequence[int]) -> float:
         """Take a text; return the mean evidence."""
-        present = _folded(row)
-        share = (self._counts + 0.5) / (self._total + 1)
-        ratio = np.full(_WORD_BUCKETS, 1 - _GAIN)
-        ratio[present] += _GAIN / share[present]
-        np.minimum((1 + self._evidence) * ratio, 1e300, out=self._evidence)
+        present, evidence, counts = _folded(row), self._evidence, self._counts
+        evidence += 1
+        evidence *= 1 - _GAIN
+        share = (counts[present] + 0.5) / (self._total + 1)
+        evidence[present] = np.minimum(evidence[present] * (1 + _GAIN / (1 - _GAIN) / share), 1e300)
         if self._total < _COUNT_MAX:
-            self._counts[present] += 1
+            counts[present] += 1
             self._total += 1
-        return float(self._evidence.mean())
+        return float(evidence.sum()) / _WORD_BUCKETS
 
     def reset(self) -> None:
         """Forget the evidence."""
