@@ -185,7 +185,7 @@ def drift_monitor(given: drift_pb2.DriftMonitor) -> drift_pb2.DriftMonitor:
             raise InvalidRequest(f"{where} is a second text; a request has the words of one", field=f"{where}.kind")
         kinds[feature.name] = feature.kind
         feature.role = feature.role or _ROLE_OF_KIND[feature.kind]
-        feature.weight = feature.weight or 1.0
+        feature.weight = feature.weight or (2.0 if feature.role == drift_pb2.DRIFT_ROLE_OUTCOME else 1.0)
     _check_estimate(given, kinds)
     num_reference = given.num_reference or DRIFT_REFERENCE_DEFAULT
     if num_reference < DRIFT_REFERENCE_MIN:
@@ -237,7 +237,7 @@ def drift_plan(monitor: drift_pb2.DriftMonitor) -> Plan:
     ]
     if monitor.outcome:
         name, of = f"{monitor.outcome} given {monitor.confidence}", (monitor.outcome, monitor.confidence)
-        features.append(Feature(name=name, kind=Kind.RELATION, role=Role.OUTCOME, of=of))
+        features.append(Feature(name=name, kind=Kind.RELATION, role=Role.OUTCOME, of=of, weight=2.0))
     return Plan(features=features, num_reference=monitor.num_reference, false_alarms=monitor.false_alarms)
 
 

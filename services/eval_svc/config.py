@@ -50,8 +50,8 @@ RULES_MAX = 20
 FLIPS_MAX = 10
 PREVIEW_CHARACTERS = 400
 
-# One wrong alarm in two million requests; asking for ten times as many shortens the delay by a sixth only.
-DRIFT_FALSE_ALARMS_DEFAULT = 0.005
+# One wrong alarm in a million requests; asking for ten times as many shortens the delay by a sixth only.
+DRIFT_FALSE_ALARMS_DEFAULT = 0.01
 
 # Smaller references keep the false alarms and lose the small changes: their own error is part of the odds.
 DRIFT_REFERENCE_DEFAULT = 2_000

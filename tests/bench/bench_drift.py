@@ -1,6 +1,6 @@
 """Drift: false alarms in 10,000 requests like the reference, and requests until a change is found.
 
-Every run has a monitor of its own with four features that share a budget of 0.005 false alarms in 10,000 requests, so
+Every run has a monitor of its own with four features that share a budget of 0.01 false alarms in 10,000 requests, so
 a delay is that of the whole monitor. Twelve references of 2,000 requests; texts are real questions (`shared/data`) and
 passages of Debian's manuals. Peers on the same streams: a Kolmogorov-Smirnov test on windows of 500 at p < 0.05 and
 ADWIN of river with its default, both as they are commonly used on one feature. They run in `build/peers/drift`.
@@ -41,13 +41,13 @@ FEATURES = (
     Feature(name="prompt", kind=Kind.TEXT, role=Role.INPUT),
     Feature(name="length", kind=Kind.NUMBER, role=Role.OUTPUT),
     Feature(name="latency", kind=Kind.NUMBER, role=Role.SYSTEM),
-    Feature(name="thumb", kind=Kind.BINARY, role=Role.OUTCOME),
+    Feature(name="thumb", kind=Kind.BINARY, role=Role.OUTCOME, weight=2.0),
 )
-PLAN = Plan(features=FEATURES, num_reference=NUM_REFERENCE, false_alarms=0.005)
+PLAN = Plan(features=FEATURES, num_reference=NUM_REFERENCE, false_alarms=0.01)
 HOURLY = Plan(
     features=[Feature(name="length", kind=Kind.NUMBER, role=Role.OUTPUT, strata=Strata.HOUR)],
     num_reference=NUM_REFERENCE,
-    false_alarms=0.005,
+    false_alarms=0.01,
 )
 Texts = dict[str, list[list[int]]]
 Result = dict[str, object]
@@ -155,7 +155,7 @@ def costs(texts: Texts) -> Iterator[Result]:
     data, rest = armed(base_of(texts), 0)
     saved = unpack(data)["features"]
     for feature in FEATURES:
-        plan = Plan(features=[feature], num_reference=NUM_REFERENCE, false_alarms=0.005)
+        plan = Plan(features=[feature], num_reference=NUM_REFERENCE, false_alarms=0.01)
         monitor = Monitor(plan, pack({**unpack(data), "features": {feature.name: saved[feature.name]}}))
         rows = list(requests(random.Random(1), rest[:2000]))
         began = time.process_time()
@@ -292,7 +292,7 @@ def _our_delay() -> float:
     return statistics.median(delays)
 
 
-_LENGTH = Plan(features=[FEATURES[1]], num_reference=NUM_REFERENCE, false_alarms=0.005)
+_LENGTH = Plan(features=[FEATURES[1]], num_reference=NUM_REFERENCE, false_alarms=0.01)
 
 if __name__ == "__main__":
     main()

@@ -42,15 +42,13 @@ def create(
         typer.Option(help="NAME:KIND[:ROLE][:hour|weekday], such as latency_s:number:system:hour; repeat it."),
     ] = None,
     reference: Annotated[int, typer.Option(help="First requests, which the later ones are held against.")] = 2000,
-    false_alarms: Annotated[
-        float, typer.Option(help="False alarms accepted in 10,000 requests, all together.")
-    ] = 0.005,
+    false_alarms: Annotated[float, typer.Option(help="False alarms accepted in 10,000 requests, all together.")] = 0.01,
     outcome: Annotated[str, typer.Option(help="Feature that says whether an answer was good.")] = "",
     confidence: Annotated[str, typer.Option(help="Number by which outcomes are estimated where nobody says.")] = "",
 ) -> None:
     """Create a monitor. Without --feature it looks at what serve_svc reports of every answer.
 
-    Example: bessemer monitor create support --endpoint support --false-alarms 0.01
+    Example: bessemer monitor create support --endpoint support --false-alarms 0.002
     """
     settings = settings_of(context)
     wanted = drift.DriftMonitor(

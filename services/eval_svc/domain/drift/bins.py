@@ -72,8 +72,8 @@ def surprise_bets(gaps: Sequence[Sequence[int]]) -> list[Bet]:
 
 
 def binary_bets(num_strata: int) -> list[Bet]:
-    """Bets for yes or no: the odds of yes change by 22, 40 or 63 percent, either way."""
-    shifts = [sign * size for size in (0.25, 0.5, 1.0) for sign in (1, -1)]
+    """Bets for yes or no: the odds of yes change by a quarter or by half, either way."""
+    shifts = [sign * size for size in (0.3, 0.7) for sign in (1, -1)]
     return [
         Bet("more often" if shift > 0 else "less often", 1.0, [[1.0, math.exp(shift)]] * num_strata) for shift in shifts
     ]

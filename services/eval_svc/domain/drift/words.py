@@ -21,8 +21,8 @@ from bessemer.artifacts.lexical import BUCKETS
 
 __all__ = ["Surprise", "Words"]
 
-_WORD_BUCKETS = 960  # two bytes for the count and two for the evidence of each
-_GAIN = 0.06  # share of the requests in which a new topic brings a word: 10 % of them, in 60 % of its texts
+_WORD_BUCKETS = 640  # two bytes for the count and two for each evidence
+_GAINS = np.array([[0.03], [0.1]])  # share of the requests in which a new topic brings a word; a bet for each
 _COUNT_MAX = 60_000  # of two bytes; by then the reference's own error no longer matters
 _SURPRISE_MAX = 12.0
 _HOT = 8
@@ -76,7 +76,7 @@ def _rounded(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class Words:
-    """A Shiryaev-Roberts sum for each bucket of words, as in `detector`; 4 KB."""
+    """Two Shiryaev-Roberts sums for each bucket of words, as in `detector`; 4 KB."""
 
     def __init__(self, counts: npt.NDArray[np.float64], total: int, evidence: npt.NDArray[np.float64]) -> None:
         self._counts = counts
@@ -89,19 +89,20 @@ class Words:
         counts = np.zeros(_WORD_BUCKETS)
         for row in rows:
             counts[_folded(row)] += 1
-        return Words(counts, len(rows), np.zeros(_WORD_BUCKETS))
+        return Words(counts, len(rows), np.zeros((len(_GAINS), _WORD_BUCKETS)))
 
     def observe(self, row: Sequence[int]) -> float:
         """Take a text; return the mean evidence."""
         present, evidence, counts = _folded(row), self._evidence, self._counts
         evidence += 1
-        evidence *= 1 - _GAIN
+        evidence *= 1 - _GAINS
         share = (counts[present] + 0.5) / (self._total + 1)
-        evidence[present] = np.minimum(evidence[present] * (1 + _GAIN / (1 - _GAIN) / share), 1e300)
+        gained = evidence[:, present] * (1 + _GAINS / (1 - _GAINS) / share)
+        evidence[:, present] = np.minimum(gained, 1e300)
         if self._total < _COUNT_MAX:
             counts[present] += 1
             self._total += 1
-        return float(evidence.sum()) / _WORD_BUCKETS
+        return float(evidence.mean())
 
     def reset(self) -> None:
         """Forget the evidence."""
@@ -117,24 +118,24 @@ class Words:
 
         Several buckets of a sketch share one here; the one that the caller's texts have is meant.
         """
-        order = np.argsort(-self._evidence)[:_HOT]
-        telling = [int(at) for at in order if self._evidence[at] > 20]
+        most = self._evidence.max(axis=0)
+        telling = [int(at) for at in np.argsort(-most)[:_HOT] if most[at] > 20]
         return [bucket for at in telling for bucket in range(BUCKETS) if bucket % _WORD_BUCKETS == at]
 
     def has_hot(self, row: Sequence[int]) -> bool:
         """Say whether a text has the most telling word."""
         best = int(self._evidence.argmax())
-        return self._evidence[best] > 20 and any(bucket % _WORD_BUCKETS == best for bucket in row)
+        return self._evidence.flat[best] > 20 and any(bucket % _WORD_BUCKETS == best % _WORD_BUCKETS for bucket in row)
 
     def dump(self) -> tuple[array[int], array[int], int]:
-        """Return counts, evidence as its logarithm in 1/1000, and the number of texts."""
-        logs = np.round(np.log1p(self._evidence).clip(0, 65) * 1000).astype("<u2")
+        """Return counts, evidence as its logarithm in 1/100, and the number of texts."""
+        logs = np.round(np.log1p(self._evidence).clip(0, 655) * 100).ravel().astype("<u2")
         return array("H", self._counts.astype("<u2").tobytes()), array("H", logs.tobytes()), self._total
 
     @staticmethod
     def load(counts: array[int], logs: array[int], total: int) -> Words:
         """Return what `dump` gave."""
-        return Words(np.array(counts, float), total, np.expm1(np.array(logs, float) / 1000))
+        return Words(np.array(counts, float), total, np.expm1(np.array(logs, float).reshape(len(_GAINS), -1) / 100))
 
 
 def _folded(row: Sequence[int]) -> list[int]:
