@@ -125,7 +125,9 @@ class Words:
     def has_hot(self, row: Sequence[int]) -> bool:
         """Say whether a text has the most telling word."""
         best = int(self._evidence.argmax())
-        return self._evidence.flat[best] > 20 and any(bucket % _WORD_BUCKETS == best % _WORD_BUCKETS for bucket in row)
+        return bool(self._evidence.flat[best] > 20) and any(
+            bucket % _WORD_BUCKETS == best % _WORD_BUCKETS for bucket in row
+        )
 
     def dump(self) -> tuple[array[int], array[int], int]:
         """Return counts, evidence as its logarithm in 1/100, and the number of texts."""
