@@ -7,20 +7,24 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bessemer.api.eval.v1 import (
+    drift_pb2,
+    drift_service_pb2_grpc,
     evaluation_pb2,
     evaluation_service_pb2_grpc,
     gate_policy_pb2,
     gate_policy_pb2_grpc,
 )
+from bessemer.api.eval.v1 import drift_service_pb2 as drift_api
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
 from bessemer.jobs.job_rpcs import JobRpcs
 
+from eval_svc.app.drift import Drift
 from eval_svc.app.gates import Gates
 from eval_svc.app.policies import Policies
 from eval_svc.app.runs import Runs
 from eval_svc.app.suites import Suites
 
-__all__ = ["EvaluationApi", "GatePolicyApi"]
+__all__ = ["DriftApi", "EvaluationApi", "GatePolicyApi"]
 
 
 class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
@@ -158,3 +162,42 @@ class GatePolicyApi(gate_policy_pb2_grpc.GatePolicyServiceServicer):
     ) -> gate_policy_pb2.EvaluationPlan:
         """See the contract."""
         return await self._policies.plan(request)
+
+
+class DriftApi(drift_service_pb2_grpc.DriftServiceServicer):
+    """Drift monitors."""
+
+    def __init__(self, drift: Drift) -> None:
+        self._drift = drift
+
+    async def CreateDriftMonitor(
+        self, request: drift_api.CreateDriftMonitorRequest, context: Any
+    ) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.create(request)
+
+    async def GetDriftMonitor(self, request: drift_api.GetDriftMonitorRequest, context: Any) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.get(request.name)
+
+    async def ListDriftMonitors(
+        self, request: drift_api.ListDriftMonitorsRequest, context: Any
+    ) -> drift_api.ListDriftMonitorsResponse:
+        """See the contract."""
+        return await self._drift.page(request)
+
+    async def ObserveRequests(self, request: drift_api.ObserveRequestsRequest, context: Any) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.observe(request)
+
+    async def RearmDriftMonitor(
+        self, request: drift_api.RearmDriftMonitorRequest, context: Any
+    ) -> drift_pb2.DriftMonitor:
+        """See the contract."""
+        return await self._drift.rearm(request)
+
+    async def ListDriftAlarms(
+        self, request: drift_api.ListDriftAlarmsRequest, context: Any
+    ) -> drift_api.ListDriftAlarmsResponse:
+        """See the contract."""
+        return await self._drift.alarms(request)

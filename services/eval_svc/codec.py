@@ -4,17 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bessemer.api.eval.v1 import drift_pb2
 from bessemer.api.eval.v1 import evaluation_pb2 as pb
 from bessemer.kernel.errors import InvalidRequest
 
-from eval_svc.config import CONFIDENCE, RULES_MAX
+from eval_svc.config import (
+    CONFIDENCE,
+    DRIFT_FALSE_ALARMS_DEFAULT,
+    DRIFT_REFERENCE_DEFAULT,
+    DRIFT_REFERENCE_MIN,
+    RULES_MAX,
+)
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.compare import Pair, Paired
+from eval_svc.domain.drift.alarms import Alarm, Cause, explain
+from eval_svc.domain.drift.features import Feature, Kind, Role, Row, Strata
+from eval_svc.domain.drift.monitor import Monitor, Plan
 from eval_svc.domain.effect import Relation, Rule
 from eval_svc.domain.gate import Outcome, Verdict
 from eval_svc.domain.judge import Anchors
 
-__all__ = ["KINDS", "VERDICTS", "comparison", "flip", "grader", "rule_verdict", "rules", "stated_grader"]
+__all__ = [
+    "KINDS",
+    "VERDICTS",
+    "comparison",
+    "drift_alarm",
+    "drift_monitor",
+    "drift_plan",
+    "drift_row",
+    "flip",
+    "grader",
+    "rule_verdict",
+    "rules",
+    "stated_grader",
+    "with_levels",
+]
 
 
 KINDS: Mapping[Grader, pb.GraderKind] = {
@@ -36,6 +60,43 @@ VERDICTS: Mapping[Verdict, pb.Verdict] = {
     Verdict.MISSING: pb.VERDICT_MISSING,
     Verdict.INVALID: pb.VERDICT_INVALID,
 }
+FEATURE_KINDS: Mapping[drift_pb2.DriftFeatureKind, Kind] = {
+    drift_pb2.DRIFT_FEATURE_KIND_NUMBER: Kind.NUMBER,
+    drift_pb2.DRIFT_FEATURE_KIND_BINARY: Kind.BINARY,
+    drift_pb2.DRIFT_FEATURE_KIND_CATEGORY: Kind.CATEGORY,
+    drift_pb2.DRIFT_FEATURE_KIND_TEXT: Kind.TEXT,
+}
+ROLES: Mapping[drift_pb2.DriftRole, Role] = {
+    drift_pb2.DRIFT_ROLE_INPUT: Role.INPUT,
+    drift_pb2.DRIFT_ROLE_OUTPUT: Role.OUTPUT,
+    drift_pb2.DRIFT_ROLE_OUTCOME: Role.OUTCOME,
+    drift_pb2.DRIFT_ROLE_SYSTEM: Role.SYSTEM,
+}
+STRATA: Mapping[drift_pb2.DriftStrata, Strata] = {
+    drift_pb2.DRIFT_STRATA_UNSPECIFIED: Strata.NONE,
+    drift_pb2.DRIFT_STRATA_HOUR: Strata.HOUR,
+    drift_pb2.DRIFT_STRATA_WEEKDAY: Strata.WEEKDAY,
+}
+CAUSES: Mapping[Cause, drift_pb2.DriftCause] = {
+    Cause.COVARIATE: drift_pb2.DRIFT_CAUSE_COVARIATE,
+    Cause.CONCEPT: drift_pb2.DRIFT_CAUSE_CONCEPT,
+    Cause.SYSTEM: drift_pb2.DRIFT_CAUSE_SYSTEM,
+}
+# Unless a feature says otherwise.
+_ROLE_OF_KIND = {
+    drift_pb2.DRIFT_FEATURE_KIND_NUMBER: drift_pb2.DRIFT_ROLE_OUTPUT,
+    drift_pb2.DRIFT_FEATURE_KIND_BINARY: drift_pb2.DRIFT_ROLE_OUTCOME,
+    drift_pb2.DRIFT_FEATURE_KIND_CATEGORY: drift_pb2.DRIFT_ROLE_INPUT,
+    drift_pb2.DRIFT_FEATURE_KIND_TEXT: drift_pb2.DRIFT_ROLE_INPUT,
+}
+# What serve_svc reports of every answer.
+_SERVED = (
+    ("prompt", drift_pb2.DRIFT_FEATURE_KIND_TEXT, drift_pb2.DRIFT_ROLE_INPUT),
+    ("prompt_tokens", drift_pb2.DRIFT_FEATURE_KIND_NUMBER, drift_pb2.DRIFT_ROLE_INPUT),
+    ("response_tokens", drift_pb2.DRIFT_FEATURE_KIND_NUMBER, drift_pb2.DRIFT_ROLE_OUTPUT),
+    ("truncated", drift_pb2.DRIFT_FEATURE_KIND_BINARY, drift_pb2.DRIFT_ROLE_OUTPUT),
+    ("seconds_per_token", drift_pb2.DRIFT_FEATURE_KIND_NUMBER, drift_pb2.DRIFT_ROLE_SYSTEM),
+)
 
 
 def grader(kind: pb.GraderKind) -> Grader:
@@ -167,3 +228,134 @@ def rule_verdict(rule: pb.GateRule, outcome: Outcome, evidence: pb.SuiteComparis
         verdict.interval.low, verdict.interval.high = effect.low, effect.high
         verdict.interval.confidence = effect.confidence
     return verdict
+
+
+def drift_monitor(given: drift_pb2.DriftMonitor) -> drift_pb2.DriftMonitor:
+    """Return a monitor as it is asked for, with what was left open filled in.
+
+    Raises: InvalidRequest for two features of one name, strata of a text, a reference that is too small, or an
+    estimate from features that are not there.
+    """
+    features = list(given.features) or [
+        drift_pb2.DriftFeature(name=name, kind=kind, role=role) for name, kind, role in _SERVED
+    ]
+    kinds: dict[str, drift_pb2.DriftFeatureKind] = {}
+    for index, feature in enumerate(features):
+        where = f"drift_monitor.features[{index}]"
+        if feature.kind not in FEATURE_KINDS:
+            raise InvalidRequest(f"{where}.kind must be stated", field=f"{where}.kind")
+        if feature.name in kinds:
+            raise InvalidRequest(f"{where}.name is there already: {feature.name}", field=f"{where}.name")
+        if feature.kind == drift_pb2.DRIFT_FEATURE_KIND_TEXT and feature.strata:
+            raise InvalidRequest(f"{where}.strata must be unset for a text", field=f"{where}.strata")
+        if feature.kind == drift_pb2.DRIFT_FEATURE_KIND_TEXT and feature.kind in kinds.values():
+            raise InvalidRequest(f"{where} is a second text; a request has the words of one", field=f"{where}.kind")
+        kinds[feature.name] = feature.kind
+        feature.role = feature.role or _ROLE_OF_KIND[feature.kind]
+        feature.weight = feature.weight or (2.0 if feature.role == drift_pb2.DRIFT_ROLE_OUTCOME else 1.0)
+    _check_estimate(given, kinds)
+    num_reference = given.num_reference or DRIFT_REFERENCE_DEFAULT
+    if num_reference < DRIFT_REFERENCE_MIN:
+        raise InvalidRequest(
+            f"drift_monitor.num_reference must be at least {DRIFT_REFERENCE_MIN}, or 0 for "
+            f"{DRIFT_REFERENCE_DEFAULT}; got {num_reference}",
+            field="drift_monitor.num_reference",
+        )
+    return drift_pb2.DriftMonitor(
+        display_name=given.display_name,
+        endpoint=given.endpoint,
+        features=features,
+        num_reference=num_reference,
+        false_alarms=given.false_alarms or DRIFT_FALSE_ALARMS_DEFAULT,
+        outcome=given.outcome,
+        confidence=given.confidence,
+    )
+
+
+def _check_estimate(given: drift_pb2.DriftMonitor, kinds: Mapping[str, drift_pb2.DriftFeatureKind]) -> None:
+    wanted = (
+        ("outcome", given.outcome, drift_pb2.DRIFT_FEATURE_KIND_BINARY, "yes or no"),
+        ("confidence", given.confidence, drift_pb2.DRIFT_FEATURE_KIND_NUMBER, "number"),
+    )
+    for field, name, kind, words in wanted:
+        if bool(given.outcome) != bool(given.confidence):
+            raise InvalidRequest(
+                "drift_monitor.outcome and drift_monitor.confidence go together: set both or none",
+                field=f"drift_monitor.{field}",
+            )
+        if name and kinds.get(name) != kind:
+            raise InvalidRequest(
+                f"drift_monitor.{field} must name a feature that is a {words}; got {name!r}",
+                field=f"drift_monitor.{field}",
+            )
+
+
+def drift_plan(monitor: drift_pb2.DriftMonitor) -> Plan:
+    """Return what a stored monitor watches."""
+    features = [
+        Feature(
+            name=one.name,
+            kind=FEATURE_KINDS[one.kind],
+            role=ROLES[one.role],
+            strata=STRATA[one.strata],
+            weight=one.weight,
+        )
+        for one in monitor.features
+    ]
+    if monitor.outcome:
+        name, of = f"{monitor.outcome} given {monitor.confidence}", (monitor.outcome, monitor.confidence)
+        features.append(Feature(name=name, kind=Kind.RELATION, role=Role.OUTCOME, of=of, weight=2.0))
+    return Plan(features=features, num_reference=monitor.num_reference, false_alarms=monitor.false_alarms)
+
+
+def drift_row(given: drift_pb2.DriftRow, now_s: float) -> Row:
+    """Return a request that came now unless it says when."""
+    return Row(
+        id=given.id,
+        time_s=given.time.seconds if given.HasField("time") else now_s,
+        numbers=dict(given.numbers),
+        flags=dict(given.flags),
+        categories=dict(given.categories),
+        buckets=sorted(set(given.buckets)),
+    )
+
+
+def with_levels(stored: drift_pb2.DriftMonitor, monitor: Monitor) -> drift_pb2.DriftMonitor:
+    """Return a monitor as it is read, with where its features stand."""
+    shown = drift_pb2.DriftMonitor()
+    shown.CopyFrom(stored)
+    shown.num_requests = monitor.seen
+    for one in monitor.levels():
+        shown.levels.add(
+            feature=one.feature,
+            armed=one.armed,
+            alarmed=one.alarmed,
+            num_reference=one.num_reference,
+            evidence=one.evidence,
+            threshold=one.threshold,
+            before=one.before,
+            now=one.now,
+        )
+    if (estimate := monitor.estimate()) is not None:
+        shown.expected_outcome.CopyFrom(pb.Interval(low=estimate.low, high=estimate.high, confidence=CONFIDENCE))
+    return shown
+
+
+def drift_alarm(alarm: Alarm, *, name: str, endpoint: str) -> drift_pb2.DriftAlarm:
+    """Return the message of an alarm."""
+    return drift_pb2.DriftAlarm(
+        name=name,
+        feature=alarm.feature,
+        cause=CAUSES[alarm.cause],
+        explanation=explain(alarm),
+        request=alarm.request,
+        since=alarm.since,
+        evidence=alarm.evidence,
+        threshold=alarm.threshold,
+        before=alarm.before,
+        now=alarm.now,
+        exemplars=alarm.exemplars,
+        buckets=alarm.buckets,
+        num_wanted=alarm.num_wanted,
+        endpoint=endpoint,
+    )

@@ -7,6 +7,9 @@ __all__ = [
     "CASES_MAX",
     "CLUSTERS_MIN",
     "CONFIDENCE",
+    "DRIFT_FALSE_ALARMS_DEFAULT",
+    "DRIFT_REFERENCE_DEFAULT",
+    "DRIFT_REFERENCE_MIN",
     "FLIPS_MAX",
     "FORMULA_CHARACTERS",
     "GATE_LEVEL",
@@ -71,3 +74,10 @@ FORMULA_CHARACTERS = 1_024
 # An exception that outlives a release cycle is a policy that nobody wrote down.
 WAIVER_DAYS_MAX = 90
 WAIVER_REASON_LENGTH_MIN = 10
+
+# One wrong alarm in a million requests; asking for ten times as many shortens the delay by a sixth only.
+DRIFT_FALSE_ALARMS_DEFAULT = 0.01
+
+# Smaller references keep the false alarms and lose the small changes: their own error is part of the odds.
+DRIFT_REFERENCE_DEFAULT = 2_000
+DRIFT_REFERENCE_MIN = 50

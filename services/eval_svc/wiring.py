@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bessemer.api.eval.v1 import evaluation_service_pb2_grpc, gate_policy_pb2_grpc
+from bessemer.api.eval.v1 import drift_service_pb2_grpc, evaluation_service_pb2_grpc, gate_policy_pb2_grpc
 from bessemer.api.worker.v1 import worker_service_pb2_grpc
 from bessemer.jobs import runtime as jobs
 from bessemer.jobs.job_rpcs import JobRpcs
@@ -17,11 +17,13 @@ from bessemer.svckit.store import Store
 from eval_svc.adapters.data_catalog_grpc import GrpcDataCatalog
 from eval_svc.adapters.judges_file import JudgesFile
 from eval_svc.adapters.model_catalog_grpc import GrpcModelCatalog
-from eval_svc.api import EvaluationApi, GatePolicyApi
+from eval_svc.api import DriftApi, EvaluationApi, GatePolicyApi
+from eval_svc.app.drift import Drift
 from eval_svc.app.gates import Gates
 from eval_svc.app.policies import Policies
 from eval_svc.app.runs import EVALUATION_RUNS, Runs
 from eval_svc.app.suites import Suites
+from eval_svc.app.tables import TABLES
 
 __all__ = ["build"]
 
@@ -32,7 +34,7 @@ def build(config: ServiceConfig) -> Service:
     objects = open_objects(
         ObjectsConfig(url=config.objects_url, access_key=config.s3_access_key, secret_key=config.s3_secret_key)
     )
-    store = Store.open(config.database_url, service="eval", clock=clock, extra=jobs.TABLES)
+    store = Store.open(config.database_url, service="eval", clock=clock, extra=(*jobs.TABLES, *TABLES))
     launcher = LocalLauncher(config.home, "eval", worker_env(config))
     runtime = jobs.JobRuntime(store, [EVALUATION_RUNS], launcher, objects, clock)
     data, train = peer_channel(config, "data"), peer_channel(config, "train")
@@ -57,6 +59,7 @@ def build(config: ServiceConfig) -> Service:
                 gate_policy_pb2_grpc.add_GatePolicyServiceServicer_to_server,
                 GatePolicyApi(Policies(store, objects, models, gates)),
             ),
+            (drift_service_pb2_grpc.add_DriftServiceServicer_to_server, DriftApi(Drift(store))),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,

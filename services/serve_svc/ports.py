@@ -1,20 +1,21 @@
-"""What serving needs from outside: an engine, the weights, and three answers of other services."""
+"""What serving needs from outside: an engine, the weights, and what other services know or take."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord
+from bessemer.api.eval.v1.drift_pb2 import DriftRow
 from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
 from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 
 from serve_svc.engine.protocol import Piece, Prompt, Sampling
 
-__all__ = ["Catalog", "Engine", "Engines", "FeedbackSink", "ModelFiles"]
+__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "ModelFiles"]
 
 
 class Engine(Protocol):
@@ -92,4 +93,20 @@ class FeedbackSink(Protocol):
         """Hand a record to data_svc.
 
         Raises: InvalidRequest, Unavailable.
+        """
+
+
+class DriftSink(Protocol):
+    """Where it is watched whether requests change."""
+
+    async def monitors(self, project: str) -> Mapping[str, Sequence[str]]:
+        """Return the names of a project's monitors by endpoint.
+
+        Raises: Unavailable.
+        """
+
+    async def observe(self, monitor: str, rows: Sequence[DriftRow]) -> None:
+        """Hand rows to a monitor of eval_svc.
+
+        Raises: InvalidRequest, NotFound, Unavailable.
         """

@@ -14,12 +14,13 @@ from bessemer.svckit.store import Store
 
 from serve_svc.adapters.engine_process import EngineProcesses
 from serve_svc.adapters.model_files import LocalModelFiles
-from serve_svc.adapters.peers import GrpcCatalog, GrpcFeedbackSink, Peers
+from serve_svc.adapters.peers import GrpcCatalog, GrpcDriftSink, GrpcFeedbackSink, Peers
 from serve_svc.api.deployments import DeploymentApi
 from serve_svc.api.inference import InferenceApi
 from serve_svc.api.openai import HttpDoor
 from serve_svc.app.answers import Answers
 from serve_svc.app.deployments import Deployments
+from serve_svc.app.drift_feed import DriftFeed
 from serve_svc.app.fleet import Fleet
 from serve_svc.app.inference import Inference
 from serve_svc.app.tables import TABLES
@@ -43,7 +44,8 @@ def build(config: ServiceConfig) -> Service:
     peers, fleet = Peers(config), Fleet()
     deployments = Deployments(store, GrpcCatalog(peers))
     answers = Answers(store, GrpcFeedbackSink(peers), kept=settings.answers_kept, kept_s=settings.answers_kept_s)
-    inference = Inference(store, fleet, answers)
+    feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
+    inference = Inference(store, fleet, answers, feed)
     engines = EngineProcesses(settings.engine, settings.logs_folder)
     files = LocalModelFiles(objects, settings.models_folder)
     reconciler = Reconciler(store, engines, files, fleet, answers, config=settings)
@@ -55,7 +57,7 @@ def build(config: ServiceConfig) -> Service:
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),
         ],
         store=store,
-        background=[reconciler.run],
+        background=[reconciler.run, feed.run],
         http=door.app(),
         on_close=peers.close,
     )

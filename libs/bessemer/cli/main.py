@@ -18,6 +18,7 @@ from bessemer.cli import (
     job,
     mixture,
     model,
+    monitor,
     plan,
     stack,
     synthesize,
@@ -87,6 +88,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(model.app, name="model")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
+app.add_typer(monitor.app, name="monitor")
 
 
 def main() -> None:

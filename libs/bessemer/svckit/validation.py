@@ -117,7 +117,7 @@ def _check_elements(field: _Field, values: Any, path: str, *, strict: bool) -> N
             _walk(value, here + ".", strict=strict)
             continue
         for check in field.checks:
-            if field.mapping:
+            if field.mapping and isinstance(key, type(value)):
                 check(key, here)
             check(value, here)
 

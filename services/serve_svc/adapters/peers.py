@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
 import grpc
 import grpc.aio
 from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord, SubmitFeedbackRequest
 from bessemer.api.data.v1.feedback_service_pb2_grpc import FeedbackServiceStub
+from bessemer.api.eval.v1.drift_pb2 import DriftRow
+from bessemer.api.eval.v1.drift_service_pb2 import ListDriftMonitorsRequest, ObserveRequestsRequest
+from bessemer.api.eval.v1.drift_service_pb2_grpc import DriftServiceStub
 from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
 from bessemer.api.eval.v1.evaluation_service_pb2 import GetGateDecisionRequest
 from bessemer.api.eval.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
@@ -20,7 +26,7 @@ from bessemer.svckit.client import peer_channel
 from bessemer.svckit.config import ServiceConfig
 from bessemer.svckit.status import from_rpc_error
 
-__all__ = ["GrpcCatalog", "GrpcFeedbackSink", "Peers"]
+__all__ = ["GrpcCatalog", "GrpcDriftSink", "GrpcFeedbackSink", "Peers"]
 
 
 class Peers:
@@ -90,5 +96,37 @@ class GrpcFeedbackSink:
         request = SubmitFeedbackRequest(parent=f"projects/{project}", feedback=record, request_id=new_uid())
         try:
             return await stub.SubmitFeedback(request)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+
+class GrpcDriftSink:
+    """DriftService of eval_svc."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def monitors(self, project: str) -> Mapping[str, Sequence[str]]:
+        """Ask for all monitors of a project."""
+        stub, token = DriftServiceStub(self._peers.channel("eval")), ""
+        found = defaultdict[str, list[str]](list)
+        while True:
+            request = ListDriftMonitorsRequest(parent=f"projects/{project}", page_size=1000, page_token=token)
+            try:
+                page = await stub.ListDriftMonitors(request)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from None
+            for monitor in page.drift_monitors:
+                if monitor.endpoint:
+                    found[monitor.endpoint].append(monitor.name)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def observe(self, monitor: str, rows: Sequence[DriftRow]) -> None:
+        """Hand rows on."""
+        stub = DriftServiceStub(self._peers.channel("eval"))
+        try:
+            await stub.ObserveRequests(ObserveRequestsRequest(name=monitor, rows=rows, request_id=new_uid()))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None

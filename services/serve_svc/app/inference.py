@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from bessemer.svckit.store import Store, Tx
 from sqlalchemy import select
 
 from serve_svc.app.answers import Answers
+from serve_svc.app.drift_feed import DriftFeed
 from serve_svc.app.fleet import Fleet
 from serve_svc.app.tables import SERVING
 from serve_svc.codec import prompt_json
@@ -34,10 +36,11 @@ class Part:
 class Inference:
     """Answers prompts."""
 
-    def __init__(self, store: Store, fleet: Fleet, answers: Answers) -> None:
+    def __init__(self, store: Store, fleet: Fleet, answers: Answers, feed: DriftFeed) -> None:
         self._store = store
         self._fleet = fleet
         self._answers = answers
+        self._feed = feed
 
     async def generate(self, target: str, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Part, None]:
         """Yield parts of the answer; closing the generator early frees the slot.
@@ -45,7 +48,7 @@ class Inference:
         Raises: as the engine, and as `resolve`.
         """
         deployment = await self._resolve(target)
-        response_id, texts = new_id("r"), list[str]()
+        response_id, texts, began_s = new_id("r"), list[str](), time.monotonic()
         with self._fleet.use(deployment.name) as engine:
             async with aclosing(engine.generate(prompt, sampling)) as pieces:
                 async for piece in pieces:
@@ -58,6 +61,7 @@ class Inference:
                             prompt_json=prompt_json(prompt),
                             answer="".join(texts),
                         )
+                        self._feed.offer(target, response_id, prompt, piece, time.monotonic() - began_s)
                     yield Part(response_id, deployment.model_version, piece)
 
     async def count_tokens(self, target: str, prompt: Prompt) -> int:

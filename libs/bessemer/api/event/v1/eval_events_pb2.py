@@ -22,25 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from bessemer.api.eval.v1 import drift_pb2 as bessemer_dot_api_dot_eval_dot_v1_dot_drift__pb2
 from bessemer.api.eval.v1 import evaluation_pb2 as bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__pb2
 from bessemer.api.eval.v1 import gate_policy_pb2 as bessemer_dot_api_dot_eval_dot_v1_dot_gate__policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bessemer/api/event/v1/eval_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a%bessemer/api/eval/v1/evaluation.proto\x1a&bessemer/api/eval/v1/gate_policy.proto\"q\n\x16\x45valuationSuiteChanged\x12?\n\x10\x65valuation_suite\x18\x01 \x01(\x0b\x32%.bessemer.api.eval.v1.EvaluationSuite\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"k\n\x14\x45valuationRunChanged\x12;\n\x0e\x65valuation_run\x18\x01 \x01(\x0b\x32#.bessemer.api.eval.v1.EvaluationRun\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"h\n\x13GateDecisionChanged\x12\x39\n\rgate_decision\x18\x01 \x01(\x0b\x32\".bessemer.api.eval.v1.GateDecision\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11GatePolicyChanged\x12\x35\n\x0bgate_policy\x18\x01 \x01(\x0b\x32 .bessemer.api.eval.v1.GatePolicy\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11GateWaiverChanged\x12\x35\n\x0bgate_waiver\x18\x01 \x01(\x0b\x32 .bessemer.api.eval.v1.GateWaiver\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bessemer/api/event/v1/eval_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a bessemer/api/eval/v1/drift.proto\x1a%bessemer/api/eval/v1/evaluation.proto\x1a&bessemer/api/eval/v1/gate_policy.proto\"q\n\x16\x45valuationSuiteChanged\x12?\n\x10\x65valuation_suite\x18\x01 \x01(\x0b\x32%.bessemer.api.eval.v1.EvaluationSuite\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"k\n\x14\x45valuationRunChanged\x12;\n\x0e\x65valuation_run\x18\x01 \x01(\x0b\x32#.bessemer.api.eval.v1.EvaluationRun\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"h\n\x13GateDecisionChanged\x12\x39\n\rgate_decision\x18\x01 \x01(\x0b\x32\".bessemer.api.eval.v1.GateDecision\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11GatePolicyChanged\x12\x35\n\x0bgate_policy\x18\x01 \x01(\x0b\x32 .bessemer.api.eval.v1.GatePolicy\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11GateWaiverChanged\x12\x35\n\x0bgate_waiver\x18\x01 \x01(\x0b\x32 .bessemer.api.eval.v1.GateWaiver\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"h\n\x13\x44riftMonitorChanged\x12\x39\n\rdrift_monitor\x18\x01 \x01(\x0b\x32\".bessemer.api.eval.v1.DriftMonitor\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11\x44riftAlarmChanged\x12\x35\n\x0b\x64rift_alarm\x18\x01 \x01(\x0b\x32 .bessemer.api.eval.v1.DriftAlarm\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.event.v1.eval_events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVALUATIONSUITECHANGED']._serialized_start=145
-  _globals['_EVALUATIONSUITECHANGED']._serialized_end=258
-  _globals['_EVALUATIONRUNCHANGED']._serialized_start=260
-  _globals['_EVALUATIONRUNCHANGED']._serialized_end=367
-  _globals['_GATEDECISIONCHANGED']._serialized_start=369
-  _globals['_GATEDECISIONCHANGED']._serialized_end=473
-  _globals['_GATEPOLICYCHANGED']._serialized_start=475
-  _globals['_GATEPOLICYCHANGED']._serialized_end=573
-  _globals['_GATEWAIVERCHANGED']._serialized_start=575
-  _globals['_GATEWAIVERCHANGED']._serialized_end=673
+  _globals['_EVALUATIONSUITECHANGED']._serialized_start=179
+  _globals['_EVALUATIONSUITECHANGED']._serialized_end=292
+  _globals['_EVALUATIONRUNCHANGED']._serialized_start=294
+  _globals['_EVALUATIONRUNCHANGED']._serialized_end=401
+  _globals['_GATEDECISIONCHANGED']._serialized_start=403
+  _globals['_GATEDECISIONCHANGED']._serialized_end=507
+  _globals['_GATEPOLICYCHANGED']._serialized_start=509
+  _globals['_GATEPOLICYCHANGED']._serialized_end=607
+  _globals['_GATEWAIVERCHANGED']._serialized_start=609
+  _globals['_GATEWAIVERCHANGED']._serialized_end=707
+  _globals['_DRIFTMONITORCHANGED']._serialized_start=709
+  _globals['_DRIFTMONITORCHANGED']._serialized_end=813
+  _globals['_DRIFTALARMCHANGED']._serialized_start=815
+  _globals['_DRIFTALARMCHANGED']._serialized_end=913
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from bessemer.api.eval.v1 import drift_pb2 as _drift_pb2
 from bessemer.api.eval.v1 import evaluation_pb2 as _evaluation_pb2
 from bessemer.api.eval.v1 import gate_policy_pb2 as _gate_policy_pb2
 from google.protobuf import descriptor as _descriptor
@@ -46,3 +47,19 @@ class GateWaiverChanged(_message.Message):
     gate_waiver: _gate_policy_pb2.GateWaiver
     previous_state: str
     def __init__(self, gate_waiver: _Optional[_Union[_gate_policy_pb2.GateWaiver, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class DriftMonitorChanged(_message.Message):
+    __slots__ = ("drift_monitor", "previous_state")
+    DRIFT_MONITOR_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    drift_monitor: _drift_pb2.DriftMonitor
+    previous_state: str
+    def __init__(self, drift_monitor: _Optional[_Union[_drift_pb2.DriftMonitor, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class DriftAlarmChanged(_message.Message):
+    __slots__ = ("drift_alarm", "previous_state")
+    DRIFT_ALARM_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    drift_alarm: _drift_pb2.DriftAlarm
+    previous_state: str
+    def __init__(self, drift_alarm: _Optional[_Union[_drift_pb2.DriftAlarm, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
