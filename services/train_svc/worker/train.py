@@ -184,7 +184,12 @@ class _Trainer:
         if result.num_pairs:
             series |= {"dpo/margin": result.margin, "dpo/accuracy": result.accuracy}
             series |= {"dpo/chosen_shift": result.chosen_shift}
-        self._report(series)
+        loads = self.learner.expert_loads()
+        self._report(series | loads)
+        if loads and self.guard.watch_load(loads["train/expert_load_max_over_mean"]):
+            _LOG.warning(
+                "step %d: one expert has over twice its share of the tokens; raise router_aux_loss_coef", self.step
+            )
         if result.num_pairs:
             self.guard.watch_preference(result.chosen_shift, result.margin)
 
