@@ -1,14 +1,14 @@
 """Feed-forward by routed experts: tokens are sorted by expert, and each expert is one product over its own rows.
 
-Legend: T tokens, E experts, K chosen per token, S = T * K rows sorted by expert, H hidden, I inner width.
-Nothing is dropped: an expert computes every row that chose it, however many there are.
+Legend: T tokens, E experts, K chosen per token, S rows sorted by expert, H hidden, I inner width. S is T * K plus the
+rows that fill each expert's up to a round number. Nothing is dropped: an expert computes every row that chose it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
@@ -25,7 +25,6 @@ class SparseFeedForward(nn.Module):
 
     def __init__(self, width: int, experts: Experts) -> None:
         super().__init__()
-        self.num_chosen = experts.num_chosen
         self.router = Router(width, experts)
         self.gate_up = ExpertProjection(experts.num_experts, width, dict.fromkeys(("gate", "up"), experts.intermediate_size))
         self.down = ExpertProjection(experts.num_experts, experts.intermediate_size, {"down": width})
@@ -33,13 +32,40 @@ class SparseFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [T, H] to [T, H]."""
         weights, chosen = self.router(x)
-        flat = chosen.flatten()
-        order = flat.argsort(stable=True)
-        sizes: list[int] = torch.bincount(flat, minlength=self.gate_up.num_experts).tolist()
-        rows: Tensor = _Dispatch.apply(x, order, self.num_chosen)  # type: ignore[no-untyped-call]
-        inner = _GatedUnit.apply(self.gate_up(rows, sizes), weights.flatten()[order])  # type: ignore[no-untyped-call]
-        out: Tensor = _Combine.apply(self.down(inner, sizes), order, self.num_chosen)  # type: ignore[no-untyped-call]
+        layout = _layout(chosen, self.gate_up.num_experts)
+        rows: Tensor = _Dispatch.apply(x, layout)  # type: ignore[no-untyped-call]
+        row_weights = weights.new_zeros(len(rows)).index_copy(0, layout.places, weights.flatten())
+        inner = _GatedUnit.apply(self.gate_up(rows, layout.sizes), row_weights)  # type: ignore[no-untyped-call]
+        out: Tensor = _Combine.apply(self.down(inner, layout.sizes), layout)  # type: ignore[no-untyped-call]
         return out
+
+
+class _Layout(NamedTuple):
+    """Where the rows lie: `places` [T * K] of each choice, `tokens` [S] of each row, `sizes` [E] in rows.
+
+    Rows that only fill up repeat token 0. Their weight is zero, so they change neither a result nor a gradient.
+    """
+
+    places: Tensor
+    tokens: Tensor
+    sizes: list[int]
+    num_chosen: int
+
+
+def _layout(chosen: Tensor, num_experts: int) -> _Layout:
+    flat = chosen.flatten()
+    counts: list[int] = torch.bincount(flat, minlength=num_experts).tolist()
+    # oneDNN builds a kernel for every new shape, which took as long as the product; round sizes come again.
+    mean = len(flat) / num_experts
+    step = 32 if mean >= 128 else 16 if mean >= 32 else 1
+    sizes = [-(-count // step) * step for count in counts]
+    filling = torch.tensor([0, *(size - count for size, count in zip(sizes, counts, strict=True))]).cumsum(0)
+    order = flat.argsort(stable=True)
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(flat)) + filling[flat[order]]
+    tokens = order.new_zeros(sum(sizes))
+    tokens[places] = torch.arange(len(chosen)).repeat_interleave(chosen.shape[1])
+    return _Layout(places, tokens, sizes, chosen.shape[1])
 
 
 class Router(nn.Module):
@@ -153,35 +179,30 @@ class _Dispatch(torch.autograd.Function):
     """Rows of tokens in the order of their experts; the gradient of a token is the sum of those of its rows."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, num_chosen: int) -> Tensor:
-        ctx.save_for_backward(order)
-        ctx.num_chosen = num_chosen
-        return x.index_select(0, order.div(num_chosen, rounding_mode="floor"))
+    def forward(ctx: Any, x: Tensor, layout: _Layout) -> Tensor:
+        ctx.layout = layout
+        return x.index_select(0, layout.tokens)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _gather(grad, *ctx.saved_tensors, ctx.num_chosen), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _gather(grad, ctx.layout), None
 
 
 class _Combine(torch.autograd.Function):
     """The transpose of `_Dispatch`."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, order: Tensor, num_chosen: int) -> Tensor:
-        ctx.save_for_backward(order)
-        ctx.num_chosen = num_chosen
-        return _gather(rows, order, num_chosen)
+    def forward(ctx: Any, rows: Tensor, layout: _Layout) -> Tensor:
+        ctx.layout = layout
+        return _gather(rows, layout)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (order,) = ctx.saved_tensors
-        return grad.index_select(0, order.div(ctx.num_chosen, rounding_mode="floor")), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.index_select(0, ctx.layout.tokens), None
 
 
-def _gather(rows: Tensor, order: Tensor, num_chosen: int) -> Tensor:
-    back = torch.empty_like(order)
-    back[order] = torch.arange(len(order), device=order.device)
-    return rows.index_select(0, back).view(-1, num_chosen, rows.shape[1]).sum(1)
+def _gather(rows: Tensor, layout: _Layout) -> Tensor:
+    return rows.index_select(0, layout.places).view(-1, layout.num_chosen, rows.shape[1]).sum(1)
 
 
 class _GatedUnit(torch.autograd.Function):
