@@ -14,6 +14,7 @@ from bessemer.modeling.attention import document_attention
 from bessemer.modeling.balance import Balance
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
 from bessemer.modeling.experts import ExpertProjection, SparseFeedForward
+from bessemer.modeling.norm import rms_norm
 from bessemer.modeling.slots import Slot, block_slots
 
 __all__ = ["Attend", "Block", "Projection", "Transformer", "inverse_frequencies"]
@@ -102,14 +103,14 @@ class Block(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: AttendHere) -> Tensor:
         """Map [T, hidden] to [T, hidden]."""
         c = self.config
-        qkv = self.qkv(F.rms_norm(x, (c.hidden_size,), self.attention_norm, c.norm_eps))
+        qkv = self.qkv(rms_norm(x, self.attention_norm, c.norm_eps))
         qkv = qkv.view(len(x), c.num_heads + 2 * c.num_kv_heads, c.head_dim)
         qk, v = qkv.split_with_sizes([c.num_heads + c.num_kv_heads, c.num_kv_heads], 1)
         if c.qk_norm is not QueryKeyNorm.NONE:
             qk = self._normalise(qk)
         q, k = _Rotation.apply(qk, cos, sin).split_with_sizes([c.num_heads, c.num_kv_heads], 1)  # type: ignore[no-untyped-call]
         x = x + self.output(attend(q, k, v))
-        out: Tensor = x + self.mlp(F.rms_norm(x, (c.hidden_size,), self.mlp_norm, c.norm_eps))
+        out: Tensor = x + self.mlp(rms_norm(x, self.mlp_norm, c.norm_eps))
         return out
 
     def _normalise(self, qk: Tensor) -> Tensor:
@@ -118,7 +119,7 @@ class Block(nn.Module):
         if c.qk_norm is QueryKeyNorm.ALL:
             parts = tuple(part.flatten(1) for part in parts)
         norms = (self.q_norm, self.k_norm)
-        parts = tuple(F.rms_norm(x, norm.shape, norm, c.norm_eps) for x, norm in zip(parts, norms, strict=True))
+        parts = tuple(rms_norm(x, norm, c.norm_eps) for x, norm in zip(parts, norms, strict=True))
         return torch.cat([part.view(len(qk), -1, c.head_dim) for part in parts], 1)
 
 
@@ -198,7 +199,7 @@ class Transformer(nn.Module):
         x: Tensor = _Lookup.apply(self.embedding, ids)  # type: ignore[no-untyped-call]
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, lambda q, k, v, layer=layer: attend(layer, q, k, v))
-        return F.rms_norm(x, (self.config.hidden_size,), self.norm, self.config.norm_eps)
+        return rms_norm(x, self.norm, self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [T, hidden] to logits [T, V]."""
