@@ -2,8 +2,8 @@
 
 Both compute the same model with AdamW and one thread on the same tokens, cost in CPU seconds of this process. The peer
 runs each way it knows to compute experts, in fp32 and under bf16 autocast, in the matrix product mode that our start-up
-self-test chooses, with the fused optimiser. We run in fp32 and in bf16 with fp32 masters. In each format we are held to the
-best of the peer's ways.
+self-test chooses, with the fused optimiser. We run in fp32 and in bf16 with fp32 masters. In each format we are held to
+the best of the peer's ways.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from train_svc.worker.rows import Document, Row  # noqa: E402
 ROUNDS, STEPS = 5, 3
 ROWS, TOKENS = 4, 256
 GOAL = 1.5
+PEER = f"transformers {transformers.__version__}"
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 WAYS = ("eager", "grouped_mm")  # batched_mm copies the weights for every token: 11 GB here
 SHAPE = {
@@ -90,7 +91,7 @@ def main() -> None:
         ours = medians[kind, "ours"]
         rows += [
             {
-                "metric": f"{kind} training tokens per CPU second, against transformers {transformers.__version__} {way}",
+                "metric": f"{kind} training tokens per CPU second, against {PEER} {way}",
                 "ours": round(ours, 1),
                 "peer": round(medians[kind, way], 1),
                 "ratio": round(ours / medians[kind, way], 3),

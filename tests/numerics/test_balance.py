@@ -44,7 +44,9 @@ def test_balancing_evens_the_load_and_costs_no_loss(tmp_path):
     dense, _ = train(tmp_path / "dense", {"model_type": "qwen3", "head_dim": 16})
     free, free_load = train(tmp_path / "free", {**MOE, "router_aux_loss_coef": 0.0})
     even, even_load = train(tmp_path / "even", {**MOE, "router_aux_loss_coef": 0.1})
-    print(f"loss: dense {dense:.4f}, free {free:.4f}, even {even:.4f}; load: free {free_load:.2f}, even {even_load:.2f}")
+    print(
+        f"loss: dense {dense:.4f}, free {free:.4f}, even {even:.4f}; load: free {free_load:.2f}, even {even_load:.2f}"
+    )
     assert even_load <= 1.6 < free_load
     assert even <= free + 0.005
     assert even <= dense

@@ -30,7 +30,9 @@ def _dense(model_type: str, width: int, inner: int, layers: int, heads: tuple[in
     }
 
 
-def _sparse(width: int, layers: int, heads: tuple[int, int], *, inner: int, experts: int, chosen: int) -> dict[str, Any]:
+def _sparse(
+    width: int, layers: int, heads: tuple[int, int], *, inner: int, experts: int, chosen: int
+) -> dict[str, Any]:
     return {
         **_dense("qwen3", width, 3 * width, layers, heads),
         **_BALANCE,

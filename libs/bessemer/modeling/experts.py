@@ -26,7 +26,9 @@ class SparseFeedForward(nn.Module):
     def __init__(self, width: int, experts: Experts) -> None:
         super().__init__()
         self.router = Router(width, experts)
-        self.gate_up = ExpertProjection(experts.num_experts, width, dict.fromkeys(("gate", "up"), experts.intermediate_size))
+        self.gate_up = ExpertProjection(
+            experts.num_experts, width, dict.fromkeys(("gate", "up"), experts.intermediate_size)
+        )
         self.down = ExpertProjection(experts.num_experts, experts.intermediate_size, {"down": width})
 
     def forward(self, x: Tensor) -> Tensor:

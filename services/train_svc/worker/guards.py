@@ -85,7 +85,6 @@ class Guard:
                 "answers; lower recipe.learning_rate, or raise recipe.dpo.beta or recipe.dpo.nll_weight"
             )
 
-
     def watch_load(self, max_over_mean: float) -> bool:
         """Follow the load of the busiest expert; return whether to raise the alarm.
 

@@ -38,7 +38,8 @@ def make_model(config: str, folder: Path, seed: int) -> dict[str, JSON]:
     parsed = ModelConfig.from_json(raw)
     if parsed.vocab_size < tokenizer.vocab_size:
         raise InvalidRequest(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, config.json only {parsed.vocab_size}; leave vocab_size out",
+            f"the tokenizer has {tokenizer.vocab_size} tokens, config.json only {parsed.vocab_size}; "
+            "leave vocab_size out",
             field="model_job.init.config",
         )
     save_model(initialise(parsed, seed), folder)

@@ -54,7 +54,7 @@ class Learner:
         return result, self.optimizer.gradient_norm()
 
     def expert_loads(self) -> dict[str, float]:
-        """Return metrics of the last step: of each layer with experts, rows of the busiest over the mean, and the worst."""
+        """Return metrics of the last step: rows of the busiest expert over the mean, by layer, and the worst."""
         loads = {f"train/expert_load_max_over_mean/{i}": b.max_over_mean for i, b in enumerate(self.model.balances())}
         return {"train/expert_load_max_over_mean": max(loads.values()), **loads} if loads else {}
 
