@@ -30,7 +30,7 @@ from bessemer.modeling.numerics import prepare  # noqa: E402
 from train_svc.worker.learner import Learner  # noqa: E402
 from train_svc.worker.rows import Document, Row  # noqa: E402
 
-ROUNDS, STEPS = 5, 3
+ROUNDS, STEPS = 3, 2
 ROWS, TOKENS = 4, 256
 GOAL = 1.5
 PEER = f"transformers {transformers.__version__}"

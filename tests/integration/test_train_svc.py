@@ -244,7 +244,8 @@ async def test_model_jobs_pin_what_they_read(both):
     assert queued.inputs.model_manifest == BASE.manifest
     blob = ArtifactRef(key=f"{PROJECT}/blobs/sha256/{'1' * 64}", sha256="1" * 64)
     init = models.InitTask(model=f"{PROJECT}/models/own", config="{}", tokenizer=blob, seed=3)
-    for field, wrong in (("model", "projects/other/models/own"), ("tokenizer", ArtifactRef(key="x", sha256="1" * 64))):
+    elsewhere = ArtifactRef(key=f"projects/other/blobs/sha256/{'1' * 64}", sha256="1" * 64)
+    for field, wrong in (("model", "projects/other/models/own"), ("tokenizer", elsewhere)):
         task = models.InitTask.FromString(init.SerializeToString())
         task.ClearField(field)
         task.MergeFrom(models.InitTask(**{field: wrong}))

@@ -28,7 +28,8 @@ class _RMSNorm(torch.autograd.Function):
         inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(rows, weight, inverse)
         ctx.shape = x.shape
-        return (rows.float() * inverse[:, None]).to(x.dtype).mul_(weight).view(x.shape)
+        out: Tensor = (rows.float() * inverse[:, None]).to(x.dtype).mul_(weight).view(x.shape)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
