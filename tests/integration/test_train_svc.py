@@ -242,6 +242,19 @@ async def test_model_jobs_pin_what_they_read(both):
     queued = await stub.CreateModelJob(model_calls.CreateModelJobRequest(parent=PROJECT, model_job=export))
     assert queued.export.format == "safetensors"
     assert queued.inputs.model_manifest == BASE.manifest
+    blob = ArtifactRef(key=f"{PROJECT}/blobs/sha256/{'1' * 64}", sha256="1" * 64)
+    init = models.InitTask(model=f"{PROJECT}/models/own", config="{}", tokenizer=blob, seed=3)
+    elsewhere = ArtifactRef(key=f"projects/other/blobs/sha256/{'1' * 64}", sha256="1" * 64)
+    for field, wrong in (("model", "projects/other/models/own"), ("tokenizer", elsewhere)):
+        task = models.InitTask.FromString(init.SerializeToString())
+        task.ClearField(field)
+        task.MergeFrom(models.InitTask(**{field: wrong}))
+        call = model_calls.CreateModelJobRequest(parent=PROJECT, model_job=models.ModelJob(init=task))
+        assert (await refused(stub.CreateModelJob(call))).fields["field"] == f"model_job.init.{field}"
+    call = model_calls.CreateModelJobRequest(parent=PROJECT, model_job=models.ModelJob(init=init))
+    made = await stub.CreateModelJob(call)
+    assert made.init == init
+    await stub.CancelModelJob(model_calls.CancelModelJobRequest(name=made.name))
     await stub.CancelModelJob(model_calls.CancelModelJobRequest(name=queued.name))
 
 

@@ -10,6 +10,8 @@ import torch
 from bessemer.modeling.generate import generate_greedy
 from bessemer.modeling.load import hf_tensors, load_model
 from bessemer.modeling.score import pack_positions, token_logprobs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from train_svc.worker.components import Losses
 from train_svc.worker.rows import Document, Row
 from train_svc.worker.step import backward
@@ -33,13 +35,70 @@ VARIANTS = {
     "qwen2": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]},
     "mistral": {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": None},
     "one key head": {"num_key_value_heads": 1},
+    "qwen3": {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]},
+    "mixtral": {
+        "model_type": "mixtral",
+        "architectures": ["MixtralForCausalLM"],
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "router_aux_loss_coef": 0.1,
+    },
+    "qwen3_moe": {
+        "model_type": "qwen3_moe",
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "num_hidden_layers": 3,
+        "mlp_only_layers": [1],
+        "num_experts": 8,
+        "num_experts_per_tok": 3,
+        "moe_intermediate_size": 32,
+        "norm_topk_prob": True,
+        "router_aux_loss_coef": 0.1,
+    },
+    "olmoe": {
+        "model_type": "olmoe",
+        "architectures": ["OlmoeForCausalLM"],
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": False,
+        "router_aux_loss_coef": 0.1,
+    },
 }
+
+
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen3_moe", "olmoe")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Return a function from the name of a variant to its model, made once."""
+    made = {}
+
+    def model(name):
+        if name not in made:
+            made[name] = load_model(make_tiny_model(tmp_path_factory.mktemp("model"), **VARIANTS[name]))
+        return made[name]
+
+    return model
 
 
 def pair(folder: Path, overrides: dict):
     folder = make_tiny_model(folder, **overrides)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return load_model(folder), theirs.eval()
+
+
+def gradients_of(model):
+    """Gradients by the names of transformers' parameters, which hold all experts of a layer in one."""
+    own = {name: p.grad for name, p in model.named_parameters()}
+    gradients = {k.replace("block_sparse_moe", "mlp"): g for k, g in hf_tensors(model, own).items()}
+    for layer, block in enumerate(model.blocks):
+        if hasattr(block.mlp, "router"):
+            for name in ("gate_up", "down"):
+                gradient = own[f"blocks.{layer}.mlp.{name}.weight"]
+                gradients[f"model.layers.{layer}.mlp.experts.{name}_proj"] = gradient.unflatten(
+                    0, (block.mlp.gate_up.num_experts, -1)
+                )
+    return gradients
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -49,7 +108,7 @@ def test_decoder_same_weights_same_logits_and_gradients(tmp_path, name):
     ids = torch.randint(3, 512, (300,), generator=torch.Generator().manual_seed(1))
     logits = ours.logits(ours(ids, pack_positions([300]), [300]))
     expected = theirs(input_ids=ids[None]).logits[0]
-    assert (logits - expected).abs().max() <= 1e-4
+    assert (logits - expected).abs().max() <= 1e-5
 
     weights = np.ones(300, np.float32)
     weights[0] = 0
@@ -57,15 +116,43 @@ def test_decoder_same_weights_same_logits_and_gradients(tmp_path, name):
     loss = theirs(input_ids=ids[None], labels=ids[None]).loss
     loss.backward()
     assert result.loss == pytest.approx(loss.item(), rel=1e-6)
-    gradients = hf_tensors(ours, {n: p.grad for n, p in ours.named_parameters()})
+    gradients = gradients_of(ours)
     for key, parameter in theirs.named_parameters():
         error = (gradients[key] - parameter.grad).norm() / parameter.grad.norm()
         assert error <= 1e-5, key
 
 
-def test_decoder_packed_documents_do_not_see_each_other(tmp_path):
-    model = load_model(make_tiny_model(tmp_path))
-    generator = torch.Generator().manual_seed(2)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_saved_model_is_what_transformers_loads_and_saves(tmp_path, name):
+    ours, theirs = pair(tmp_path / "ours", VARIANTS[name])
+    assert sum(p.numel() for p in theirs.parameters()) == ours.config.num_parameters
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = load_model(tmp_path / "theirs")
+    assert back.config == ours.config
+    for key, tensor in hf_tensors(back).items():
+        assert torch.equal(tensor, hf_tensors(ours)[key]), key
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@settings(max_examples=8, deadline=None)
+@given(lengths=st.lists(st.integers(2, 70), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_packed_loss_is_the_sum_of_the_losses_alone(models, name, lengths, seed):
+    model, generator = models(name), torch.Generator().manual_seed(seed)
+    documents = []
+    for length in lengths:
+        weights = np.ones(length, np.float32)
+        weights[0] = 0
+        documents.append(Document(torch.randint(0, 512, (length,), generator=generator).numpy(), weights))
+    counted = [float(document.weights.sum()) for document in documents]
+    packed = backward(model, [Row(tuple(documents))], Losses()).loss * sum(counted)
+    alone = [backward(model, [Row((one,))], Losses()).loss for one in documents]
+    total = sum(loss * count for loss, count in zip(alone, counted, strict=True))
+    assert packed == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_packed_documents_do_not_see_each_other(models, name):
+    model, generator = models(name), torch.Generator().manual_seed(2)
     parts = [torch.randint(0, 512, (n,), generator=generator) for n in (7, 1, 130, 300)]
     lengths = [len(part) for part in parts]
     packed = model(torch.cat(parts), pack_positions(lengths), lengths).split(lengths)
@@ -83,8 +170,9 @@ def test_decoder_any_document_length_matches_fused_attention(tmp_path, length):
         assert (logits - theirs(input_ids=ids[None]).logits[0]).abs().max() <= 1e-4
 
 
-def test_generate_greedy_batch_of_slots_equals_transformers(tmp_path):
-    ours, theirs = pair(tmp_path, {})
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_generate_greedy_batch_of_slots_equals_transformers(tmp_path, name):
+    ours, theirs = pair(tmp_path, VARIANTS[name])
     generator = torch.Generator().manual_seed(4)
     prompts = [torch.randint(0, 512, (n,), generator=generator).tolist() for n in (3, 40, 11, 1)]
     expected = [

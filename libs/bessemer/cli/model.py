@@ -1,7 +1,8 @@
-"""`bessemer model`: bring models in, look at them, take them away."""
+"""`bessemer model`: bring models in, make new ones, look at them, take them away."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +14,12 @@ from bessemer.cli.output import bytes_text, console, print_message, print_rows, 
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import settings_of
 from bessemer.cli.tokenizer import find_tokenizer_job
+from bessemer.kernel.errors import InvalidRequest
+from bessemer.modeling.catalogue import CONFIGS
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Bring models in, look at them, take them away.", no_args_is_help=True)
+app = typer.Typer(help="Bring models in, make new ones, look at them, take them away.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="Version, such as assistant/v2 or assistant@champion.")]
 
 
@@ -45,6 +48,34 @@ def import_(
             task["catalogue"] = source
         job = client.train.create_model_job(parent=settings.project, model_job={"import": task})
         done = follow(client, settings, job, f"importing {source}")
+        _print_version(settings, client.train.get_model_version(name=done.model_version))
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Id of the model that gets the version.")],
+    config: Annotated[str, typer.Option(help=f"A config.json, or one of {', '.join(CONFIGS)}.")] = "llama-tiny",
+    tokenizer: Annotated[
+        str, typer.Option(help="A tokenizer.json, the dataset job that trained one, or a model version that has one.")
+    ] = "smollm2/v1",
+    seed: Annotated[int, typer.Option(help="Decides the random weights.")] = 0,
+) -> None:
+    """Make a model with random weights, to pre-train from scratch with: bessemer train cpt.
+
+    Example: bessemer model init own --config moe-tiny --tokenizer dataset-x2f9
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        ensure_project(client, settings)
+        task = {
+            "model": settings.name("models", model),
+            "config": _config_text(config),
+            "tokenizer": _tokenizer_artifact(client, settings, tokenizer),
+            "seed": seed,
+        }
+        job = client.train.create_model_job(parent=settings.project, model_job={"init": task})
+        done = follow(client, settings, job, f"making {model}")
         _print_version(settings, client.train.get_model_version(name=done.model_version))
 
 
@@ -154,6 +185,24 @@ def extend_vocabulary(
         _print_version(settings, client.train.get_model_version(name=done.model_version))
 
 
+def _config_text(config: str) -> str:
+    if config in CONFIGS:
+        return json.dumps(CONFIGS[config])
+    try:
+        return Path(config).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"--config must be a readable file or one of {', '.join(CONFIGS)}; got {config!r}: {error}"
+        raise InvalidRequest(message, field="config") from None
+
+
+def _tokenizer_artifact(client: Any, settings: Any, source: str) -> Any:
+    if Path(source).is_file():
+        return client.upload(settings.project, Path(source)).artifact
+    if "/" in source or "@" in source:
+        return client.train.get_model_version(name=settings.version_name("models", source)).tokenizer
+    return find_tokenizer_job(client, settings, source).result.trained_tokenizer.tokenizer
+
+
 def _aliases(model: Any) -> str:
     return ", ".join(f"{alias} = {short(version)}" for alias, version in sorted(model.aliases.items()))
 
@@ -164,7 +213,7 @@ def _print_version(settings: Any, version: Any) -> None:
         "architecture": version.architecture,
         "parameters": f"{version.parameters:,}",
         "context": f"{version.context_length} tokens",
-        "parent": short(version.parent) or "none, imported",
+        "parent": short(version.parent) or "none",
         "data": ", ".join(short(name) for name in version.dataset_versions) or "none of yours",
         "digest": version.manifest.sha256,
     }

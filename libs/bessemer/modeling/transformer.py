@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor, nn
 
 from bessemer.modeling.attention import document_attention
-from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.balance import Balance
+from bessemer.modeling.config import ModelConfig, QueryKeyNorm
+from bessemer.modeling.experts import ExpertProjection, SparseFeedForward
+from bessemer.modeling.norm import rms_norm
+from bessemer.modeling.slots import Slot, block_slots
 
-__all__ = ["Attend", "Block", "Projection", "Slot", "Transformer", "inverse_frequencies"]
+__all__ = ["Attend", "Block", "Projection", "Transformer", "inverse_frequencies"]
 
 # (q [T, H, D], k [T, K, D], v [T, K, D]) -> [T, H * D]; the second one is told the layer first.
 AttendHere = Callable[[Tensor, Tensor, Tensor], Tensor]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-
-
-class Slot(NamedTuple):
-    """Where one Hugging Face tensor lives: rows `start:end` of parameter `parameter`."""
-
-    name: str
-    parameter: str
-    start: int
-    end: int
 
 
 class Projection(nn.Module):
@@ -68,32 +63,64 @@ class Projection(nn.Module):
         return y + torch.cat([F.linear(low, up) for low, up in zip(lows, ups, strict=True)], -1)
 
 
+class FeedForward(nn.Module):
+    """The dense gated network."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.gate_up = Projection(width, {"gate": inner, "up": inner})
+        self.down = Projection(inner, {"down": width})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [T, hidden] to [T, hidden]."""
+        gate, up = self.gate_up(x).chunk(2, -1)
+        out: Tensor = self.down(F.silu(gate) * up)
+        return out
+
+
 class Block(nn.Module):
     """One decoder layer: attention and gated feed-forward, each behind a norm."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.config = config
-        width, head, inner = config.hidden_size, config.head_dim, config.intermediate_size
+        width, head = config.hidden_size, config.head_dim
         kv = config.num_kv_heads * head
         self.attention_norm = nn.Parameter(torch.ones(width))
         self.qkv = Projection(width, {"q": config.num_heads * head, "k": kv, "v": kv}, bias=config.qkv_bias)
+        if config.qk_norm is not QueryKeyNorm.NONE:
+            whole = config.qk_norm is QueryKeyNorm.ALL
+            self.q_norm = nn.Parameter(torch.ones(config.num_heads * head if whole else head))
+            self.k_norm = nn.Parameter(torch.ones(kv if whole else head))
         self.output = Projection(config.num_heads * head, {"o": width})
         self.mlp_norm = nn.Parameter(torch.ones(width))
-        self.gate_up = Projection(width, {"gate": inner, "up": inner})
-        self.down = Projection(inner, {"down": width})
+        self.mlp: FeedForward | SparseFeedForward
+        if config.experts is not None and layer in config.experts.layers:
+            self.mlp = SparseFeedForward(width, config.experts)
+        else:
+            self.mlp = FeedForward(width, config.intermediate_size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: AttendHere) -> Tensor:
         """Map [T, hidden] to [T, hidden]."""
         c = self.config
-        qkv = self.qkv(F.rms_norm(x, (c.hidden_size,), self.attention_norm, c.norm_eps))
+        qkv = self.qkv(rms_norm(x, self.attention_norm, c.norm_eps))
         qkv = qkv.view(len(x), c.num_heads + 2 * c.num_kv_heads, c.head_dim)
         qk, v = qkv.split_with_sizes([c.num_heads + c.num_kv_heads, c.num_kv_heads], 1)
+        if c.qk_norm is not QueryKeyNorm.NONE:
+            qk = self._normalise(qk)
         q, k = _Rotation.apply(qk, cos, sin).split_with_sizes([c.num_heads, c.num_kv_heads], 1)  # type: ignore[no-untyped-call]
         x = x + self.output(attend(q, k, v))
-        gate, up = self.gate_up(F.rms_norm(x, (c.hidden_size,), self.mlp_norm, c.norm_eps)).chunk(2, -1)
-        out: Tensor = x + self.down(F.silu(gate) * up)
+        out: Tensor = x + self.mlp(rms_norm(x, self.mlp_norm, c.norm_eps))
         return out
+
+    def _normalise(self, qk: Tensor) -> Tensor:
+        c = self.config
+        parts = qk.split_with_sizes([c.num_heads, c.num_kv_heads], 1)
+        if c.qk_norm is QueryKeyNorm.ALL:
+            parts = tuple(part.flatten(1) for part in parts)
+        norms = (self.q_norm, self.k_norm)
+        parts = tuple(rms_norm(x, norm, c.norm_eps) for x, norm in zip(parts, norms, strict=True))
+        return torch.cat([part.view(len(qk), -1, c.head_dim) for part in parts], 1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -145,7 +172,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = nn.Parameter(torch.ones(config.hidden_size))
         self.untied_head = None if config.tie_embeddings else nn.Parameter(torch.empty_like(self.embedding))
         self.register_buffer("inverse_frequencies", inverse_frequencies(config), persistent=False)
@@ -172,36 +199,28 @@ class Transformer(nn.Module):
         x: Tensor = _Lookup.apply(self.embedding, ids)  # type: ignore[no-untyped-call]
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, lambda q, k, v, layer=layer: attend(layer, q, k, v))
-        return F.rms_norm(x, (self.config.hidden_size,), self.norm, self.config.norm_eps)
+        return rms_norm(x, self.norm, self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [T, hidden] to logits [T, V]."""
         return F.linear(hidden, self.head)
 
-    def projections(self) -> Iterator[tuple[str, Projection]]:
-        """Yield all linear maps with their parameter prefix."""
+    def projections(self) -> Iterator[tuple[str, Projection | ExpertProjection]]:
+        """Yield all linear maps with their parameter prefix; routers are none."""
         for name, module in self.named_modules():
-            if isinstance(module, Projection):
+            if isinstance(module, Projection | ExpertProjection):
                 yield name, module
+
+    def balances(self) -> list[Balance]:
+        """Return the load of each layer that has experts."""
+        return [module for module in self.modules() if isinstance(module, Balance)]
 
     def slots(self) -> Iterator[Slot]:
         """Yield where every Hugging Face tensor lives, in the order of the layers."""
         vocabulary, width = self.config.vocab_size, self.config.hidden_size
         yield Slot("model.embed_tokens.weight", "embedding", 0, vocabulary)
-        homes = {"qkv": "self_attn", "output": "self_attn", "gate_up": "mlp", "down": "mlp"}
         for i in range(self.config.num_layers):
-            prefix = f"model.layers.{i}"
-            yield Slot(f"{prefix}.input_layernorm.weight", f"blocks.{i}.attention_norm", 0, width)
-            yield Slot(f"{prefix}.post_attention_layernorm.weight", f"blocks.{i}.mlp_norm", 0, width)
-            for field, home in homes.items():
-                projection = self.get_submodule(f"blocks.{i}.{field}")
-                assert isinstance(projection, Projection)
-                for kind in ("weight",) if projection.bias is None else ("weight", "bias"):
-                    start = 0
-                    for part, size in projection.parts.items():
-                        name = f"{prefix}.{home}.{part}_proj.{kind}"
-                        yield Slot(name, f"blocks.{i}.{field}.{kind}", start, start + size)
-                        start += size
+            yield from block_slots(self.config, self.get_submodule(f"blocks.{i}"), i)
         yield Slot("model.norm.weight", "norm", 0, width)
         if self.untied_head is not None:
             yield Slot("lm_head.weight", "untied_head", 0, vocabulary)

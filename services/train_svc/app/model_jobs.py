@@ -1,4 +1,4 @@
-"""Jobs that bring models in, take them out, and give them more tokens."""
+"""Jobs that bring models in, make new ones, take them out, and give them more tokens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bessemer.api.train.v1.model_pb2 import (
     ExportTask,
     ExtendVocabularyTask,
     ImportTask,
+    InitTask,
     ModelJob,
     ModelJobInputs,
     ModelJobResult,
@@ -46,16 +47,16 @@ class ModelJobs:
                 await self._plan_export(job, request.model_job.export)
             case "extend_vocabulary":
                 await self._plan_extend(job, request.model_job.extend_vocabulary)
+            case "init":
+                _plan_init(job, request.model_job.init)
             case _:
-                raise InvalidRequest("model_job must hold import, export or extend_vocabulary", field="model_job.task")
+                raise InvalidRequest(
+                    "model_job must hold import, init, export or extend_vocabulary", field="model_job.task"
+                )
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
 
     async def _plan_import(self, job: ModelJob, task: ImportTask) -> None:
-        if parent_of(task.model) != parent_of(job.name):
-            raise InvalidRequest(
-                f"model_job.import.model must lie in {parent_of(job.name)}; got {task.model}",
-                field="model_job.import.model",
-            )
+        _check_model(job, task.model, "import")
         match task.WhichOneof("source"):
             case "upload":
                 upload = await self._catalog.upload(task.upload)
@@ -80,16 +81,34 @@ class ModelJobs:
         job.inputs.CopyFrom(ModelJobInputs(model_manifest=version.manifest))
 
     async def _plan_extend(self, job: ModelJob, task: ExtendVocabularyTask) -> None:
-        for field, artifact in (("tokenizer", task.tokenizer), ("initialisation", task.initialisation)):
-            if artifact.key != f"{parent_of(job.name)}/blobs/sha256/{artifact.sha256}":
-                raise InvalidRequest(
-                    f"{field} must be a blob of {parent_of(job.name)}, as a tokenizer job makes it",
-                    field=f"model_job.extend_vocabulary.{field}",
-                )
+        _check_blob(job, task.tokenizer, "extend_vocabulary.tokenizer")
+        _check_blob(job, task.initialisation, "extend_vocabulary.initialisation")
         version = await self._store.read(lambda tx: find_version(tx, task.model_version))
         job.extend_vocabulary.CopyFrom(task)
         job.extend_vocabulary.model_version = version.name
         job.inputs.CopyFrom(ModelJobInputs(model_manifest=version.manifest))
+
+
+def _plan_init(job: ModelJob, task: InitTask) -> None:
+    _check_model(job, task.model, "init")
+    _check_blob(job, task.tokenizer, "init.tokenizer")
+    job.init.CopyFrom(task)
+    job.inputs.SetInParent()
+
+
+def _check_model(job: ModelJob, model: str, field: str) -> None:
+    if parent_of(model) != parent_of(job.name):
+        raise InvalidRequest(
+            f"model_job.{field}.model must lie in {parent_of(job.name)}; got {model}", field=f"model_job.{field}.model"
+        )
+
+
+def _check_blob(job: ModelJob, artifact: ArtifactRef, field: str) -> None:
+    if artifact.key != f"{parent_of(job.name)}/blobs/sha256/{artifact.sha256}":
+        raise InvalidRequest(
+            f"{field} must be a blob of {parent_of(job.name)}, as an upload or a tokenizer job makes it",
+            field=f"model_job.{field}",
+        )
 
 
 def import_task(job: ModelJob) -> ImportTask:
@@ -115,6 +134,8 @@ def _finish(tx: Tx, job: ModelJob, result: bytes, artifacts: Sequence[ArtifactRe
         base = tx.get(job.extend_vocabulary.model_version, ModelVersion)
         version.source, version.parent, version.license = ModelSource.MODEL_SOURCE_EXTENDED, base.name, base.license
         model = parent_of(base.name)
+    elif job.HasField("init"):
+        version.source, model = ModelSource.MODEL_SOURCE_INITIALISED, job.init.model
     else:
         task = import_task(job)
         version.source, version.license = ModelSource.MODEL_SOURCE_IMPORTED, task.license or outcome.license

@@ -51,7 +51,7 @@ def distinct_lengths(pieces: float, longest: int) -> float:
 def activation_bytes(shape: ModelShape, work: Workload) -> int:
     """Return what one micro-batch keeps from the forward pass until the backward pass."""
     b, h = work.element_bytes, shape.hidden
-    norm = (4 if work.rank else 8) * h + b * h + 4  # fp32 input, scaled input unless frozen, output
+    norm = 2 * b * h + 4  # input, output, and one over the root mean square
     length = work.document_length
     query, key = shape.query_width, shape.key_width
     if length <= _PLAIN_LIMIT:

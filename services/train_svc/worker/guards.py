@@ -17,6 +17,7 @@ __all__ = ["BAD_STEPS_MAX", "Action", "Guard", "diverged"]
 BAD_STEPS_MAX = 3
 _WINDOW = 8
 _SHIFT_MIN_NATS = -1.0
+_LOAD_MAX = 2.0
 
 
 class Action(Enum):
@@ -34,15 +35,22 @@ class Guard:
     bad_steps: int = 0
     rolled_back: bool = False
     shifts: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    loads: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW))
 
     @staticmethod
     def from_facts(facts: Mapping[str, Any]) -> Guard:
         """Return the guard that a checkpoint remembers."""
-        return Guard(facts["bad_steps"], facts["rolled_back"], deque(facts["shifts"], maxlen=_WINDOW))
+        shifts, loads = (deque(facts[name], maxlen=_WINDOW) for name in ("shifts", "loads"))
+        return Guard(facts["bad_steps"], facts["rolled_back"], shifts, loads)
 
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint has to remember."""
-        return {"bad_steps": self.bad_steps, "rolled_back": self.rolled_back, "shifts": list(self.shifts)}
+        return {
+            "bad_steps": self.bad_steps,
+            "rolled_back": self.rolled_back,
+            "shifts": list(self.shifts),
+            "loads": list(self.loads),
+        }
 
     def judge(self, loss: float, norm: float) -> Action:
         """Leave out steps whose loss or gradient is not finite; go back once after three in a row.
@@ -76,6 +84,17 @@ class Guard:
                 f"the chosen answers lost {-mean:.2f} nats per token while the margin grew: the model unlearns both "
                 "answers; lower recipe.learning_rate, or raise recipe.dpo.beta or recipe.dpo.nll_weight"
             )
+
+    def watch_load(self, max_over_mean: float) -> bool:
+        """Follow the load of the busiest expert; return whether to raise the alarm.
+
+        That is when its mean over 8 steps is above twice what an even load would be; then the 8 steps start anew.
+        """
+        self.loads.append(max_over_mean)
+        alarm = len(self.loads) == _WINDOW and sum(self.loads) / _WINDOW > _LOAD_MAX
+        if alarm:
+            self.loads.clear()
+        return alarm
 
 
 def diverged(message: str) -> FailedPrecondition:

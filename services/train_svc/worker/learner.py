@@ -52,11 +52,21 @@ class Learner:
         self.optimizer.clear()
         if not rows:
             return StepResult(0.0, ()), 0.0
+        # Adapters leave routers alone, so there is nothing to balance; the load is watched all the same.
+        experts = self.model.config.experts
+        coefficient = experts.balance if experts is not None and self.trains_all else 0.0
+        for balance in self.model.balances():
+            balance.begin(sum(row.num_tokens for row in rows), coefficient)
         if self.reward_head is not None:
             result = backward_scores(self.model, self.reward_head, rows)
         else:
             result = backward(self.model, rows, self._losses)
         return result, self.optimizer.gradient_norm()
+
+    def expert_loads(self) -> dict[str, float]:
+        """Return metrics of the last step: rows of the busiest expert over the mean, by layer, and the worst."""
+        loads = {f"train/expert_load_max_over_mean/{i}": b.max_over_mean for i, b in enumerate(self.model.balances())}
+        return {"train/expert_load_max_over_mean": max(loads.values()), **loads} if loads else {}
 
     def flops(self, lengths: Sequence[int]) -> float:
         """Return the floating-point operations of a step on documents of these lengths."""

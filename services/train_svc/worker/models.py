@@ -1,4 +1,4 @@
-"""Model jobs: bring a model in, take one out, or give one more tokens."""
+"""Model jobs: bring a model in, make a new one, take one out, or give one more tokens."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bessemer.modeling.tokenizer import Tokenizer
 
 from train_svc.worker.archive import pack_folder, unpack_model
 from train_svc.worker.gguf_folder import expand_gguf
+from train_svc.worker.initialise import make_model
 from train_svc.worker.model_folder import REQUIRED_FILES, TOKENIZER_FILES, StoredModel, store_model
 from train_svc.worker.vocabulary import add_tokens, check_extension, read_initialisation
 
@@ -35,7 +36,7 @@ def run(context: TaskContext) -> Done:
     """
     job = ModelJob.FromString(context.job)
     blobs = Blobs(context.objects, project_of(job.name))
-    tasks = {"import": _import, "export": _export, "extend_vocabulary": _extend}
+    tasks = {"import": _import, "export": _export, "extend_vocabulary": _extend, "init": _init}
     return tasks[job.WhichOneof("task") or ""](context, job, blobs)
 
 
@@ -132,6 +133,16 @@ def _extend(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
     facts = check_extension((model, grown), tokenizers, given)
     stored = store_model(blobs, folder, {"license": manifest.facts.get("license", ""), **facts})
     return _done(stored)
+
+
+def _init(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
+    context.report(stage="make the model", fraction=0.0)
+    folder = context.workdir / "model"
+    folder.mkdir()
+    blobs.get_file(job.init.tokenizer, folder / "tokenizer.json")
+    facts = make_model(job.init.config, folder, job.init.seed)
+    context.check()
+    return _done(store_model(blobs, folder, facts))
 
 
 def catalogue_file(name: str) -> tuple[Path, str]:

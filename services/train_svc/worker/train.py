@@ -226,7 +226,12 @@ class _Trainer:
         }
         method = self.recipe.WhichOneof("method")
         seen = {**result.seen, **(self.feed.seen if isinstance(self.feed, RolloutFeed) else {})}
-        self._report(series | {f"{method}/{key}": value for key, value in seen.items()})
+        loads = self.learner.expert_loads()
+        self._report(series | loads | {f"{method}/{key}": value for key, value in seen.items()})
+        if loads and self.guard.watch_load(loads["train/expert_load_max_over_mean"]):
+            _LOG.warning(
+                "step %d: one expert has over twice its share of the tokens; raise router_aux_loss_coef", self.step
+            )
         if "chosen_shift" in result.seen:
             self.guard.watch_preference(result.seen["chosen_shift"], result.seen["margin"])
 

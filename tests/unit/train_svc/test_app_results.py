@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-from bessemer.api.train.v1.model_pb2 import Model, ModelJob, ModelJobResult, ModelSource, ModelVersion
+from bessemer.api.train.v1.model_pb2 import InitTask, Model, ModelJob, ModelJobResult, ModelSource, ModelVersion
 from bessemer.api.train.v1.training_job_pb2 import (
     Checkpoint,
     TrainingJob,
@@ -79,6 +79,15 @@ async def test_imported_model_becomes_a_version_and_an_export_an_archive(store):
     archive = ModelJobResult(archive=ArtifactRef(key=f"{PROJECT}/archive"))
     out = await store.write(lambda tx: MODEL_JOBS.on_success(tx, out, archive.SerializeToString(), []))
     assert (out.archive.key, out.model_version) == (f"{PROJECT}/archive", "")
+
+
+async def test_model_made_from_a_configuration_becomes_a_version_without_a_parent(store):
+    job = ModelJob(name=f"{PROJECT}/modelJobs/new", init=InitTask(model=f"{PROJECT}/models/new"))
+    done = ModelJobResult(manifest=ArtifactRef(key=f"{PROJECT}/m", sha256="d" * 64), architecture="qwen3_moe")
+    job = await store.write(lambda tx: MODEL_JOBS.on_success(tx, job, done.SerializeToString(), []))
+    version = await store.read(lambda tx: tx.get(job.model_version, ModelVersion))
+    assert version.name == f"{PROJECT}/models/new/versions/v1"
+    assert (version.source, version.parent) == (ModelSource.MODEL_SOURCE_INITIALISED, "")
 
 
 async def test_progress_lists_each_checkpoint_once(store):

@@ -49,3 +49,11 @@ def test_pack_places_every_item_once_and_never_overfills(sizes):
     assert sorted(i for bin_ in bins for i in bin_) == list(range(len(sizes)))
     assert all(sum(sizes[i] for i in bin_) <= 32 or len(bin_) == 1 for bin_ in bins)
     assert bins == pack(sizes, 32)
+
+
+def test_guard_alarms_when_one_expert_has_twice_its_share_for_eight_steps():
+    guard = Guard()
+    assert [guard.watch_load(2.5) for _ in range(9)] == [False] * 7 + [True, False]
+    again = Guard.from_facts(guard.facts())
+    assert [again.watch_load(2.5) for _ in range(7)] == [False] * 6 + [True]
+    assert not any(Guard().watch_load(1.9) for _ in range(20))

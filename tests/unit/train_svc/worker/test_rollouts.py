@@ -29,7 +29,19 @@ SHAPE = "prompts_per_step: 4 completions_per_prompt: 8 max_new_tokens: 6"
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    return AdditionBench(tmp_path_factory.mktemp("bench"))
+    """Return a bench whose model answers every sum with some digit, so that one answer in ten is the wanted one."""
+    made = AdditionBench(tmp_path_factory.mktemp("bench"))
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{a}+{b}"},
+                {"role": "assistant", "content": str((7 * a + 3 * b) % 10)},
+            ]
+        }
+        for a, b in made.pairs
+    ]
+    made.model = made.train("sft {} steps: 30 tokens_per_step: 512 learning_rate: 0.01", made.rows("CHAT", rows))[0]
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +51,7 @@ def plain_torch():
 
 
 def recipe(fields, steps=7):
-    return f"grpo {{ {SHAPE} {fields} }} steps: {steps} learning_rate: 0.01 checkpoint_every_steps: 2"
+    return f"grpo {{ {SHAPE} {fields} }} steps: {steps} learning_rate: 0.003 checkpoint_every_steps: 2"
 
 
 def run(bench, text, saved_state=b"", die_at=None):

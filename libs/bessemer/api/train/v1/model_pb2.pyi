@@ -19,10 +19,12 @@ class ModelSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_SOURCE_IMPORTED: _ClassVar[ModelSource]
     MODEL_SOURCE_TRAINED: _ClassVar[ModelSource]
     MODEL_SOURCE_EXTENDED: _ClassVar[ModelSource]
+    MODEL_SOURCE_INITIALISED: _ClassVar[ModelSource]
 MODEL_SOURCE_UNSPECIFIED: ModelSource
 MODEL_SOURCE_IMPORTED: ModelSource
 MODEL_SOURCE_TRAINED: ModelSource
 MODEL_SOURCE_EXTENDED: ModelSource
+MODEL_SOURCE_INITIALISED: ModelSource
 
 class Model(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "display_name", "aliases")
@@ -103,7 +105,7 @@ class ModelVersion(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., source: _Optional[_Union[ModelSource, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., parent: _Optional[str] = ..., training_job: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., license: _Optional[str] = ..., mixture: _Optional[str] = ...) -> None: ...
 
 class ModelJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "export", "extend_vocabulary", "status", "model_version", "archive", "inputs")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "export", "extend_vocabulary", "init", "status", "model_version", "archive", "inputs")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +116,7 @@ class ModelJob(_message.Message):
     IMPORT_FIELD_NUMBER: _ClassVar[int]
     EXPORT_FIELD_NUMBER: _ClassVar[int]
     EXTEND_VOCABULARY_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     ARCHIVE_FIELD_NUMBER: _ClassVar[int]
@@ -127,11 +130,12 @@ class ModelJob(_message.Message):
     creator: str
     export: ExportTask
     extend_vocabulary: ExtendVocabularyTask
+    init: InitTask
     status: _job_pb2.JobStatus
     model_version: str
     archive: _artifact_pb2.ArtifactRef
     inputs: ModelJobInputs
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., export: _Optional[_Union[ExportTask, _Mapping]] = ..., extend_vocabulary: _Optional[_Union[ExtendVocabularyTask, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., inputs: _Optional[_Union[ModelJobInputs, _Mapping]] = ..., **kwargs) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., export: _Optional[_Union[ExportTask, _Mapping]] = ..., extend_vocabulary: _Optional[_Union[ExtendVocabularyTask, _Mapping]] = ..., init: _Optional[_Union[InitTask, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., model_version: _Optional[str] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., inputs: _Optional[_Union[ModelJobInputs, _Mapping]] = ..., **kwargs) -> None: ...
 
 class ModelJobInputs(_message.Message):
     __slots__ = ("upload", "file_name", "model_manifest")
@@ -172,6 +176,18 @@ class ExtendVocabularyTask(_message.Message):
     tokenizer: _artifact_pb2.ArtifactRef
     initialisation: _artifact_pb2.ArtifactRef
     def __init__(self, model_version: _Optional[str] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., initialisation: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+
+class InitTask(_message.Message):
+    __slots__ = ("model", "config", "tokenizer", "seed")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    config: str
+    tokenizer: _artifact_pb2.ArtifactRef
+    seed: int
+    def __init__(self, model: _Optional[str] = ..., config: _Optional[str] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class ModelJobResult(_message.Message):
     __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "archive", "license")

@@ -1,0 +1,35 @@
+"""Random weights for a model that is to be trained from scratch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.transformer import Transformer
+
+__all__ = ["INITIALISATION", "initialise"]
+
+INITIALISATION = "normal(0, initializer_range), maps into the residual stream / sqrt(2 * layers), norms 1, biases 0"
+_RANGE = 0.02  # what transformers takes where a file is silent
+_INTO_RESIDUAL = ("output.weight", "mlp.down.weight")
+
+
+@torch.no_grad()
+def initialise(config: ModelConfig, seed: int) -> Transformer:
+    """Return a model in fp32 whose weights depend on the configuration and the seed alone.
+
+    Maps into the residual stream are smaller, so that its variance does not grow with depth.
+    Source: Radford et al. 2019 (GPT-2), section 2.3.
+    """
+    model = Transformer(config)
+    generator = torch.Generator().manual_seed(seed)
+    spread = float(config.raw.get("initializer_range", _RANGE))
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+        else:
+            shrink = math.sqrt(2 * config.num_layers) if name.endswith(_INTO_RESIDUAL) else 1.0
+            parameter.normal_(std=spread / shrink, generator=generator)
+    return model.eval()
