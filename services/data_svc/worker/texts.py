@@ -12,6 +12,7 @@ import pyarrow as pa
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON
+from bessemer.artifacts.report import Report
 from bessemer.kernel.errors import InvalidRequest
 
 from data_svc.domain.partitions import result_key
@@ -23,6 +24,7 @@ from data_svc.worker.decontamination import ContaminationIndex, drop_contaminate
 from data_svc.worker.documents import Documents, hexadecimal
 from data_svc.worker.duplicates import drop_exact, drop_near
 from data_svc.worker.executor import Executor, Task
+from data_svc.worker.family_sizes import show_families
 from data_svc.worker.ingest import ingest
 from data_svc.worker.packing import write_rows
 from data_svc.worker.partitions import Upload
@@ -55,7 +57,8 @@ def split_families(
     unique = drop_exact(documents, rejections)
     kept = drop_near(unique, recipe.near_duplicate_threshold, rejections, scratch=scratch, tick=tick)
     families, family = np.unique(bytes_of(kept.table["family"]), return_inverse=True)
-    held = held_out(shares(recipe.seed, "split", hexadecimal(families)), recipe.heldout_fraction)
+    sizes = np.bincount(family, kept.texts.sizes).astype(np.int64)
+    held = held_out(shares(recipe.seed, "split", hexadecimal(families)), recipe.heldout_fraction, sizes)
     kept = kept.with_column("split", pa.array(np.where(held[family], HELDOUT, TRAIN), pa.string()))
     return drop_contaminated(kept, index, rejections, tick=tick)
 
@@ -99,7 +102,7 @@ def make_text_version(
     profile = text_profile(kept, broken)
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
-    show = partial(show_web_rules, documents=kept, broken=broken)
+    show = partial(_show, documents=kept, broken=broken)
     report = page("Data profile", reasons, splits, profile=profile, rejections=rejections, show=show)
     (draft.folder / "report.html").write_text(report)
     facts: dict[str, JSON] = {
@@ -110,6 +113,12 @@ def make_text_version(
         "eos_token_id": encoder.eos[1] if encoder.eos else None,
     }
     return draft.seal(blobs, recipe, reasons, facts)
+
+
+def _show(report: Report, documents: Documents, broken: Broken) -> None:
+    """Add what only text versions have to tell."""
+    show_families(report, documents)
+    show_web_rules(report, documents, broken)
 
 
 def _part(tick: Tick, start: float, end: float) -> Tick:
