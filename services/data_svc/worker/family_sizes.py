@@ -23,14 +23,15 @@ def show_families(report: Report, documents: Documents) -> None:
     report.heading("Families")
     report.paragraph(
         f"{len(documents):,} documents are {len(sizes):,} families. Copies, versions and parts of one another are one "
-        f"family, and a family is trained on or held out as a whole. The largest is {shares[largest[0]]:.1%} of the text."
+        "family, and a family is trained on or held out as a whole. The largest is "
+        f"{shares[largest[0]]:.1%} of the text."
     )
     if len(sizes) == 1:
         report.paragraph("With a single family nothing can be held out; add documents that say something else.")
     elif shares[largest[0]] > MOST:
         report.paragraph(
-            "It is most of the text and so it is trained on, whatever the seed. What is held out comes from the rest and "
-            "says little about it: evaluate on a suite of its contents, or add documents of other origin."
+            "It is most of the text and so it is trained on, whatever the seed. What is held out comes from the rest "
+            "and says little about it: evaluate on a suite of its contents, or add documents of other origin."
         )
     rows = []
     for number in largest.tolist():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ def test_samples_are_the_same_shingles_in_every_document(lists) -> None:
     bounds = np.cumsum([0, *map(len, lists)])
     values, ends = minhash.sampled(hashes, bounds)
     expected = [sorted({(v << 33 | v) >> 32 for v in each if v % 16 == 0}) for each in lists]
-    assert [values[a:b].tolist() for a, b in zip(ends, ends[1:], strict=False)] == expected
+    assert [values[a:b].tolist() for a, b in pairwise(ends)] == expected
 
 
 def test_chapters_of_a_manual_are_of_its_family_and_other_documents_are_not(tmp_path: Path) -> None:
