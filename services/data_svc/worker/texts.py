@@ -31,6 +31,7 @@ from data_svc.worker.partitions import Upload
 from data_svc.worker.profile import page, text_profile, title_of
 from data_svc.worker.rejections import Rejections
 from data_svc.worker.selection import Selection, select
+from data_svc.worker.semantic_duplicates import drop_semantic
 from data_svc.worker.slices import Numbers, Slices
 from data_svc.worker.tasks import TOKENIZE_VERSION
 from data_svc.worker.tokens import Encoder
@@ -57,6 +58,7 @@ def split_families(
     """
     unique = drop_exact(documents, rejections)
     kept = drop_near(unique, recipe.near_duplicate_threshold, rejections, scratch=scratch, tick=tick)
+    kept = drop_semantic(kept, recipe.semantic_duplicate_threshold, rejections, tick)
     families, family = np.unique(bytes_of(kept.table["family"]), return_inverse=True)
     sizes = np.bincount(family, kept.texts.sizes).astype(np.int64)
     held = held_out(shares(recipe.seed, "split", hexadecimal(families)), recipe.heldout_fraction, sizes)
