@@ -1,6 +1,6 @@
 """Documents that say the same as a longer one of their source in mostly the same words: opt-in, for it errs.
 
-Memory: 64 MB of text to learn from, and 0.5 kB per document of a source.
+Memory: 64 MB of text to learn from, and 1 kB per document of a source.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from data_svc.worker.hashing import Hashes, mix
 
 __all__ = ["DIMENSIONS", "Basis", "similar_pairs"]
 
-DIMENSIONS = 128
+DIMENSIONS = 256
 _BUCKETS = 1 << 16
 _SHIFT = np.uint64(64 - 16)
 _POWERS = 2
