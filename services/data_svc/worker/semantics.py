@@ -62,8 +62,9 @@ class Basis:
         """Return a vector of length one for each text. Shapes: [texts, DIMENSIONS]."""
         buckets, times, bounds = _counted(texts)
         found = _project(buckets, _weighed(buckets, times, bounds, self.rarity), bounds, self.directions) - self.centre
-        lengths: Floats = np.linalg.norm(found, axis=1, keepdims=True)
-        return found / np.maximum(lengths, np.float32(1e-9))
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        scaled: Floats = (found / np.maximum(lengths, 1e-9)).astype(np.float32)
+        return scaled
 
 
 def similar_pairs(vectors: Floats, least: float) -> Numbers:
