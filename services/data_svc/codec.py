@@ -66,17 +66,24 @@ def curation_recipe(recipe: CurationRecipe, kind: DatasetKind) -> CurationRecipe
         quality=f"QUALITY_PROFILE_{full.quality}",
         redact=full.redact,
         parse_failures_max=full.parse_failures_max,
+        classifier_threshold=full.classifier_threshold if is_text else None,
+        sample_fraction=full.sample_fraction,
+        semantic_duplicate_threshold=full.semantic_duplicate_threshold if is_text else None,
     )
 
 
 def curation_inputs(
-    uploads: Iterable[Upload], source: DatasetVersion | None, suites: Iterable[ContaminationSet]
+    uploads: Iterable[Upload],
+    source: DatasetVersion | None,
+    suites: Iterable[ContaminationSet],
+    labels: Upload | None = None,
 ) -> CurationInputs:
     """Return what the worker will read, by digest."""
     return CurationInputs(
         uploads=[SourceFile(upload=u.name, file_name=u.file_name, artifact=u.artifact) for u in uploads],
         source_manifest=source.manifest if source else None,
         contamination_sets=suites,
+        quality_labels=labels.artifact if labels else None,
     )
 
 

@@ -59,6 +59,7 @@ def import_(
         str | None,
         typer.Argument(help="Folder, file or archive; git+URL[@REF]; database URL; s3+http(s)://HOST/BUCKET/PREFIX."),
     ] = None,
+    *,
     query: Annotated[str | None, typer.Option(help="SELECT whose rows are the documents of a database.")] = None,
     dataset: Annotated[
         str, typer.Option(help="Id of the dataset that gets the version; made when missing.")
@@ -71,12 +72,19 @@ def import_(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Curation recipe, TOML.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Recipe key=value; may be repeated.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help='Judged documents, JSON Lines {"source": ..., "accept": true | false}.')
+    ] = None,
+    sample: Annotated[float | None, typer.Option(help="Share of the files to look at, such as 0.05.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would become of the documents.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Where to save the HTML report.")] = None,
     access_key: Annotated[str, typer.Option(envvar="AWS_ACCESS_KEY_ID", help="For an S3 source.")] = "",
     secret_key: Annotated[str, typer.Option(envvar="AWS_SECRET_ACCESS_KEY", help="For an S3 source.")] = "",
 ) -> None:
     """Curate documents into a sealed dataset version.
 
     Example: bessemer dataset import ./handbook --dataset handbook
+    First look: bessemer dataset import ./handbook --dry-run --sample 0.05 --report first-look.html
     """
     shared = settings_of(context)
     if (source is None) == (from_version is None):
@@ -89,6 +97,12 @@ def import_(
             recipe=parse_recipe(dataset_pb2.CurationRecipe, recipe, settings or []),
         )
         job.recipe.kind = kind.proto()
+        if sample is not None:
+            job.recipe.sample_fraction = sample
+        if labels is not None:
+            job.quality_labels = client.upload(shared.project, labels).name
+        if dry_run:
+            job.dry_run.SetInParent()
         if source is not None:
             credentials = S3Credentials(access_key, secret_key)
             found = fetch_source(source, Path(scratch), query=query, credentials=credentials)
@@ -102,7 +116,16 @@ def import_(
             job.tokenizer.CopyFrom(version.tokenizer)
         created = client.data.create_curation_job(parent=shared.project, curation_job=job)
         done = follow(client, shared, created, f"curating {dataset}")
-        _print_version(shared, client.data.get_dataset_version(name=done.dataset_version))
+        if dry_run:
+            print_message(shared, done, {"dry run": short(done.name), "version": "none"})
+            _print_counts(shared, done.dry_run.splits, done.reasons)
+            page = done.dry_run.report
+        else:
+            version = client.data.get_dataset_version(name=done.dataset_version)
+            _print_version(shared, version)
+            page = version.report
+        if report is not None:
+            client.download(page, report)
 
 
 @app.command("list")
@@ -286,14 +309,18 @@ def _print_version(settings: Settings, version: Any) -> None:
         version,
         {"version": short(version.name), "kind": _kind_text(version.kind), "digest": version.manifest.sha256},
     )
+    _print_counts(settings, version.splits, version.reasons)
+
+
+def _print_counts(settings: Settings, splits: Any, reasons: Any) -> None:
     if settings.output is Output.JSON:
         return
     table = Table("split", "documents", "rows", "tokens", "text", box=None, header_style="bold")
-    for split in version.splits:
+    for split in splits:
         table.add_row(split.split, str(split.documents), str(split.rows), str(split.tokens), bytes_text(split.bytes))
     console.print(table)
     fates = Table("what became of the documents", "documents", "bytes", box=None, header_style="bold")
-    for reason in version.reasons:
+    for reason in reasons:
         fates.add_row(reason.reason, str(reason.documents), bytes_text(reason.bytes))
     console.print(fates)
 

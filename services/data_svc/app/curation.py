@@ -10,7 +10,7 @@ from functools import partial
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_service_pb2 as pb
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
-from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind
+from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind, DryRun
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, Unavailable
 from bessemer.kernel.ids import id_of, new_id, parent_of, project_of
@@ -63,6 +63,8 @@ class Curation:
             uploads=given.uploads,
             source_version=given.source_version,
             tokenizer=given.tokenizer if given.HasField("tokenizer") else None,
+            quality_labels=given.quality_labels,
+            dry_run=DryRun() if given.HasField("dry_run") else None,
         )
 
         await self._catch_up()
@@ -108,7 +110,10 @@ def _finish(
 ) -> CurationJob:
     del artifacts  # named again by the manifest
     outcome = CurationResult.FromString(result)
-    job.dataset_version = seal(tx, job, outcome, graph).name
+    if job.HasField("dry_run"):
+        job.dry_run.CopyFrom(DryRun(report=outcome.report, splits=outcome.splits))
+    else:
+        job.dataset_version = seal(tx, job, outcome, graph).name
     job.ClearField("reasons")
     job.reasons.extend(outcome.reasons)
     return job
@@ -139,7 +144,25 @@ def _resolve(tx: Tx, job: CurationJob, given: CurationJob, suites: KnownSuites) 
         )
     if source is not None and not source.manifest.sha256:
         raise FailedPrecondition(f"{source.name} is not sealed", reason="VERSION_NOT_SEALED", resource=source.name)
-    job.inputs.CopyFrom(codec.curation_inputs(uploads, source, suites.of_project(tx, project_of(job.name))))
+    labels = _labels(tx, job, dataset.kind)
+    job.inputs.CopyFrom(codec.curation_inputs(uploads, source, suites.of_project(tx, project_of(job.name)), labels))
+
+
+def _labels(tx: Tx, job: CurationJob, kind: DatasetKind) -> Upload | None:
+    """Return the upload of labels if the job has one; they and the recipe's threshold need each other and text."""
+    if not job.quality_labels:
+        if job.recipe.classifier_threshold:
+            raise InvalidRequest(
+                "recipe.classifier_threshold needs documents that a person accepted and rejected; name their upload",
+                field="curation_job.quality_labels",
+            )
+        return None
+    if kind != DatasetKind.DATASET_KIND_TEXT:
+        raise InvalidRequest(
+            "quality_labels judge documents of text versions; leave them out for conversations and pairs",
+            field="curation_job.quality_labels",
+        )
+    return _usable(tx.get(job.quality_labels, Upload))
 
 
 def _usable(upload: Upload) -> Upload:

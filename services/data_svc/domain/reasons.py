@@ -30,6 +30,8 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "NEAR_DUPLICATE"
     OVER_BUDGET = "OVER_BUDGET"
     NO_FACTS = "NO_FACTS"
+    REJECTED_BY_CLASSIFIER = "REJECTED_BY_CLASSIFIER"
+    SEMANTIC_DUPLICATE = "SEMANTIC_DUPLICATE"
     CONTAMINATED = "CONTAMINATED"
     ARCHIVE_DAMAGED = "ARCHIVE_DAMAGED"
     ARCHIVE_TOO_LARGE = "ARCHIVE_TOO_LARGE"
@@ -58,6 +60,8 @@ EXPLANATIONS: dict[str, str] = {
     Reason.EXACT_DUPLICATE: "the same text was kept from another place",
     Reason.NEAR_DUPLICATE: "a longer, nearly equal document was kept",
     Reason.OVER_BUDGET: "good, but beyond the recipe's tokens_max or rows_max",
+    Reason.REJECTED_BY_CLASSIFIER: "unlike what was accepted in quality_labels, by the recipe's classifier_threshold",
+    Reason.SEMANTIC_DUPLICATE: "says the same as another document of its source; the recipe asks for it",
     Reason.NO_FACTS: "states nothing that a short question could ask for",
     Reason.CONTAMINATED: "holds cases of an evaluation suite; trained on it, a model would know the answers",
     Reason.ARCHIVE_DAMAGED: "the archive cannot be read on from here",

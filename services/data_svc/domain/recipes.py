@@ -20,6 +20,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "rows_max": (1, 10_000_000),
     "tokens_max": (0, 2**63 - 1),
     "parse_failures_max": (0, 1),
+    "classifier_threshold": (0, 1),
+    "sample_fraction": (0.0001, 1),
+    "semantic_duplicate_threshold": (0, 1),
 }
 
 
@@ -38,6 +41,9 @@ class Recipe:
     quality: str = "ENTERPRISE"
     parse_failures_max: float = 0.05
     redact: tuple[str, ...] = ()  # kinds of personal data and secrets, sorted
+    classifier_threshold: float = 0.0
+    sample_fraction: float = 1.0
+    semantic_duplicate_threshold: float = 0.0
 
 
 def recipe_of(message: CurationRecipe, field: str = "curation_job.recipe") -> Recipe:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HELDOUT", "TRAIN", "held_out", "share", "shares", "splits_of", "within_budget"]
+__all__ = ["HELDOUT", "MOST", "TRAIN", "held_out", "share", "shares", "splits_of", "within_budget"]
 
 TRAIN, HELDOUT = "train", "heldout"
+MOST = 0.5  # of the text; a family beyond it leaves nothing to learn from when it is held out
 
 
 def share(seed: int, purpose: str, key: str) -> float:
@@ -24,11 +25,16 @@ def shares(seed: int, purpose: str, keys: Iterable[str]) -> npt.NDArray[np.float
     return np.fromiter((share(seed, purpose, key) for key in keys), np.float64)
 
 
-def held_out(shares: npt.NDArray[np.float64], heldout_fraction: float) -> npt.NDArray[np.bool_]:
+def held_out(
+    shares: npt.NDArray[np.float64], heldout_fraction: float, sizes: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.bool_]:
     """Return which families are held out; `shares` are theirs for the purpose `split`, in order of their keys.
 
-    With two families or more neither split stays empty, unless the fraction is 0.
+    With two families or more neither split stays empty, unless the fraction is 0. A family that is more than half of
+    all by `sizes` is trained on.
     """
+    if sizes is not None:
+        shares = np.where(sizes > sizes.sum() * MOST, 1.0, shares)
     held = shares < heldout_fraction
     if heldout_fraction > 0 and len(held) > 1:
         held[np.argmin(shares)] = True

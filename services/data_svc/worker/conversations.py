@@ -39,7 +39,7 @@ from data_svc.worker.executor import Executor
 from data_svc.worker.ingest import ingest
 from data_svc.worker.partitions import Upload
 from data_svc.worker.personal_data import cleaned
-from data_svc.worker.profile import histogram, page
+from data_svc.worker.profile import histogram, page, title_of
 from data_svc.worker.rejections import Rejections
 from data_svc.worker.texts import split_families
 from data_svc.worker.version import Draft, count_reasons, nothing_kept
@@ -77,12 +77,13 @@ def make_row_version(
     executor: Executor,
     scratch: Path,
     tick: Tick,
+    dry_run: bool = False,
 ) -> CurationResult:
     """Make a conversation or preference version of uploads, of a text version's documents, or of both.
 
     Raises: FailedPrecondition DATASET_EMPTY if there is no row.
     """
-    draft = Draft(scratch / "version")
+    draft = Draft(scratch / "version", dry_run)
     draft.folder.mkdir(parents=True)
     rows = _Rows()
     if uploads:
@@ -107,7 +108,7 @@ def make_row_version(
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
     report = page(
-        "Conversations" if recipe.kind == "CHAT" else "Preference pairs",
+        title_of("Conversations" if recipe.kind == "CHAT" else "Preference pairs", recipe),
         reasons,
         splits,
         profile=profile,

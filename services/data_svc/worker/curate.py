@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult
 from bessemer.artifacts.blobs import Blobs
@@ -39,6 +39,7 @@ class _Inputs:
     tokenizer: Path | None
     texts: Path | None
     index: ContaminationIndex
+    labels: Path | None = None
 
 
 def run(context: TaskContext) -> Done:
@@ -67,11 +68,14 @@ def run(context: TaskContext) -> Done:
     sets = {
         found.suite: read_contamination_set(blobs.get_bytes(found.hashes)) for found in job.inputs.contamination_sets
     }
-    given = _Inputs(uploads, tokenizer, texts, ContaminationIndex(sets))
+    labels = None
+    if job.inputs.HasField("quality_labels"):
+        labels = blobs.get_file(job.inputs.quality_labels, inputs / "labels.jsonl")
+    given = _Inputs(uploads, tokenizer, texts, ContaminationIndex(sets), labels)
     work = Work(context.objects, blobs.project)
     with _scratch(context.workdir) as scratch, Executor(work, scratch) as executor:
-        result = _make(given, recipe, blobs, executor, scratch=scratch, tick=tick)
-    return Done(result, [result.manifest, result.report])
+        result = _make(given, recipe, blobs, executor, scratch=scratch, tick=tick, dry_run=job.HasField("dry_run"))
+    return Done(result, [result.report] if job.HasField("dry_run") else [result.manifest, result.report])
 
 
 def curate(
@@ -84,11 +88,13 @@ def curate(
     index: ContaminationIndex | None = None,
     texts: Path | None = None,
     workers: int | None = None,
+    labels: Path | None = None,
+    dry_run: bool = False,
 ) -> CurationResult:
     """Make a version of local files and folders, without any server, in as many processes as there are cores.
 
     `index` holds the evaluation suites to keep clear of, `texts` is a folder with the `train/texts.jsonl` and
-    `heldout/texts.jsonl` of a text version.
+    `heldout/texts.jsonl` of a text version, `labels` a file that a classifier of quality learns from.
     Raises: FailedPrecondition DATASET_EMPTY; InvalidRequest.
     """
     uploads = [upload for path in source_paths for upload in _local(path)]
@@ -98,8 +104,8 @@ def curate(
         _scratch(Path(folder)) as scratch,
         Executor(work, scratch, workers) as executor,
     ):
-        given = _Inputs(uploads, tokenizer_path, texts, index or ContaminationIndex({}))
-        return _make(given, recipe, blobs, executor, scratch=scratch, tick=report)
+        given = _Inputs(uploads, tokenizer_path, texts, index or ContaminationIndex({}), labels)
+        return _make(given, recipe, blobs, executor, scratch=scratch, tick=report, dry_run=dry_run)
 
 
 @contextmanager
@@ -115,20 +121,18 @@ def _scratch(workdir: Path) -> Iterator[Path]:
 
 
 def _make(
-    inputs: _Inputs, recipe: Recipe, blobs: Blobs, executor: Executor, *, scratch: Path, tick: Tick
+    inputs: _Inputs, recipe: Recipe, blobs: Blobs, executor: Executor, *, scratch: Path, tick: Tick, dry_run: bool
 ) -> CurationResult:
-    given, index = inputs.uploads, inputs.index
+    given = inputs.uploads
+    surroundings: dict[str, Any] = {"blobs": blobs, "executor": executor, "scratch": scratch, "tick": tick}
+    surroundings |= {"index": inputs.index, "dry_run": dry_run}
     if recipe.kind != "TEXT":
-        return make_row_version(
-            given, inputs.texts, recipe, index=index, blobs=blobs, executor=executor, scratch=scratch, tick=tick
-        )
+        return make_row_version(given, inputs.texts, recipe, **surroundings)
     if inputs.texts is not None:
         raise InvalidRequest(
             "a text version is made of uploads; leave source_version empty", field="curation_job.source_version"
         )
-    return make_text_version(
-        given, recipe, inputs.tokenizer, index=index, blobs=blobs, executor=executor, scratch=scratch, tick=tick
-    )
+    return make_text_version(given, recipe, inputs.tokenizer, labels=inputs.labels, **surroundings)
 
 
 def _local(path: Path) -> Iterator[Upload]:

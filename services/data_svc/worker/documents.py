@@ -82,6 +82,14 @@ class Documents:
         """Where the texts lie."""
         return Slices(self.paths, *(self.numbers(name) for name in ("partition", "start", "size")))
 
+    def slices(self, name: str) -> Slices:
+        """Return where the values of a column of large binaries lie."""
+        files, starts, sizes = (np.zeros(len(self), np.int64) for _ in range(3))
+        for here, path, rows in self.by_partition():
+            files[here] = self.numbers("partition")[here]
+            starts[here], sizes[here] = (column[rows] for column in places(path, name))
+        return Slices(self.paths, files, starts, sizes)
+
     def annotation(self, name: str, scratch: Path | None = None) -> npt.NDArray[np.generic]:
         """Return what an operator wrote, or one of the `QualityMeasures`, for all documents.
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from data_svc.domain.reasons import Reason
 from data_svc.worker import families, minhash
 from data_svc.worker.batches import fixed
+from data_svc.worker.containment import join_contained
 from data_svc.worker.documents import Documents, hexadecimal
 from data_svc.worker.hashing import Hashes
 from data_svc.worker.rejections import Rejections
@@ -54,8 +55,8 @@ def drop_near(
     """Return the documents without near duplicates, in the same order, with `family`, which is the id of one in it.
 
     Documents are the same if the Jaccard similarity of their runs of three or of five words is `threshold` or more. The
-    longest survives, then the smallest id. Documents that are at least half similar, or whose shorter one is nearly
-    contained in the longer, form a family, named after the smallest id.
+    longest survives, then the smallest id. Documents that are at least half similar, or of which one lies in the other
+    by half as `containment` has it, form a family, named after the smallest id.
     """
     if not len(documents):
         return documents.with_column("family", fixed(documents.ids))
@@ -72,6 +73,9 @@ def drop_near(
         complete = complete or len(alive) > _SETTLED_SHARE * len(before)
     for tree in state:  # whoever stands for another may have been dropped in a later round
         families.roots(tree, np.empty((0, 2), np.int64))
+    alive = np.flatnonzero(state[0] == np.arange(len(order)))
+    samples = ordered.slices("shingle_sample")
+    join_contained(ordered.texts, samples, alive, state[1], scratch=scratch, tick=tick)
     chosen, roots = np.empty_like(order), np.empty_like(order)
     chosen[order], roots[order] = order[state[0]], order[state[1]]
     documents = documents.with_column("family", fixed(_names(documents.ids, roots)))

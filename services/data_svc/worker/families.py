@@ -8,7 +8,7 @@ from numba import njit
 
 from data_svc.worker.hashing import GOLDEN, S32, Hashes, hash_table
 
-__all__ = ["batch_ends", "compare", "distinct", "roots"]
+__all__ = ["batch_ends", "compare", "distinct", "join_contained", "roots"]
 
 Numbers = npt.NDArray[np.int64]
 Sets = tuple[Hashes, Numbers, Hashes, Numbers]
@@ -137,6 +137,31 @@ def compare(pairs: Numbers, members: Numbers, sets: Sets, state: Numbers, limits
         if same and alive:
             chosen[second] = first
         if same or similarity >= limits[1] or share >= limits[2]:
+            _join(parents, first, second)
+
+
+@njit(cache=True, nogil=True)
+def join_contained(
+    pairs: Numbers, members: Numbers, sets: tuple[Hashes, Numbers], parents: Numbers, least: float
+) -> None:
+    """Join the families of pairs that share at least `least` of the smaller set; others of one family are passed over.
+
+    Shapes: pairs [pairs, 2], places in members and in the sets, all pairs of a group in order of the first; sets (keys,
+    bounds) as of `distinct`; parents [documents].
+    """
+    keys, bounds = sets
+    loaded = -1
+    table = hash_table(0)
+    for at in range(pairs.shape[0]):
+        left, right = pairs[at]
+        first, second = members[left], members[right]
+        if _find(parents, first) == _find(parents, second):
+            continue
+        if loaded != left:
+            table = _filled(keys[bounds[left] : bounds[left + 1]])
+            loaded = left
+        _, share = _similarity(table, bounds[left + 1] - bounds[left], keys[bounds[right] : bounds[right + 1]])
+        if share >= least:
             _join(parents, first, second)
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from data_svc.domain.gates import Measures, gate
 from data_svc.domain.quality_rules import QualityMeasures, first_failure
 from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
+from data_svc.domain.sampling import drawn_records
 from data_svc.worker.batches import places, read_columns, read_matrix
 from data_svc.worker.documents import Documents
 from data_svc.worker.executor import Executor, Task
@@ -50,11 +52,13 @@ def ingest(
     """
     paths: list[Path] = []
     sources: list[Sequence[tuple[str, int]]] = []
+    of_records: list[Sequence[bool]] = []
     fractions = [0.0]
 
     def tasks() -> Iterator[Task]:
-        for partition in partitions(uploads, scratch):
+        for partition in partitions(uploads, scratch, recipe):
             sources.append(partition.sources)
+            of_records.append(partition.of_records)
             fractions.append(partition.done)
             yield partition.task(recipe)
 
@@ -64,12 +68,16 @@ def ingest(
     for task in executor.map(tasks(), say):
         paths.append(task.out)  # noqa: PERF401 - `say` reads its length
     check_sources(paths, sources, recipe.parse_failures_max)
-    selected = [_select(path, recipe, rejections) for path in paths]
+    selected = [
+        _select(path, record_files, recipe, rejections) for path, record_files in zip(paths, of_records, strict=True)
+    ]
     documents, given = ([rows[kind] for rows in selected] for kind in range(2))
     return Ingested(Documents.of(paths, documents), Documents.of(paths, given))
 
 
-def _select(path: Path, recipe: Recipe, rejections: Rejections) -> tuple[Numbers, Numbers]:
+def _select(
+    path: Path, record_files: Sequence[bool], recipe: Recipe, rejections: Rejections
+) -> tuple[Numbers, Numbers]:
     """Return the rows of a partition that are documents to keep, and those that are given rows."""
     table = read_columns(path, ("source", "format", "reason", "detail", "size_bytes", *_GATED))
     details, sizes = table["detail"].to_pylist(), table["size_bytes"].to_numpy().copy()
@@ -87,13 +95,23 @@ def _select(path: Path, recipe: Recipe, rejections: Rejections) -> tuple[Numbers
             reasons[row], details[row] = verdict
         elif failure:
             reasons[row], details[row] = Reason.LOW_QUALITY, str(failure)
+    drawn = _drawn(path, record_files, recipe)
     rejected = np.array([bool(reason) for reason in reasons])
     is_given = np.array([form in _GIVEN for form in forms])
-    out = np.flatnonzero(rejected)
+    out = np.flatnonzero(rejected & drawn)
     rejections.add_columns(
         source=table["source"].take(out),
         reason=[str(reasons[row]) for row in out],
         detail=[details[row] for row in out],
         size_bytes=sizes[out],
     )
-    return np.flatnonzero(~rejected & ~is_given), np.flatnonzero(~rejected & is_given)
+    kept = ~rejected & drawn
+    return np.flatnonzero(kept & ~is_given), np.flatnonzero(kept & is_given)
+
+
+def _drawn(path: Path, record_files: Sequence[bool], recipe: Recipe) -> npt.NDArray[np.bool_]:
+    """Return which rows of a partition the recipe's sample holds; what gave no text is drawn by its place."""
+    table = read_columns(path, ("file", "source", "sha256", "reason"))
+    columns = (table[name].to_pylist() for name in ("source", "sha256", "reason"))
+    keys = [source if reason else sha256.hex() for source, sha256, reason in zip(*columns, strict=True)]
+    return drawn_records(recipe, keys, np.array(record_files, np.bool_)[table["file"].to_numpy()])

@@ -18,7 +18,17 @@ from numba import njit
 
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, S32, Bytes, Hashes, mix
 
-__all__ = ["BANDS", "NUM_HASHES", "RUN_WORDS", "candidates", "fold_table", "shingles", "signatures", "words"]
+__all__ = [
+    "BANDS",
+    "NUM_HASHES",
+    "RUN_WORDS",
+    "candidates",
+    "fold_table",
+    "sampled",
+    "shingles",
+    "signatures",
+    "words",
+]
 
 BANDS, BAND_ROWS = 30, 4  # finds every pair that the usual 20 bands of 6 find, and pairs from half similar on
 NUM_HASHES = BANDS * BAND_ROWS
@@ -38,6 +48,7 @@ _ALONE_RANGES = (  # scripts written without spaces: Thai and Lao, Burmese, Khme
     *((0x2E80, 0xA000), (0xF900, 0xFB00), (0x1B000, 0x1B170)),
 )
 _LOW = np.uint64(0xFFFFFFFF)
+_SAMPLED = np.uint64(15)  # one shingle in sixteen
 
 
 @cache
@@ -153,6 +164,30 @@ def signatures(hashes: Hashes, starts: Offsets) -> Signatures:
             for function in range(NUM_HASHES):
                 row[function] = min(row[function], np.uint32(_MULTIPLIERS[function] * value + _ADDENDS[function]))
     return least
+
+
+@njit(cache=True, nogil=True)
+def sampled(hashes: Hashes, starts: Offsets) -> tuple[Signatures, Offsets]:
+    """Return 32 bits of each shingle whose hash falls into a fixed sixteenth, once, and each document's bounds.
+
+    Every document samples the same shingles, so that the share of one that another holds can be told from the samples.
+    Source: FracMinHash (Irber et al. 2022, "Lightweight compositional analysis of metagenomes", section 2).
+    """
+    values = np.empty(hashes.size, np.uint32)
+    bounds = np.zeros(starts.size, np.int64)
+    count = 0
+    for document in range(starts.size - 1):
+        first = count
+        for value in hashes[starts[document] : starts[document + 1]]:
+            if value & _SAMPLED == 0:
+                values[count] = value >> S32
+                count += 1
+        if count > first:
+            distinct = np.unique(values[first:count])
+            values[first : first + distinct.size] = distinct
+            count = first + distinct.size
+        bounds[document + 1] = count
+    return values[:count].copy(), bounds
 
 
 def candidates(

@@ -13,6 +13,7 @@ from bessemer.artifacts.manifest import JSON
 from data_svc.domain.partitions import PARTITION_BYTES, result_key, starts_partition
 from data_svc.domain.reasons import Rejection
 from data_svc.domain.recipes import Recipe
+from data_svc.domain.sampling import RECORD_FORMATS, draws_file
 from data_svc.worker.archives import SourceFile, read_source
 from data_svc.worker.executor import Task
 from data_svc.worker.operators import operators_of
@@ -63,6 +64,11 @@ class Partition:
             self.size_bytes += found.size_bytes
         self.files.append(entry)
 
+    @property
+    def of_records(self) -> list[bool]:
+        """Say of each file whether it holds many records."""
+        return [entry[3] in RECORD_FORMATS for entry in self.files]
+
     def task(self, recipe: Recipe) -> Task:
         """Return the task that reads the partition as a recipe wants it."""
         operators: list[JSON] = [[each.name, each.version, each.parameters] for each in operators_of(recipe)]
@@ -72,8 +78,8 @@ class Partition:
         return Task(key, request, self.folder.with_suffix(".arrow"), self.folder)
 
 
-def partitions(uploads: Iterable[Upload], scratch: Path) -> Iterator[Partition]:
-    """Yield the files of all uploads, in order; bounds depend on their contents alone."""
+def partitions(uploads: Iterable[Upload], scratch: Path, recipe: Recipe) -> Iterator[Partition]:
+    """Yield the files of all uploads that the recipe draws, in order; bounds depend on their contents alone."""
     uploads = list(uploads)
     held = Partition(0, scratch / "partition-0")
     for number, upload in enumerate(uploads):
@@ -81,6 +87,8 @@ def partitions(uploads: Iterable[Upload], scratch: Path) -> Iterator[Partition]:
             sha256, size_bytes = "", 0
             if isinstance(found, SourceFile):
                 sha256, size_bytes = sha256_of(found.file), found.size_bytes
+                if not draws_file(recipe, found.format, sha256):
+                    continue
             begins = starts_partition(bytes.fromhex(sha256), size_bytes, held.size_bytes, PARTITION_BYTES)
             if begins or len(held.files) == FILES_MAX:
                 held.done = number / len(uploads)

@@ -14,12 +14,13 @@ from bessemer.kernel.ids import id_of
 
 from data_svc.domain.personal_data import KINDS
 from data_svc.domain.reasons import EXPLANATIONS, KEPT
+from data_svc.domain.recipes import Recipe
 from data_svc.worker.decontamination import suites_of
 from data_svc.worker.documents import Documents
 from data_svc.worker.rejections import Rejections
 from data_svc.worker.web_rules import Broken, count_web_rules
 
-__all__ = ["histogram", "page", "text_profile"]
+__all__ = ["histogram", "page", "text_profile", "title_of"]
 
 _EXAMPLES = 20
 _CAPTIONS = {
@@ -66,7 +67,14 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
         histogram("document_tokens", _SIZES, documents.numbers("tokens")),
         *(histogram(_SHOWN_AS.get(name, name), edges, documents.annotation(name)) for name, edges in _MEASURES),
     ]
+    if "accept_probability" in documents.table.column_names:
+        histograms.append(histogram("accept_probability", _SHARES, documents.table["accept_probability"].to_numpy()))
     return {"histograms": histograms, "categories": dict(sorted(categories.items()))}
+
+
+def title_of(title: str, recipe: Recipe) -> str:
+    """Return the title of a report on what a recipe draws."""
+    return title if recipe.sample_fraction >= 1 else f"{title} of a sample: {recipe.sample_fraction:g} of the files"
 
 
 def page(

@@ -2,6 +2,7 @@
 
 `read`: `files` (path, file, bytes, format; or a rejection), `recipe` -> a partition file, see `batches`.
 `tokenize`: `partition`, `rows` to encode, `tokenizer` -> a file of one column, `tokens`: the ids of each of these rows.
+`score`: `partition`, `rows`, `weights` of a classifier -> a file of one column, `accept_probability` of these rows.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ import pyarrow as pa
 from data_svc.domain.formats import Format
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
+from data_svc.worker import classifier
 from data_svc.worker.archives import SourceFile
 from data_svc.worker.batches import Item, batches, places, write_table
 from data_svc.worker.operators import annotate, operators_of
 from data_svc.worker.sandbox import Sandbox
-from data_svc.worker.slices import Slices
+from data_svc.worker.slices import Numbers, Slices
 from data_svc.worker.tokens import Encoder
 
-__all__ = ["READ_VERSION", "TOKENIZE_VERSION", "Tools"]
+__all__ = ["READ_VERSION", "SCORE_VERSION", "TOKENIZE_VERSION", "Tools"]
 
 READ_VERSION = 1  # to be raised with every change of what parsers return
 TOKENIZE_VERSION = 1
+SCORE_VERSION = 1
 _ENCODED_BYTES = 1 << 20  # of text at once; the ids of more would be most of the memory of a process
 Say = Callable[[str], None]
 
@@ -51,7 +54,7 @@ class Tools:
 
     def perform(self, task: Mapping[str, Any], say: Say) -> None:
         """Carry out a task; `say` hears where it is, often."""
-        perform = {"read": self._read, "tokenize": self._tokenize}[task["kind"]]
+        perform = {"read": self._read, "tokenize": self._tokenize, "score": _score}[task["kind"]]
         write_table(Path(task["out"]), perform(task, say))
 
     def _read(self, task: Mapping[str, Any], say: Say) -> Iterator[pa.RecordBatch]:
@@ -66,12 +69,25 @@ class Tools:
         path, name = Path(task["partition"]), task["tokenizer"]
         encoder = self._encoders.setdefault(name, Encoder(Path(name)))
         rows = np.array(task["rows"], np.int64)
-        starts, sizes = (column[rows] for column in places(path, "text"))
-        texts = Slices([path], np.zeros(len(rows), np.int64), starts, sizes)
+        texts = _texts(path, rows)
         for batch in texts.batches(np.arange(len(rows)), _ENCODED_BYTES):
             say(path.name)
             ids = [found.tobytes() for found in encoder.encode([text.decode() for text in texts.read(batch)])]
             yield pa.RecordBatch.from_pydict({"tokens": pa.array(ids, pa.large_binary())})
+
+
+def _score(task: Mapping[str, Any], say: Say) -> Iterator[pa.RecordBatch]:
+    path, rows = Path(task["partition"]), np.array(task["rows"], np.int64)
+    weights, texts = np.load(task["weights"]), _texts(path, rows)
+    for batch in texts.batches(np.arange(len(rows))):
+        say(path.name)
+        found = classifier.score(*classifier.features(texts.read(batch)), weights)
+        yield pa.RecordBatch.from_pydict({"accept_probability": pa.array(found)})
+
+
+def _texts(path: Path, rows: Numbers) -> Slices:
+    starts, sizes = (column[rows] for column in places(path, "text"))
+    return Slices([path], np.zeros(len(rows), np.int64), starts, sizes)
 
 
 def _parsed(files: list[list[Any]], sandbox: Sandbox, say: Say) -> Iterator[Item]:

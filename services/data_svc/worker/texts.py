@@ -12,6 +12,7 @@ import pyarrow as pa
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON
+from bessemer.artifacts.report import Report
 from bessemer.kernel.errors import InvalidRequest
 
 from data_svc.domain.partitions import result_key
@@ -23,11 +24,14 @@ from data_svc.worker.decontamination import ContaminationIndex, drop_contaminate
 from data_svc.worker.documents import Documents, hexadecimal
 from data_svc.worker.duplicates import drop_exact, drop_near
 from data_svc.worker.executor import Executor, Task
+from data_svc.worker.family_sizes import show_families
 from data_svc.worker.ingest import ingest
 from data_svc.worker.packing import write_rows
 from data_svc.worker.partitions import Upload
-from data_svc.worker.profile import page, text_profile
+from data_svc.worker.profile import page, text_profile, title_of
 from data_svc.worker.rejections import Rejections
+from data_svc.worker.selection import Selection, select
+from data_svc.worker.semantic_duplicates import drop_semantic
 from data_svc.worker.slices import Numbers, Slices
 from data_svc.worker.tasks import TOKENIZE_VERSION
 from data_svc.worker.tokens import Encoder
@@ -54,8 +58,10 @@ def split_families(
     """
     unique = drop_exact(documents, rejections)
     kept = drop_near(unique, recipe.near_duplicate_threshold, rejections, scratch=scratch, tick=tick)
+    kept = drop_semantic(kept, recipe.semantic_duplicate_threshold, rejections, tick)
     families, family = np.unique(bytes_of(kept.table["family"]), return_inverse=True)
-    held = held_out(shares(recipe.seed, "split", hexadecimal(families)), recipe.heldout_fraction)
+    sizes = np.bincount(family, kept.texts.sizes).astype(np.int64)
+    held = held_out(shares(recipe.seed, "split", hexadecimal(families)), recipe.heldout_fraction, sizes)
     kept = kept.with_column("split", pa.array(np.where(held[family], HELDOUT, TRAIN), pa.string()))
     return drop_contaminated(kept, index, rejections, tick=tick)
 
@@ -70,8 +76,10 @@ def make_text_version(
     executor: Executor,
     scratch: Path,
     tick: Tick,
+    labels: Path | None = None,
+    dry_run: bool = False,
 ) -> CurationResult:
-    """Make a text version of uploads.
+    """Make a text version of uploads; `labels` is a file that a classifier of quality learns from.
 
     Raises: InvalidRequest without a usable tokenizer; FailedPrecondition DATASET_EMPTY if nothing is kept to
     train on, and SOURCE_INVALID as `ingest`.
@@ -79,10 +87,14 @@ def make_text_version(
     if tokenizer is None:
         raise InvalidRequest("a text version needs a tokenizer; name a tokenizer.json", field="curation_job.tokenizer")
     encoder = Encoder(tokenizer)
-    draft = Draft(scratch / "version")
+    draft = Draft(scratch / "version", dry_run)
     draft.folder.mkdir(parents=True)
     rejections = Rejections()
     found = ingest(uploads, recipe, executor, rejections, scratch=scratch, tick=_part(tick, 0.0, 0.6)).documents
+    selection = None
+    if labels is not None:
+        part = _part(tick, 0.6, 0.6)
+        found, selection = select(found, labels, recipe, rejections, executor, scratch=scratch, tick=part)
     kept = split_families(found, recipe, index, rejections, scratch=scratch, tick=_part(tick, 0.6, 0.7))
     kept, tokens = _tokenize(kept, encoder, tokenizer, executor=executor, tick=_part(tick, 0.7, 0.9))
     within = _within_budget(kept, recipe, rejections)
@@ -99,8 +111,8 @@ def make_text_version(
     profile = text_profile(kept, broken)
     draft.write_json("profile.json", profile)
     splits = list(draft.splits.values())
-    show = partial(show_web_rules, documents=kept, broken=broken)
-    report = page("Data profile", reasons, splits, profile=profile, rejections=rejections, show=show)
+    show = partial(_show, documents=kept, broken=broken, selection=selection)
+    report = page(title_of("Data profile", recipe), reasons, splits, profile=profile, rejections=rejections, show=show)
     (draft.folder / "report.html").write_text(report)
     facts: dict[str, JSON] = {
         "sequence_length": recipe.sequence_length,
@@ -109,7 +121,17 @@ def make_text_version(
         "eos_token": encoder.eos[0] if encoder.eos else None,
         "eos_token_id": encoder.eos[1] if encoder.eos else None,
     }
+    if selection is not None:
+        facts["classifier"] = selection.facts
     return draft.seal(blobs, recipe, reasons, facts)
+
+
+def _show(report: Report, documents: Documents, broken: Broken, selection: Selection | None) -> None:
+    """Add what only text versions have to tell."""
+    if selection is not None:
+        selection.show(report)
+    show_families(report, documents)
+    show_web_rules(report, documents, broken)
 
 
 def _part(tick: Tick, start: float, end: float) -> Tick:
@@ -191,7 +213,8 @@ def _texts(documents: Documents) -> Iterator[dict[str, JSON]]:
 
 
 def _records(documents: Documents, broken: Broken) -> Iterator[dict[str, JSON]]:
-    names = ("source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps")
+    names = ["source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps"]
+    names += [name for name in documents.table.column_names if name == "accept_probability"]
     for number, record in enumerate(documents.records(names)):
         sha256, family = record["sha256"].hex(), record["family"].hex()
         rules = names_of(int(broken[number]))

@@ -30,9 +30,10 @@ _REASONS_NAMED = 3
 
 @dataclass
 class Draft:
-    """The folder a version is written into, and the counts that go with it."""
+    """The folder a version is written into, and the counts that go with it; of a dry run only the report is stored."""
 
     folder: Path
+    dry_run: bool = False
     splits: dict[str, SplitCounts] = field(default_factory=dict)
 
     def write_lines(self, path: str, rows: Iterable[Mapping[str, JSON]]) -> None:
@@ -54,7 +55,11 @@ class Draft:
     def seal(
         self, blobs: Blobs, recipe: Recipe, reasons: Sequence[ReasonCount], facts: Mapping[str, JSON]
     ) -> CurationResult:
-        """Store all files, the manifest last, and return what the job hands back."""
+        """Store all files, the manifest last, and return what the job hands back; a dry run has no manifest."""
+        splits = [self.splits[name] for name in sorted(self.splits, reverse=True)]
+        if self.dry_run:
+            page = blobs.put_file(self.folder / "report.html", MEDIA_TYPES[".html"])
+            return CurationResult(splits=splits, reasons=reasons, report=page)
         files = []
         report = None
         for file in sorted(path for path in self.folder.rglob("*") if path.is_file()):
@@ -62,7 +67,6 @@ class Draft:
             ref = blobs.put_file(file, MEDIA_TYPES[file.suffix])
             files.append(FileEntry.of(path, ref))
             report = ref if path == "report.html" else report
-        splits = [self.splits[name] for name in sorted(self.splits, reverse=True)]
         stated: dict[str, JSON] = {
             "kind": recipe.kind,
             "recipe": asdict(recipe),

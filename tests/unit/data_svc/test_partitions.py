@@ -205,7 +205,7 @@ def test_archive_entries_reach_their_partition_and_odd_names_are_kept_readable(t
             target.addfile(info, io.BytesIO(text))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    [part] = partitions([Upload("a.tar", archive)], scratch)
+    [part] = partitions([Upload("a.tar", archive)], scratch, Recipe())
     assert [entry[0] for entry in part.files] == ["gr??e.txt", "two.txt", "none.txt"]
     assert [Path(entry[1]).read_bytes() for entry in part.files[:2]] == [b"one", b"two"]
     assert part.files[2][3:] == ["EMPTY", "no bytes"]

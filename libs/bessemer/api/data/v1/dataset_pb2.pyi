@@ -134,7 +134,7 @@ class DatasetVersion(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., kind: _Optional[_Union[DatasetKind, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., sequence_length: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CurationRecipe(_message.Message):
-    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max", "quality", "redact", "parse_failures_max")
+    __slots__ = ("kind", "sequence_length", "heldout_fraction", "seed", "min_characters", "near_duplicate_threshold", "rows_max", "tokens_max", "quality", "redact", "parse_failures_max", "classifier_threshold", "sample_fraction", "semantic_duplicate_threshold")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_LENGTH_FIELD_NUMBER: _ClassVar[int]
     HELDOUT_FRACTION_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,9 @@ class CurationRecipe(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     REDACT_FIELD_NUMBER: _ClassVar[int]
     PARSE_FAILURES_MAX_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIER_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    SEMANTIC_DUPLICATE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     kind: DatasetKind
     sequence_length: int
     heldout_fraction: float
@@ -157,7 +160,10 @@ class CurationRecipe(_message.Message):
     quality: QualityProfile
     redact: _containers.RepeatedScalarFieldContainer[str]
     parse_failures_max: float
-    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ..., parse_failures_max: _Optional[float] = ...) -> None: ...
+    classifier_threshold: float
+    sample_fraction: float
+    semantic_duplicate_threshold: float
+    def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ..., parse_failures_max: _Optional[float] = ..., classifier_threshold: _Optional[float] = ..., sample_fraction: _Optional[float] = ..., semantic_duplicate_threshold: _Optional[float] = ...) -> None: ...
 
 class SourceFile(_message.Message):
     __slots__ = ("upload", "file_name", "artifact")
@@ -178,17 +184,27 @@ class ContaminationSet(_message.Message):
     def __init__(self, suite: _Optional[str] = ..., hashes: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class CurationInputs(_message.Message):
-    __slots__ = ("uploads", "source_manifest", "contamination_sets")
+    __slots__ = ("uploads", "source_manifest", "contamination_sets", "quality_labels")
     UPLOADS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     CONTAMINATION_SETS_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_LABELS_FIELD_NUMBER: _ClassVar[int]
     uploads: _containers.RepeatedCompositeFieldContainer[SourceFile]
     source_manifest: _artifact_pb2.ArtifactRef
     contamination_sets: _containers.RepeatedCompositeFieldContainer[ContaminationSet]
-    def __init__(self, uploads: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., source_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., contamination_sets: _Optional[_Iterable[_Union[ContaminationSet, _Mapping]]] = ...) -> None: ...
+    quality_labels: _artifact_pb2.ArtifactRef
+    def __init__(self, uploads: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., source_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., contamination_sets: _Optional[_Iterable[_Union[ContaminationSet, _Mapping]]] = ..., quality_labels: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+
+class DryRun(_message.Message):
+    __slots__ = ("report", "splits")
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    SPLITS_FIELD_NUMBER: _ClassVar[int]
+    report: _artifact_pb2.ArtifactRef
+    splits: _containers.RepeatedCompositeFieldContainer[SplitCounts]
+    def __init__(self, report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ...) -> None: ...
 
 class CurationJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs", "quality_labels", "dry_run")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -213,6 +229,8 @@ class CurationJob(_message.Message):
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_LABELS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -230,7 +248,9 @@ class CurationJob(_message.Message):
     dataset_version: str
     reasons: _containers.RepeatedCompositeFieldContainer[ReasonCount]
     inputs: CurationInputs
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., dataset: _Optional[str] = ..., uploads: _Optional[_Iterable[str]] = ..., source_version: _Optional[str] = ..., recipe: _Optional[_Union[CurationRecipe, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., dataset_version: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., inputs: _Optional[_Union[CurationInputs, _Mapping]] = ...) -> None: ...
+    quality_labels: str
+    dry_run: DryRun
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., dataset: _Optional[str] = ..., uploads: _Optional[_Iterable[str]] = ..., source_version: _Optional[str] = ..., recipe: _Optional[_Union[CurationRecipe, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., dataset_version: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., inputs: _Optional[_Union[CurationInputs, _Mapping]] = ..., quality_labels: _Optional[str] = ..., dry_run: _Optional[_Union[DryRun, _Mapping]] = ...) -> None: ...
 
 class CurationResult(_message.Message):
     __slots__ = ("manifest", "splits", "reasons", "tokenizer_sha256", "report")
