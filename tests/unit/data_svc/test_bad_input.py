@@ -27,7 +27,7 @@ from data_svc.worker.work import Work
 
 from .conftest import prose
 from .packages import docx, package, paragraph, xlsx
-from .test_sandbox import PAGE, pdf
+from .test_sandbox import PAGE, PAGE_TEXT, pdf
 
 SECRET = "words that must not leak"
 NESTED = "".join(f'<!ENTITY {name} "{f"&{inner};" * 30}">' for name, inner in zip("bcdef", "abcde", strict=True))
@@ -80,7 +80,8 @@ HOSTILE: dict[str, tuple[bytes, Reason]] = {
     "random.pdf": (b"%PDF-1.7\n" + noise(50_000), Reason.PARSE_FAILED),
     "loop.pdf": (pages_in_a_loop(), Reason.PARSE_FAILED),
     "encrypted.pdf": (encrypted_pdf(), Reason.ENCRYPTED),
-    "no-text.pdf": (pdf(b""), Reason.EMPTY),
+    "scan.pdf": (pdf(b""), Reason.NEEDS_OCR),
+    "stamped-scan.pdf": (pdf(b"BT /F1 12 Tf 72 700 Td (page 7) Tj ET"), Reason.NEEDS_OCR),
     "bomb.docx": (docx("<w:p/>" * 10_000_000), Reason.ARCHIVE_TOO_LARGE),
     "bomb.pptx": (package({"ppt/media/x.png": b"\0" * 30_000_000}), Reason.ARCHIVE_TOO_LARGE),
     "giant.docx": (declared_too_large(), Reason.ARCHIVE_TOO_LARGE),
@@ -198,7 +199,7 @@ def test_parse_of_flipped_pdfs_is_a_document_or_a_reason_and_never_more(tmp_path
             assert len(found) == 1
         file.write_bytes(good)
         [document] = sandbox.parse(SourceFile("x", file, len(good), Format.PDF))
-    assert document.text == b"Furnace manual page one"
+    assert document.text == PAGE_TEXT
 
 
 def test_parser_that_crashes_is_one_rejection_and_the_next_file_works(tmp_path: Path) -> None:
@@ -212,4 +213,4 @@ def test_parser_that_crashes_is_one_rejection_and_the_next_file_works(tmp_path: 
         [crashed] = sandbox.parse(SourceFile("bomb.pdf", bomb, bomb.stat().st_size, Format.PDF))
         [after] = sandbox.parse(SourceFile("good.pdf", good, good.stat().st_size, Format.PDF))
     assert (crashed.reason, crashed.detail) == (Reason.PARSE_FAILED, "the parser process ended with status -11")
-    assert before.text == after.text == b"Furnace manual page one"
+    assert before.text == after.text == PAGE_TEXT
