@@ -160,14 +160,20 @@ class CurationRecipe(_message.Message):
     def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ..., parse_failures_max: _Optional[float] = ...) -> None: ...
 
 class SourceFile(_message.Message):
-    __slots__ = ("upload", "file_name", "artifact")
+    __slots__ = ("upload", "file_name", "artifact", "license", "consent", "retain_until")
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_FIELD_NUMBER: _ClassVar[int]
+    RETAIN_UNTIL_FIELD_NUMBER: _ClassVar[int]
     upload: str
     file_name: str
     artifact: _artifact_pb2.ArtifactRef
-    def __init__(self, upload: _Optional[str] = ..., file_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    license: str
+    consent: str
+    retain_until: str
+    def __init__(self, upload: _Optional[str] = ..., file_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., license: _Optional[str] = ..., consent: _Optional[str] = ..., retain_until: _Optional[str] = ...) -> None: ...
 
 class ContaminationSet(_message.Message):
     __slots__ = ("suite", "hashes")
@@ -188,7 +194,7 @@ class CurationInputs(_message.Message):
     def __init__(self, uploads: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., source_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., contamination_sets: _Optional[_Iterable[_Union[ContaminationSet, _Mapping]]] = ...) -> None: ...
 
 class CurationJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs", "partitions", "partitions_reused")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -213,6 +219,8 @@ class CurationJob(_message.Message):
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_REUSED_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -230,18 +238,24 @@ class CurationJob(_message.Message):
     dataset_version: str
     reasons: _containers.RepeatedCompositeFieldContainer[ReasonCount]
     inputs: CurationInputs
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., dataset: _Optional[str] = ..., uploads: _Optional[_Iterable[str]] = ..., source_version: _Optional[str] = ..., recipe: _Optional[_Union[CurationRecipe, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., dataset_version: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., inputs: _Optional[_Union[CurationInputs, _Mapping]] = ...) -> None: ...
+    partitions: int
+    partitions_reused: int
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., dataset: _Optional[str] = ..., uploads: _Optional[_Iterable[str]] = ..., source_version: _Optional[str] = ..., recipe: _Optional[_Union[CurationRecipe, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., dataset_version: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., inputs: _Optional[_Union[CurationInputs, _Mapping]] = ..., partitions: _Optional[int] = ..., partitions_reused: _Optional[int] = ...) -> None: ...
 
 class CurationResult(_message.Message):
-    __slots__ = ("manifest", "splits", "reasons", "tokenizer_sha256", "report")
+    __slots__ = ("manifest", "splits", "reasons", "tokenizer_sha256", "report", "partitions", "partitions_reused")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     SPLITS_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_SHA256_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_REUSED_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     splits: _containers.RepeatedCompositeFieldContainer[SplitCounts]
     reasons: _containers.RepeatedCompositeFieldContainer[ReasonCount]
     tokenizer_sha256: str
     report: _artifact_pb2.ArtifactRef
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    partitions: int
+    partitions_reused: int
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., partitions: _Optional[int] = ..., partitions_reused: _Optional[int] = ...) -> None: ...
