@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +59,7 @@ def import_(
         str | None,
         typer.Argument(help="Folder, file or archive; git+URL[@REF]; database URL; s3+http(s)://HOST/BUCKET/PREFIX."),
     ] = None,
+    *,
     query: Annotated[str | None, typer.Option(help="SELECT whose rows are the documents of a database.")] = None,
     dataset: Annotated[
         str, typer.Option(help="Id of the dataset that gets the version; made when missing.")
@@ -71,6 +72,9 @@ def import_(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Curation recipe, TOML.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Recipe key=value; may be repeated.")] = None,
+    license_: Annotated[str, typer.Option("--license", help="Licence of the source, such as CC-BY-4.0.")] = "",
+    consent: Annotated[str, typer.Option(help="What its owner allows, such as internal-training.")] = "",
+    retain_until: Annotated[str, typer.Option(help="Last day on which it may be used, YYYY-MM-DD.")] = "",
     access_key: Annotated[str, typer.Option(envvar="AWS_ACCESS_KEY_ID", help="For an S3 source.")] = "",
     secret_key: Annotated[str, typer.Option(envvar="AWS_SECRET_ACCESS_KEY", help="For an S3 source.")] = "",
 ) -> None:
@@ -92,7 +96,8 @@ def import_(
         if source is not None:
             credentials = S3Credentials(access_key, secret_key)
             found = fetch_source(source, Path(scratch), query=query, credentials=credentials)
-            job.uploads.append(upload_folder(client, shared, found).name)
+            terms = {"license": license_, "consent": consent, "retain_until": retain_until}
+            job.uploads.append(upload_folder(client, shared, found, terms).name)
         else:
             job.source_version = shared.version_name("datasets", from_version or "")
         if tokenizer is not None:
@@ -103,6 +108,8 @@ def import_(
         created = client.data.create_curation_job(parent=shared.project, curation_job=job)
         done = follow(client, shared, created, f"curating {dataset}")
         _print_version(shared, client.data.get_dataset_version(name=done.dataset_version))
+        if done.partitions and shared.output is Output.TABLE:
+            console.print(f"{done.partitions_reused} of {done.partitions} partitions reused")
 
 
 @app.command("list")
@@ -269,15 +276,14 @@ def ensure_dataset(client: Client, settings: Settings, dataset: str, kind: Kind)
         client.data.create_dataset(parent=settings.project, dataset_id=dataset, dataset={"kind": kind.proto()})
 
 
-def upload_folder(client: Client, settings: Settings, source: Path) -> Any:
-    """Upload a file as it is, or a folder as one archive; return the `Upload`."""
+def upload_folder(client: Client, settings: Settings, source: Path, terms: Mapping[str, str] | None = None) -> Any:
+    """Upload a file as it is, or a folder as one archive, under its owner's terms; return the `Upload`."""
     if source.is_file():
-        return client.upload(settings.project, source)
+        return client.upload(settings.project, source, terms=terms)
     with tempfile.TemporaryDirectory() as scratch:
         files = [(str(path.relative_to(source)), path) for path in list_files(source)]
-        return client.upload(
-            settings.project, pack_files(files, Path(scratch) / "documents.tar"), media_type="application/x-tar"
-        )
+        archive = pack_files(files, Path(scratch) / "documents.tar")
+        return client.upload(settings.project, archive, media_type="application/x-tar", terms=terms)
 
 
 def _print_version(settings: Settings, version: Any) -> None:

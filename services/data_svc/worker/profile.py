@@ -14,15 +14,19 @@ from bessemer.kernel.ids import id_of
 
 from data_svc.domain.personal_data import KINDS
 from data_svc.domain.reasons import EXPLANATIONS, KEPT
+from data_svc.domain.terms import TERMS
 from data_svc.worker.decontamination import suites_of
 from data_svc.worker.documents import Documents
 from data_svc.worker.rejections import Rejections
 from data_svc.worker.web_rules import Broken, count_web_rules
 
-__all__ = ["histogram", "page", "text_profile"]
+__all__ = ["count_terms", "histogram", "page", "text_profile"]
 
 _EXAMPLES = 20
 _CAPTIONS = {
+    "license": "Kept, by the licence that their owner states",
+    "consent": "Kept, by what their owner allows",
+    "retain_until": "Kept, by the last day on which they may be used",
     "personal_data": "Documents that came with personal data or secrets in them, by kind",
     "evaluation_overlap": "Kept although they share a few words in a row with an evaluation suite, by suite",
 }
@@ -57,6 +61,7 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
     for name in ("format", "language", "split"):
         for count in documents.table[name].value_counts().to_pylist():
             categories[f"{name}/{count['values']}"] += count["counts"]
+    categories.update(count_terms(documents))
     held = np.count_nonzero(documents.annotation("personal_data"), axis=0).tolist()
     categories.update({f"personal_data/{kind}": count for kind, count in zip(KINDS, held, strict=True) if count})
     categories.update({f"evaluation_overlap/{id_of(suite)}": count for suite, count in suites_of(documents).items()})
@@ -67,6 +72,16 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
         *(histogram(_SHOWN_AS.get(name, name), edges, documents.annotation(name)) for name, edges in _MEASURES),
     ]
     return {"histograms": histograms, "categories": dict(sorted(categories.items()))}
+
+
+def count_terms(documents: Documents) -> Counter[str]:
+    """Return how many documents came with which licence, consent and retention, where any states one."""
+    counts: Counter[str] = Counter()
+    for name in TERMS:
+        found = {f"{name}/{row['values']}": row["counts"] for row in documents.table[name].value_counts().to_pylist()}
+        if found.keys() - {f"{name}/"}:
+            counts.update(found)
+    return counts
 
 
 def page(

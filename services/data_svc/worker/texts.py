@@ -18,6 +18,7 @@ from data_svc.domain.partitions import result_key
 from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, held_out, shares, within_budget
+from data_svc.domain.terms import TERMS, stated
 from data_svc.worker.batches import bytes_of, places
 from data_svc.worker.decontamination import ContaminationIndex, drop_contaminated
 from data_svc.worker.documents import Documents, hexadecimal
@@ -109,6 +110,8 @@ def make_text_version(
         "eos_token": encoder.eos[0] if encoder.eos else None,
         "eos_token_id": encoder.eos[1] if encoder.eos else None,
     }
+    if terms := stated((upload.name, upload.terms) for upload in uploads):
+        facts["terms"] = terms
     return draft.seal(blobs, recipe, reasons, facts)
 
 
@@ -191,10 +194,13 @@ def _texts(documents: Documents) -> Iterator[dict[str, JSON]]:
 
 
 def _records(documents: Documents, broken: Broken) -> Iterator[dict[str, JSON]]:
-    names = ("source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps")
+    names = ("source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps", *TERMS)
     for number, record in enumerate(documents.records(names)):
         sha256, family = record["sha256"].hex(), record["family"].hex()
         rules = names_of(int(broken[number]))
         overlaps = json.loads(record["overlaps"])
         known = {"number": number, "id": sha256[:32], "sha256": sha256, "family": family}
+        for name in TERMS:
+            if not record[name]:
+                del record[name]
         yield {**record, **known, "overlaps": overlaps, "web_rules": rules}
