@@ -12,6 +12,7 @@ from bessemer.artifacts.manifest import JSON
 from bessemer.artifacts.report import Report
 from bessemer.kernel.ids import id_of
 
+from data_svc.domain.decoding import REPLACED_SHARE_MAX
 from data_svc.domain.personal_data import KINDS
 from data_svc.domain.reasons import EXPLANATIONS, KEPT
 from data_svc.domain.terms import TERMS
@@ -24,6 +25,7 @@ __all__ = ["count_terms", "histogram", "page", "text_profile"]
 
 _EXAMPLES = 20
 _CAPTIONS = {
+    "encoding": "Kept with over 0.5 % of characters lost, or read in the wrong encoding",
     "license": "Kept, by the licence that their owner states",
     "consent": "Kept, by what their owner allows",
     "retain_until": "Kept, by the last day on which they may be used",
@@ -62,6 +64,8 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
         for count in documents.table[name].value_counts().to_pylist():
             categories[f"{name}/{count['values']}"] += count["counts"]
     categories.update(count_terms(documents))
+    if damaged := np.count_nonzero(documents.damage > REPLACED_SHARE_MAX):
+        categories["encoding/damaged"] = int(damaged)
     held = np.count_nonzero(documents.annotation("personal_data"), axis=0).tolist()
     categories.update({f"personal_data/{kind}": count for kind, count in zip(KINDS, held, strict=True) if count})
     categories.update({f"evaluation_overlap/{id_of(suite)}": count for suite, count in suites_of(documents).items()})

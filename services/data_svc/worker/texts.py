@@ -14,6 +14,7 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON
 from bessemer.kernel.errors import InvalidRequest
 
+from data_svc.domain.decoding import REPLACED_SHARE_MAX
 from data_svc.domain.partitions import result_key
 from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
@@ -203,4 +204,6 @@ def _records(documents: Documents, broken: Broken) -> Iterator[dict[str, JSON]]:
         for name in TERMS:
             if not record[name]:
                 del record[name]
+        if documents.damage[number] > REPLACED_SHARE_MAX:
+            record["damaged_share"] = round(float(documents.damage[number]), 4)
         yield {**record, **known, "overlaps": overlaps, "web_rules": rules}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import signal
@@ -13,11 +14,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.svckit.objects_files import FileObjects
 from data_svc.domain.formats import Format
 from data_svc.domain.reasons import EXPLANATIONS, Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.worker.archives import SourceFile
+from data_svc.worker.curate import curate
 from data_svc.worker.executor import Executor
 from data_svc.worker.ingest import ingest
 from data_svc.worker.partitions import Upload
@@ -156,6 +160,43 @@ def test_import_of_texts_in_odd_encodings_keeps_their_words(import_all) -> None:
     kept, rejections = import_all(other)
     assert kept == list(other)
     assert rejections == []
+
+
+def test_text_in_the_wrong_encoding_is_kept_with_a_flag(tokenizer_path: Path, blobs: Blobs, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    words = prose(1).replace("steel", "Stähle").replace("iron", "Öl\u2019s")
+    (folder / "wrong.txt").write_text(words.encode().decode("cp1252", errors="ignore"))
+    (folder / "right.txt").write_text(words.replace("ore", "Ärger") + "à la carte, où, Âge, São, ¿?")
+    for number in range(10, 20):
+        (folder / f"{number}.txt").write_text(prose(number))
+    result = curate([folder], Recipe(sequence_length=64, heldout_fraction=0.2), tokenizer_path, blobs)
+    version = fetch(blobs, read_manifest(blobs, result.manifest), tmp_path / "version")
+    records = {r["source"]: r for r in map(json.loads, (version / "documents.jsonl").read_text().splitlines())}
+    assert [source for source, record in records.items() if "damaged_share" in record] == ["wrong.txt"]
+    assert json.loads((version / "profile.json").read_text())["categories"]["encoding/damaged"] == 1
+
+
+def test_import_of_a_folder_whose_links_loop_or_leave_it_reads_its_files(
+    documents: Path, tokenizer_path: Path, blobs: Blobs
+) -> None:
+    plain = curate([documents], Recipe(sequence_length=64), tokenizer_path, blobs)
+    (documents / "loop").symlink_to(documents)
+    (documents / "self").symlink_to("self")
+    (documents / "out").symlink_to("/etc")
+    (documents / "passwd.txt").symlink_to("/etc/passwd")
+    os.mkfifo(documents / "pipe.txt")
+    assert curate([documents], Recipe(sequence_length=64), tokenizer_path, blobs).manifest == plain.manifest
+
+
+def test_line_over_64_mb_is_passed_over_and_the_next_one_read(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with file.open("wb") as stream:
+        stream.write(b'{"text": "one"}\n{"text": "' + b"steel " * 11_000_000 + b'"}\n{"text": "three"}\n')
+    with Sandbox(tmp_path) as sandbox:
+        one, two, three = sandbox.parse(SourceFile("rows.jsonl", file, file.stat().st_size, Format.JSONL))
+    assert (one.text, two.reason, three.text) == (b"one", Reason.LINE_TOO_LONG, b"three")
+    assert two.source == "rows.jsonl#line2"
 
 
 def test_import_of_an_archive_of_loops_escapes_and_empty_files_goes_on(import_all) -> None:
