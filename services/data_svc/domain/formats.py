@@ -131,9 +131,10 @@ def _container(head: bytes, ending: str) -> tuple[Format, str] | None:
     if head.startswith(_OLE) and ending in _OFFICE:
         return _OFFICE[ending], ""  # how Office wraps encrypted files; its parser says so
     packed = head.startswith(b"\x1f\x8b")
-    if (_unpacked(head, 5) if packed else head[:5]) == b"WARC/":
+    inner = _unpacked(head, 512) if packed else head
+    if inner.startswith(b"WARC/"):
         return Format.WARC, ""
-    found = Format.GZIP if packed else Format.TAR if head[257:262] == b"ustar" else None
+    found = Format.TAR if inner[257:262] == b"ustar" else Format.GZIP if packed else None
     return (found, "") if found else None
 
 

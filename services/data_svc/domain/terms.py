@@ -46,7 +46,10 @@ def terms_of(message: Stated) -> Terms:
 
 def stated(sources: Iterable[tuple[str, Terms]]) -> list[dict[str, str]]:
     """Return the sources that state anything, by name, each with its terms."""
-    return [{"source": name, **terms.given()} for name, terms in sorted(set(sources), key=str) if terms.given()]
+    return [
+        {"source": name, **terms.given()}
+        for name, terms in sorted({found for found in sources if found[1] != UNSTATED}, key=str)
+    ]
 
 
 def check_dates(terms: Terms) -> None:
