@@ -79,13 +79,9 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
 
 
 def count_terms(documents: Documents) -> Counter[str]:
-    """Return how many documents came with which licence, consent and retention, where any states one."""
-    counts: Counter[str] = Counter()
-    for name in TERMS:
-        found = {f"{name}/{row['values']}": row["counts"] for row in documents.table[name].value_counts().to_pylist()}
-        if found.keys() - {f"{name}/"}:
-            counts.update(found)
-    return counts
+    """Return how many documents came with which licence, consent and last day of use."""
+    found = [(name, row) for name in TERMS for row in documents.table[name].value_counts().to_pylist()]
+    return Counter({f"{name}/{row['values']}": row["counts"] for name, row in found if row["values"]})
 
 
 def page(
