@@ -80,7 +80,17 @@ def curation_inputs(
 ) -> CurationInputs:
     """Return what the worker will read, by digest."""
     return CurationInputs(
-        uploads=[SourceFile(upload=u.name, file_name=u.file_name, artifact=u.artifact) for u in uploads],
+        uploads=[
+            SourceFile(
+                upload=u.name,
+                file_name=u.file_name,
+                artifact=u.artifact,
+                license=u.license,
+                consent=u.consent,
+                retain_until=u.retain_until,
+            )
+            for u in uploads
+        ],
         source_manifest=source.manifest if source else None,
         contamination_sets=suites,
         quality_labels=labels.artifact if labels else None,

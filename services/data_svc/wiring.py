@@ -75,7 +75,9 @@ def build(config: ServiceConfig) -> Service:
             if consumer.name == "suites":
                 await consumer.catch_up()
 
-    curation = api.CurationApi(Curation(store, runtime, objects, suites, hear_of_suites), JobRpcs(runtime, kind))
+    curation = api.CurationApi(
+        Curation(store, runtime, objects, suites, hear_of_suites, clock=clock), JobRpcs(runtime, kind)
+    )
     dataset_jobs = api.DatasetJobApi(DatasetJobs(store, runtime, tasks), JobRpcs(runtime, dataset_kind))
     datasets = api.DatasetApi(Datasets(store), contents, Deletion(store, objects))
     mixtures = api.MixtureApi(Mixtures(store, objects, graph))

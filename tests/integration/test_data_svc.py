@@ -81,8 +81,8 @@ async def announce(service, content: bytes, **fields):
     return await ArtifactServiceStub(service.channel).CreateUpload(request)
 
 
-async def upload(service, http, content: bytes):
-    announced = await announce(service, content)
+async def upload(service, http, content: bytes, **fields):
+    announced = await announce(service, content, **fields)
     if not announced.complete:
         answer = await http.put(announced.url, content=content, headers=dict(announced.headers))
         assert answer.status_code == 201, answer.text
@@ -309,6 +309,29 @@ async def test_curation_job_with_a_mistake_is_refused_with_its_reason(service, h
         assert (error.reason, error.fields.get("field", "")) == (reason, field), f"{what}: {error.message}"
     listed = await stub.ListCurationJobs(datasets.ListCurationJobsRequest(parent=PROJECT))
     assert not listed.curation_jobs
+
+
+async def test_curation_job_refuses_sources_whose_owner_does_not_allow_it(service, http):
+    await make_dataset(service)
+    tokenizer = (await upload(service, http, b"{}")).artifact
+    stub = CurationServiceStub(service.channel)
+    for terms, reason in (
+        ({"retain_until": "2001-12-31"}, "RETENTION_EXPIRED"),
+        ({"consent": "none", "license": "CC-BY-4.0"}, "CONSENT_MISSING"),
+        ({"license": "CC-BY-4.0", "consent": "internal-training", "retain_until": "2999-12-31"}, ""),
+    ):
+        source = await upload(service, http, b"A furnace holds the charge until the lining glows.", **terms)
+        assert {name: getattr(source, name) for name in terms} == terms
+        job = data.CurationJob(dataset=f"{PROJECT}/datasets/manuals", uploads=[source.name], tokenizer=tokenizer)
+        job.recipe.heldout_fraction = 0.1
+        call = stub.CreateCurationJob(datasets.CreateCurationJobRequest(parent=PROJECT, curation_job=job))
+        if reason:
+            assert (await refused(call)).reason == reason
+        else:
+            [pinned] = (await call).inputs.uploads
+            assert {name: getattr(pinned, name) for name in terms} == terms
+    wrong = await refused(announce(service, b"x", retain_until="2026-02-30"))
+    assert (wrong.reason, wrong.fields["field"]) == ("FIELD_INVALID", "retain_until")
 
 
 async def test_curation_job_is_queued_pinned_replayed_watched_and_cancelled(service, http):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -78,6 +78,9 @@ def import_(
     sample: Annotated[float | None, typer.Option(help="Share of the files to look at, such as 0.05.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would become of the documents.")] = False,
     report: Annotated[Path | None, typer.Option(help="Where to save the HTML report.")] = None,
+    license_: Annotated[str, typer.Option("--license", help="Licence of the source, such as CC-BY-4.0.")] = "",
+    consent: Annotated[str, typer.Option(help="What its owner allows, such as internal-training.")] = "",
+    retain_until: Annotated[str, typer.Option(help="Last day on which it may be used, YYYY-MM-DD.")] = "",
     access_key: Annotated[str, typer.Option(envvar="AWS_ACCESS_KEY_ID", help="For an S3 source.")] = "",
     secret_key: Annotated[str, typer.Option(envvar="AWS_SECRET_ACCESS_KEY", help="For an S3 source.")] = "",
 ) -> None:
@@ -106,7 +109,8 @@ def import_(
         if source is not None:
             credentials = S3Credentials(access_key, secret_key)
             found = fetch_source(source, Path(scratch), query=query, credentials=credentials)
-            job.uploads.append(upload_folder(client, shared, found).name)
+            terms = {"license": license_, "consent": consent, "retain_until": retain_until}
+            job.uploads.append(upload_folder(client, shared, found, terms).name)
         else:
             job.source_version = shared.version_name("datasets", from_version or "")
         if tokenizer is not None:
@@ -116,14 +120,7 @@ def import_(
             job.tokenizer.CopyFrom(version.tokenizer)
         created = client.data.create_curation_job(parent=shared.project, curation_job=job)
         done = follow(client, shared, created, f"curating {dataset}")
-        if dry_run:
-            print_message(shared, done, {"dry run": short(done.name), "version": "none"})
-            _print_counts(shared, done.dry_run.splits, done.reasons)
-            page = done.dry_run.report
-        else:
-            version = client.data.get_dataset_version(name=done.dataset_version)
-            _print_version(shared, version)
-            page = version.report
+        page = _print_curated(client, shared, done)
         if report is not None:
             client.download(page, report)
 
@@ -292,15 +289,29 @@ def ensure_dataset(client: Client, settings: Settings, dataset: str, kind: Kind)
         client.data.create_dataset(parent=settings.project, dataset_id=dataset, dataset={"kind": kind.proto()})
 
 
-def upload_folder(client: Client, settings: Settings, source: Path) -> Any:
-    """Upload a file as it is, or a folder as one archive; return the `Upload`."""
+def upload_folder(client: Client, settings: Settings, source: Path, terms: Mapping[str, str] | None = None) -> Any:
+    """Upload a file as it is, or a folder as one archive, under its owner's terms; return the `Upload`."""
     if source.is_file():
-        return client.upload(settings.project, source)
+        return client.upload(settings.project, source, terms=terms)
     with tempfile.TemporaryDirectory() as scratch:
         files = [(str(path.relative_to(source)), path) for path in list_files(source)]
-        return client.upload(
-            settings.project, pack_files(files, Path(scratch) / "documents.tar"), media_type="application/x-tar"
-        )
+        archive = pack_files(files, Path(scratch) / "documents.tar")
+        return client.upload(settings.project, archive, media_type="application/x-tar", terms=terms)
+
+
+def _print_curated(client: Client, settings: Settings, done: Any) -> Any:
+    """Print what a curation job made, or would make; return its report."""
+    if done.HasField("dry_run"):
+        print_message(settings, done, {"dry run": short(done.name), "version": "none"})
+        _print_counts(settings, done.dry_run.splits, done.reasons)
+        page = done.dry_run.report
+    else:
+        version = client.data.get_dataset_version(name=done.dataset_version)
+        _print_version(settings, version)
+        page = version.report
+    if done.partitions and settings.output is Output.TABLE:
+        console.print(f"{done.partitions_reused} of {done.partitions} partitions reused")
+    return page
 
 
 def _print_version(settings: Settings, version: Any) -> None:

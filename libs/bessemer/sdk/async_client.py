@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -158,12 +158,22 @@ class AsyncClient:
                     on_change(job)
         return raise_unless_succeeded(job)
 
-    async def upload(self, project: str, path: str | Path, *, media_type: str = "") -> Any:
-        """Upload a file by signed URL and return the completed `Upload`."""
+    async def upload(
+        self, project: str, path: str | Path, *, media_type: str = "", terms: Mapping[str, str] | None = None
+    ) -> Any:
+        """Upload a file by signed URL and return the completed `Upload`.
+
+        `terms` are its owner's: `license`, `consent` and `retain_until`, a day.
+        """
         path = Path(path)
         digest = await asyncio.to_thread(_digest, path)
         upload = await self.data.create_upload(
-            parent=project, file_name=path.name, sha256=digest, size_bytes=path.stat().st_size, media_type=media_type
+            parent=project,
+            file_name=path.name,
+            sha256=digest,
+            size_bytes=path.stat().st_size,
+            media_type=media_type,
+            **(terms or {}),
         )
         if not upload.complete:
             with FilePart(path, None) as body:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -157,13 +157,29 @@ class Client:
                 on_change(job)
         return raise_unless_succeeded(job)
 
-    def upload(self, project: str, path: str | Path, *, media_type: str = "", progress: Progress | None = None) -> Any:
-        """Upload a file by signed URL and return the completed `Upload`."""
+    def upload(
+        self,
+        project: str,
+        path: str | Path,
+        *,
+        media_type: str = "",
+        progress: Progress | None = None,
+        terms: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Upload a file by signed URL and return the completed `Upload`.
+
+        `terms` are its owner's: `license`, `consent` and `retain_until`, a day.
+        """
         path = Path(path)
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         upload = self.data.create_upload(
-            parent=project, file_name=path.name, sha256=digest, size_bytes=path.stat().st_size, media_type=media_type
+            parent=project,
+            file_name=path.name,
+            sha256=digest,
+            size_bytes=path.stat().st_size,
+            media_type=media_type,
+            **(terms or {}),
         )
         if not upload.complete:
             with FilePart(path, progress) as body:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
 from functools import partial
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_service_pb2 as pb
 from bessemer.api.data.v1.artifact_service_pb2 import Upload
-from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult, Dataset, DatasetKind, DryRun
+from bessemer.api.data.v1.dataset_pb2 import (
+    CurationJob,
+    CurationResult,
+    Dataset,
+    DatasetKind,
+    DatasetVersion,
+    DryRun,
+)
 from bessemer.jobs.runtime import JobKind, JobRuntime
+from bessemer.kernel.clock import Clock
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, Unavailable
 from bessemer.kernel.ids import id_of, new_id, parent_of, project_of
 from bessemer.svckit.objects import ObjectStore
@@ -21,6 +30,7 @@ from bessemer.svckit.tx import Tx
 from data_svc import codec
 from data_svc.app.datasets import live_version, seal
 from data_svc.app.uploads import check_artifact
+from data_svc.domain.terms import check_use, terms_of
 from data_svc.ports import KnownSuites, LineageGraph
 
 __all__ = ["Curation", "curation_kind"]
@@ -40,12 +50,15 @@ class Curation:
         objects: ObjectStore,
         suites: KnownSuites,
         hear_of_suites: Callable[[], Awaitable[None]],
+        *,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._runtime = runtime
         self._objects = objects
         self._suites = suites
         self._hear_of_suites = hear_of_suites
+        self._clock = clock
 
     async def create(self, request: pb.CreateCurationJobRequest) -> CurationJob:
         """Check everything that can be checked now, pin what the worker will read, and queue the job."""
@@ -71,6 +84,7 @@ class Curation:
 
         def commit(tx: Tx) -> CurationJob:
             _resolve(tx, job, given, self._suites)
+            _check_terms(tx, [*job.uploads, job.source_version], self._clock.now().date())
             return self._runtime.submit(tx, job)
 
         return await self._store.write(commit)
@@ -110,6 +124,7 @@ def _finish(
 ) -> CurationJob:
     del artifacts  # named again by the manifest
     outcome = CurationResult.FromString(result)
+    job.partitions, job.partitions_reused = outcome.partitions, outcome.partitions_reused
     if job.HasField("dry_run"):
         job.dry_run.CopyFrom(DryRun(report=outcome.report, splits=outcome.splits))
     else:
@@ -163,6 +178,24 @@ def _labels(tx: Tx, job: CurationJob, kind: DatasetKind) -> Upload | None:
             field="curation_job.quality_labels",
         )
     return _usable(tx.get(job.quality_labels, Upload))
+
+
+def _check_terms(tx: Tx, names: Sequence[str], today: date) -> None:
+    """Check the uploads among `names`, and those that versions were made of, however far back.
+
+    Raises: FailedPrecondition RETENTION_EXPIRED, CONSENT_MISSING.
+    """
+    seen: set[str] = set()
+    waiting = [*names]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if upload := tx.find(name, Upload):
+            check_use(terms_of(upload), name, upload.file_name, today)
+        elif version := tx.find(name, DatasetVersion):
+            waiting += version.sources
 
 
 def _usable(upload: Upload) -> Upload:

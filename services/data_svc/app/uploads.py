@@ -22,6 +22,8 @@ from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
+from data_svc.domain.terms import check_dates, terms_of
+
 __all__ = ["Uploads", "check_artifact", "incoming_key", "incoming_prefix", "is_abandoned"]
 
 MEDIA_TYPE = "application/octet-stream"
@@ -40,6 +42,7 @@ class Uploads:
 
     async def create(self, request: pb.CreateUploadRequest) -> pb.Upload:
         """Announce an upload; it is complete at once when the project holds these very bytes already."""
+        check_dates(terms_of(request))
         artifact = ArtifactRef(
             key=Blobs(self._objects, id_of(request.parent)).key(request.sha256),
             sha256=request.sha256,
@@ -47,7 +50,14 @@ class Uploads:
             media_type=request.media_type or MEDIA_TYPE,
         )
         name = f"{request.parent}/uploads/{new_id('upload')}"
-        upload = pb.Upload(name=name, file_name=request.file_name, artifact=artifact)
+        upload = pb.Upload(
+            name=name,
+            file_name=request.file_name,
+            artifact=artifact,
+            license=request.license,
+            consent=request.consent,
+            retain_until=request.retain_until,
+        )
         await self._store.read(lambda tx: tx.get(request.parent, Project))
         if await asyncio.to_thread(self._is_stored, artifact):
             upload.complete = True

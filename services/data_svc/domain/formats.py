@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from enum import StrEnum
 from pathlib import PurePosixPath
 
@@ -33,6 +34,7 @@ class Format(StrEnum):
     CODE = "code"
     JSON = "json"
     JSONL = "jsonl"
+    WARC = "warc"
     TAR = "tar"
     GZIP = "gzip"
     ZIP = "zip"
@@ -128,9 +130,20 @@ def _container(head: bytes, ending: str) -> tuple[Format, str] | None:
         return _OFFICE.get(ending, Format.ZIP), ""
     if head.startswith(_OLE) and ending in _OFFICE:
         return _OFFICE[ending], ""  # how Office wraps encrypted files; its parser says so
-    if head.startswith(b"\x1f\x8b"):
-        return Format.GZIP, ""
-    return (Format.TAR, "") if head[257:262] == b"ustar" else None
+    packed = head.startswith(b"\x1f\x8b")
+    inner = _unpacked(head, 512) if packed else head
+    if inner.startswith(b"WARC/"):
+        return Format.WARC, ""
+    found = Format.TAR if inner[257:262] == b"ustar" else Format.GZIP if packed else None
+    return (found, "") if found else None
+
+
+def _unpacked(head: bytes, size: int) -> bytes:
+    """Return the first bytes of what gzip holds; empty if it is damaged."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, size)
+    except zlib.error:
+        return b""
 
 
 def _text_format(head: bytes, name: str, ending: str) -> Format:

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     PARSE_TIMEOUT = "PARSE_TIMEOUT"
     PARSE_TRUNCATED = "PARSE_TRUNCATED"
     ENCRYPTED = "ENCRYPTED"
+    NEEDS_OCR = "NEEDS_OCR"
+    HTTP_STATUS = "HTTP_STATUS"
     LINE_TOO_LONG = "LINE_TOO_LONG"
     ROW_INVALID = "ROW_INVALID"
     EXACT_DUPLICATE = "EXACT_DUPLICATE"
@@ -44,7 +46,7 @@ class Reason(StrEnum):
 
 EXPLANATIONS: dict[str, str] = {
     KEPT: "used",
-    Reason.EMPTY: "holds no text; a scanned PDF needs text recognition first",
+    Reason.EMPTY: "holds no text",
     Reason.TOO_SHORT: "shorter than the recipe's min_characters",
     Reason.BINARY: "is not text",
     Reason.UNSUPPORTED_FORMAT: "a known format that is not read; convert it to PDF, HTML, Markdown or text",
@@ -55,6 +57,8 @@ EXPLANATIONS: dict[str, str] = {
     Reason.PARSE_TIMEOUT: "the parser did not finish in time",
     Reason.PARSE_TRUNCATED: "ends before its end; upload the whole file again",
     Reason.ENCRYPTED: "needs a password; upload it without one",
+    Reason.NEEDS_OCR: "pages without text, as scanners make them; run text recognition over it and upload the result",
+    Reason.HTTP_STATUS: "the web server answered with a redirect or an error instead of a page",
     Reason.LINE_TOO_LONG: "a line over 64 MB; the next line was read on",
     Reason.ROW_INVALID: "a row or record that does not fit the documented form",
     Reason.EXACT_DUPLICATE: "the same text was kept from another place",

@@ -69,7 +69,7 @@ class _Archive:
 
     def entry(self, path: str, size: int) -> SourceFile | Rejection:
         found = _identify(path, self.spool, size)
-        if isinstance(found, SourceFile) and found.format == Format.GZIP and not _holds_tar(self.spool):
+        if isinstance(found, SourceFile) and found.format == Format.GZIP:
             found = self._unpack(path, size)
         if isinstance(found, SourceFile) and found.format in _ARCHIVES:
             return Rejection(path, Reason.ARCHIVE_NESTED, f"a {found.format} file inside {self.name}", size)
@@ -99,7 +99,7 @@ def read_source(name: str, file: Path, scratch: Path, limits: Limits | None = No
     archive = _Archive(name, scratch / "entry.bin", limits)
     if found.format == Format.ZIP:
         yield from _read_zip(archive, file)
-    elif found.format == Format.GZIP and not _holds_tar(file):
+    elif found.format == Format.GZIP:
         yield from _read_gzip(archive, file)
     else:
         yield from _read_tar(archive, file)
@@ -156,14 +156,6 @@ def _read_zip_entry(archive: _Archive, opened: zipfile.ZipFile, info: zipfile.Zi
         return Rejection(path, Reason.ARCHIVE_TOO_LARGE, "longer than its directory entry says", size)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
         return Rejection(path, Reason.ARCHIVE_DAMAGED, str(error), size)  # RuntimeError: encrypted
-
-
-def _holds_tar(file: Path) -> bool:
-    try:
-        with gzip.open(file) as stream:
-            return stream.read(512)[257:262] == b"ustar"
-    except (OSError, EOFError, zlib.error):
-        return False
 
 
 def _read_gzip(archive: _Archive, file: Path) -> Iterator[SourceFile | Rejection]:

@@ -17,6 +17,7 @@ from data_svc.domain.personal_data import KINDS
 from data_svc.domain.quality_rules import QualityMeasures
 from data_svc.domain.splitting import HELDOUT, TRAIN
 from data_svc.domain.structure import Structure, licences_of, structure_of
+from data_svc.domain.terms import TERMS, Terms
 from data_svc.worker import minhash
 from data_svc.worker.hashing import Hashes
 from data_svc.worker.personal_data import find, redact
@@ -56,6 +57,8 @@ class Scanned:
     quality: QualityMeasures
     structure: Structure
     licences: Sequence[str]
+    """Named in the text; `terms` are what the owner states."""
+    terms: Terms
     found: Mapping[str, int]
     phrase_share: float = 0.0
     """Of its runs of thirteen words, the share that stood before in the version."""
@@ -169,6 +172,7 @@ def _scanned(record: Mapping[str, Any], offset: int, text: bytes) -> Scanned:
         quality=measure(text),
         structure=structure_of(text),
         licences=licences_of(text),
+        terms=Terms(*(record.get(name, "") for name in TERMS)),
         found=Counter(span.kind for span in find(text)),
     )
 

@@ -178,6 +178,13 @@ def safety(report: Panels, findings: Findings) -> None:
         report.unfold()
     else:
         report.paragraph("No personal data and no secrets were found.")
+    terms = Counter(document.terms for document in findings.documents)
+    if any(stated.given() for stated in terms):
+        shown = [
+            (t.license or "not stated", t.consent or "not stated", t.retain_until or "no end", n)
+            for t, n in terms.most_common(_ROWS)
+        ]
+        report.table(["stated licence", "consent", "last day of use", "documents"], shown)
     licences = Counter(name for document in findings.documents for name in document.licences)
     report.bars("Documents that name a licence, or who holds the rights", dict(map(_count, licences.most_common(12))))
 

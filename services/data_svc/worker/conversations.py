@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from data_svc.domain.questions import (
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, share, splits_of
+from data_svc.domain.terms import TERMS, stated
 from data_svc.worker.decontamination import ContaminationIndex, contaminated, suites_of
 from data_svc.worker.documents import Documents, hexadecimal
 from data_svc.worker.executor import Executor
@@ -65,6 +67,8 @@ class _Rows:
     """Sources that hold a kind of personal data or secret, by kind: given rows, and documents that were asked about."""
     overlaps: Counter[str] = field(default_factory=Counter)
     """The same kinds of sources that share a few words in a row with an evaluation suite, by suite."""
+    terms: dict[str, dict[str, JSON]] = field(default_factory=dict)
+    """What owners state, by source."""
 
 
 def make_row_version(
@@ -88,6 +92,8 @@ def make_row_version(
     rows = _Rows()
     if uploads:
         _take_uploads(rows, uploads, recipe, index, executor=executor, scratch=scratch, tick=tick)
+    for record in _lines(texts / "documents.jsonl") if texts else ():
+        _note_terms(rows, record)
     for split, record in _read_texts(texts) if texts else []:
         held: Counter[str] = Counter()
         text = cleaned(record["text"].encode(), recipe.redact, held)
@@ -102,7 +108,8 @@ def make_row_version(
     if not rows.documents:
         raise nothing_kept("conversation" if recipe.kind == "CHAT" else "pair", reasons)
     written = {split: _write_split(draft, split, rows, recipe) for split in (TRAIN, HELDOUT)}
-    draft.write_lines("documents.jsonl", ({"number": n, **record} for n, record in enumerate(rows.documents)))
+    records = (record | rows.terms.get(str(record["source"]), {}) for record in rows.documents)
+    draft.write_lines("documents.jsonl", ({"number": n, **record} for n, record in enumerate(records)))
     draft.write_rejections(rows.rejections)
     profile = row_profile(written, rows.personal_data, rows.overlaps)
     draft.write_json("profile.json", profile)
@@ -116,6 +123,8 @@ def make_row_version(
     )
     (draft.folder / "report.html").write_text(report)
     facts: dict[str, JSON] = {"sequence_length": 0, "token_bytes": 0, "tokenizer_sha256": ""}
+    if terms := stated((upload.name, upload.terms) for upload in uploads):
+        facts["terms"] = terms
     return draft.seal(blobs, recipe, reasons, facts)
 
 
@@ -132,6 +141,8 @@ def _take_uploads(
     """Take the conversations and pairs of uploads as they are, and the facts of their documents."""
     found = ingest(uploads, recipe, executor, rows.rejections, scratch=scratch, tick=tick)
     given = found.given
+    for record in chain(given.records(("source", *TERMS)), found.documents.records(("source", *TERMS))):
+        _note_terms(rows, record)
     rows.personal_data.update(_held(given))
     sources = [str(record["source"]) for record in given.records(("source",))]
     texts = given.texts.read(np.arange(len(given)))
@@ -151,12 +162,20 @@ def _held(documents: Documents) -> dict[str, int]:
     return {kind: count for kind, count in zip(KINDS, held, strict=False) if count}
 
 
+def _note_terms(rows: _Rows, record: Mapping[str, Any]) -> None:
+    if terms := {name: record[name] for name in TERMS if record.get(name)}:
+        rows.terms[record["source"]] = terms
+
+
 def _read_texts(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for split in (TRAIN, HELDOUT):
-        path = folder / split / "texts.jsonl"
-        if path.exists():
-            with path.open("rb") as file:
-                yield from ((split, json.loads(line)) for line in file)
+        yield from ((split, record) for record in _lines(folder / split / "texts.jsonl"))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from map(json.loads, file)
 
 
 def _take_given(rows: _Rows, given: Sequence[tuple[str, Row]], recipe: Recipe, index: ContaminationIndex) -> None:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import project_of
 
 from data_svc.domain.recipes import Recipe, recipe_of
+from data_svc.domain.terms import UNSTATED, Terms, terms_of
 from data_svc.worker.conversations import make_row_version
 from data_svc.worker.decontamination import ContaminationIndex
 from data_svc.worker.executor import Executor
@@ -58,11 +59,12 @@ def run(context: TaskContext) -> Done:
     uploads = []
     for number, source in enumerate(job.inputs.uploads):
         name = source.file_name or f"upload-{number}"
-        uploads.append(Upload(name, blobs.get_file(source.artifact, inputs / str(number))))
+        file = blobs.get_file(source.artifact, inputs / str(number))
+        uploads.append(Upload(name, file, terms=terms_of(source)))
     texts = None
     if job.inputs.HasField("source_manifest"):
         manifest = read_manifest(blobs, job.inputs.source_manifest)
-        wanted = [entry.path for entry in manifest.files if entry.path.endswith("/texts.jsonl")]
+        wanted = [entry.path for entry in manifest.files if entry.path.endswith(("/texts.jsonl", "documents.jsonl"))]
         texts = fetch(blobs, manifest, inputs / "source", wanted)
     tokenizer = blobs.get_file(job.tokenizer, inputs / "tokenizer.json") if job.HasField("tokenizer") else None
     sets = {
@@ -87,6 +89,7 @@ def curate(
     *,
     index: ContaminationIndex | None = None,
     texts: Path | None = None,
+    terms: Terms = UNSTATED,
     workers: int | None = None,
     labels: Path | None = None,
     dry_run: bool = False,
@@ -94,10 +97,11 @@ def curate(
     """Make a version of local files and folders, without any server, in as many processes as there are cores.
 
     `index` holds the evaluation suites to keep clear of, `texts` is a folder with the `train/texts.jsonl` and
-    `heldout/texts.jsonl` of a text version, `labels` a file that a classifier of quality learns from.
+    `heldout/texts.jsonl` of a text version, `labels` a file that a classifier of quality learns from; `terms` hold for
+    all files.
     Raises: FailedPrecondition DATASET_EMPTY; InvalidRequest.
     """
-    uploads = [upload for path in source_paths for upload in _local(path)]
+    uploads = [replace(upload, terms=terms) for path in source_paths for upload in _local(path)]
     work = Work(cast("WorkObjects", blobs.objects), blobs.project)
     with (
         tempfile.TemporaryDirectory(prefix="bessemer-curation-") as folder,
@@ -127,12 +131,16 @@ def _make(
     surroundings: dict[str, Any] = {"blobs": blobs, "executor": executor, "scratch": scratch, "tick": tick}
     surroundings |= {"index": inputs.index, "dry_run": dry_run}
     if recipe.kind != "TEXT":
-        return make_row_version(given, inputs.texts, recipe, **surroundings)
-    if inputs.texts is not None:
+        result = make_row_version(given, inputs.texts, recipe, **surroundings)
+    elif inputs.texts is not None:
         raise InvalidRequest(
             "a text version is made of uploads; leave source_version empty", field="curation_job.source_version"
         )
-    return make_text_version(given, recipe, inputs.tokenizer, labels=inputs.labels, **surroundings)
+    else:
+        result = make_text_version(given, recipe, inputs.tokenizer, labels=inputs.labels, **surroundings)
+    made, reused = executor.made["read"], executor.reused["read"]
+    result.partitions, result.partitions_reused = made + reused, reused
+    return result
 
 
 def _local(path: Path) -> Iterator[Upload]:

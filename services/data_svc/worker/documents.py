@@ -106,6 +106,14 @@ class Documents:
         assert found is not None, "there are documents"
         return found
 
+    @cached_property
+    def damage(self) -> npt.NDArray[np.float64]:
+        """The share of characters that were lost, or read in the wrong encoding before they came here."""
+        if not len(self):
+            return np.empty(0)
+        lost, misread = (np.asarray(self.annotation(name), np.float64) for name in ("replaced", "mojibake"))
+        return (lost + misread) / np.maximum(self.numbers("characters"), 1)
+
     def quality(self, number: int) -> QualityMeasures:
         """Return the measures of one document."""
         [(_, path, rows)] = self.take(np.array([number])).by_partition()

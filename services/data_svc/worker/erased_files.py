@@ -22,6 +22,7 @@ from data_svc.domain.erasure import Selector
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN
+from data_svc.domain.terms import TERMS
 from data_svc.worker.batches import batches, write_table
 from data_svc.worker.conversations import row_profile
 from data_svc.worker.documents import Documents
@@ -107,6 +108,8 @@ def take_out(version: Rewrite, blobs: Blobs, gone: Gone, selector: Selector, *, 
         "splits": {s.split: {n: getattr(s, n) for n in ("documents", "rows", "tokens", "bytes")} for s in splits},
         "erased_from": old_sha256,
     }
+    if "terms" in facts:
+        facts["terms"] = _terms_left(facts["terms"], gone, selector)
     sealed = Manifest("dataset", version.entries, facts)
     return CurationResult(
         manifest=write_manifest(blobs, sealed),
@@ -125,6 +128,16 @@ def subtract(profile: dict[str, Any], part: Mapping[str, Any]) -> dict[str, Any]
             shown["counts"][at] = max(0, shown["counts"][at] - count)
     left = {name: count - part["categories"].get(name, 0) for name, count in profile["categories"].items()}
     return {"histograms": profile["histograms"], "categories": {n: count for n, count in left.items() if count > 0}}
+
+
+def _terms_left(terms: Any, gone: Gone, selector: Selector) -> list[JSON]:
+    """Return what owners state, without the sources whose names tell of what went."""
+    sources = {record["source"] for record in gone.records}
+    return [
+        entry
+        for entry in terms
+        if not (entry["source"] in sources or selector.takes(entry["source"]) or selector.is_in(entry["source"]))
+    ]
 
 
 def _holders(version: Rewrite, selector: Selector) -> set[str]:
@@ -266,4 +279,8 @@ def _documents(gone: Gone, path: Path) -> Documents:
     documents = Documents.of([path], [np.arange(len(texts))])
     for name in ("split", "tokens"):
         documents = documents.with_column(name, pa.array([record[name] for record in gone.records]))
+    for name in TERMS:
+        documents = documents.with_column(
+            name, pa.array([record.get(name, "") for record in gone.records], pa.string())
+        )
     return documents.with_column("overlaps", pa.array([json.dumps(record["overlaps"]) for record in gone.records]))

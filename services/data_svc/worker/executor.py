@@ -7,7 +7,7 @@ import os
 import queue
 import shutil
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -40,7 +40,10 @@ class Task:
 
 
 class Executor:
-    """Carries out tasks. Each of its threads waits for one process at a time, which starts with the first task."""
+    """Carries out tasks. Each of its threads waits for one process at a time, which starts with the first task.
+
+    `made` and `reused` count, by kind, the tasks that were carried out and those whose results were there.
+    """
 
     def __init__(self, work: Work, scratch: Path, workers: int | None = None) -> None:
         self._work = work
@@ -53,6 +56,8 @@ class Executor:
         self._numbers = count()
         self._closed = False
         self._at = ""
+        self.made: Counter[str] = Counter()
+        self.reused: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -99,9 +104,12 @@ class Executor:
 
     def _finish(self, task: Task, perform: Callable[[], None]) -> None:
         """Take the result from the store, or make it and put it there."""
-        if not self._work.fetch(task.key, task.out):
+        found = self._work.fetch(task.key, task.out)
+        if not found:
             perform()
             self._work.keep(task.key, task.out)
+        with self._lock:
+            (self.reused if found else self.made)[task.request["kind"]] += 1
         if task.inputs is not None:
             shutil.rmtree(task.inputs, ignore_errors=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, canonical_json, fetch, read_manifest
 from bessemer.jobs.worker import Done, TaskContext
+
+from data_svc.domain.terms import TERMS
 
 __all__ = ["export", "write_parquet"]
 
@@ -34,7 +36,7 @@ def export(context: TaskContext, job: DatasetJob, blobs: Blobs) -> Done:
     folder = context.workdir / "export"
     shutil.rmtree(folder, ignore_errors=True)
     context.report(stage="fetching", fraction=0.1)
-    wanted = [e.path for e in manifest.files if e.path.endswith(("/texts.jsonl", "/rows.jsonl"))]
+    wanted = [e.path for e in manifest.files if e.path.endswith(("/texts.jsonl", "/rows.jsonl", "documents.jsonl"))]
     source = fetch(blobs, manifest, folder / "source", wanted)
     context.report(stage="writing parquet", fraction=0.5)
     paths = write_parquet(source, manifest, folder / "parquet")
@@ -49,25 +51,39 @@ def export(context: TaskContext, job: DatasetJob, blobs: Blobs) -> Done:
 def write_parquet(source: Path, manifest: Manifest, target: Path) -> list[Path]:
     """Write `<split>.parquet` of each split below `source`, and `manifest.json`; return the files.
 
-    Columns: `id, source, text`, or those of the rows: `messages`, or `prompt, chosen, rejected`.
+    Columns: `id, source, text`, or those of the rows: `messages`, or `prompt, chosen, rejected`; and `license, consent,
+    retain_until` of texts if the owner of any states them.
     """
     target.mkdir(parents=True)
     paths = [target / "manifest.json"]
     paths[0].write_bytes(canonical_json(dict(manifest.facts)))
     schema = _SCHEMAS[str(manifest.facts["kind"])]
+    terms = _terms(source / "documents.jsonl") if manifest.facts["kind"] == "TEXT" else {}
+    for name in TERMS if terms else ():
+        schema = schema.append(pa.field(name, pa.string()))
     for file in sorted(source.glob("*/*.jsonl")):
         paths.append(target / f"{file.parent.name}.parquet")
         with pq.ParquetWriter(paths[-1], schema, compression="zstd") as writer:
-            rows = _rows(file, schema)
+            rows = _rows(file, schema, terms)
             while batch := list(islice(rows, _BATCH_ROWS)):
                 writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
     return paths
 
 
-def _rows(file: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
+def _terms(file: Path) -> dict[str, dict[str, str]]:
+    """Return what the owners of documents state, by id."""
+    if not file.is_file():
+        return {}
+    with file.open("rb") as lines:
+        found = {record["id"]: {n: record[n] for n in TERMS if n in record} for record in map(json.loads, lines)}
+    return {id_: terms for id_, terms in found.items() if terms}
+
+
+def _rows(file: Path, schema: pa.Schema, terms: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Any]]:
     with file.open("rb") as lines:
         for line in lines:
             row = json.loads(line)
+            row = {**dict.fromkeys(TERMS, ""), **row, **terms.get(row.get("id", ""), {})}
             yield {name: row[name] for name in schema.names}
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from data_svc.domain.gates import Measures, gate
 from data_svc.domain.quality_rules import QualityMeasures, first_failure
 from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.sampling import drawn_records
+from data_svc.domain.terms import TERMS
 from data_svc.worker.batches import places, read_columns, read_matrix
 from data_svc.worker.documents import Documents
 from data_svc.worker.executor import Executor, Task
@@ -30,7 +32,7 @@ _GATED = ("characters", "replaced", "words", "repeated_line_share", "repeated_ng
 
 @dataclass(frozen=True)
 class Ingested:
-    """Documents that pass the gates, and rows of conversations and pairs, whose texts are JSON."""
+    """Documents that pass the gates, and rows of conversations and pairs, whose texts are JSON; with their terms."""
 
     documents: Documents
     given: Documents
@@ -51,7 +53,7 @@ def ingest(
     Raises: FailedPrecondition SOURCE_INVALID if too much of a source cannot be parsed.
     """
     paths: list[Path] = []
-    sources: list[Sequence[tuple[str, int]]] = []
+    sources: list[Sequence[tuple[int, int]]] = []
     of_records: list[Sequence[bool]] = []
     fractions = [0.0]
 
@@ -67,12 +69,25 @@ def ingest(
 
     for task in executor.map(tasks(), say):
         paths.append(task.out)  # noqa: PERF401 - `say` reads its length
-    check_sources(paths, sources, recipe.parse_failures_max)
+    names = [upload.source or upload.name for upload in uploads]
+    check_sources(paths, sources, names, recipe.parse_failures_max)
     selected = [
         _select(path, record_files, recipe, rejections) for path, record_files in zip(paths, of_records, strict=True)
     ]
     documents, given = ([rows[kind] for rows in selected] for kind in range(2))
-    return Ingested(Documents.of(paths, documents), Documents.of(paths, given))
+    of_files = {path: np.repeat(*np.array(runs).T) for path, runs in zip(paths, sources, strict=True)}
+    return Ingested(*(_with_terms(Documents.of(paths, rows), of_files, uploads) for rows in (documents, given)))
+
+
+def _with_terms(documents: Documents, of_files: Mapping[Path, Numbers], uploads: Sequence[Upload]) -> Documents:
+    """Return the documents with the terms of their uploads; `of_files` says which upload each file came from."""
+    numbers = np.zeros(len(documents), np.int64)
+    for here, path, rows in documents.by_partition():
+        numbers[here] = of_files[path][read_matrix(path, "file")[rows]]
+    for name in TERMS:
+        stated = pa.array([getattr(upload.terms, name) for upload in uploads], pa.string())
+        documents = documents.with_column(name, stated.take(pa.array(numbers)))
+    return documents
 
 
 def _select(

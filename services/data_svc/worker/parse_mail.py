@@ -5,7 +5,6 @@ Source: RFC 5322 (messages), RFC 2045 (parts), RFC 4155 (mailboxes).
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -17,7 +16,7 @@ from data_svc.domain.formats import HEAD_BYTES, Format, sniff
 from data_svc.domain.mail import own_text
 from data_svc.domain.reasons import Reason
 from data_svc.worker.lines import LongLine, lines
-from data_svc.worker.parts import Part, Refused, cut_parts
+from data_svc.worker.parts import Parser, Part, cut_parts, held_parts
 
 __all__ = ["read_mail"]
 
@@ -25,9 +24,7 @@ _HEADERS = ("From", "To", "Date", "Subject")
 _HEADER_CHARACTERS_MAX = 2000  # their parsers take quadratic time
 _MESSAGE_BYTES_MAX = 64_000_000
 _DEPTH_MAX = 3
-_NESTED = {Format.TAR, Format.GZIP, Format.ZIP, Format.EMAIL, Format.MBOX}
-
-Parser = Callable[[Path, Format], Iterator[Part]]
+_NESTED = {Format.TAR, Format.GZIP, Format.ZIP, Format.EMAIL, Format.MBOX, Format.WARC}
 
 
 def read_mail(file: Path, found: Format, parse: Parser, to_markdown: Callable[[str], str]) -> Iterator[Part]:
@@ -125,17 +122,8 @@ class _Reader:
             detail = what or f"a {found} file inside a message"
             yield Part(suffix=suffix, reason=reason, detail=detail, size_bytes=len(data))
             return
-        with tempfile.NamedTemporaryFile(dir=".", prefix="attachment-") as file:
-            file.write(data)
-            file.flush()
-            try:
-                for part in self._parse(Path(file.name), found):
-                    yield replace(part, suffix=suffix + part.suffix)
-            except Refused as error:
-                yield Part(suffix=suffix, reason=error.reason, detail=error.detail, size_bytes=len(data))
-            except Exception as error:  # noqa: BLE001 - whatever a parser raises is the attachment's fate alone
-                detail = f"{type(error).__name__}: {error}"[:500]
-                yield Part(suffix=suffix, reason=Reason.PARSE_FAILED, detail=detail, size_bytes=len(data))
+        for part in held_parts(data, found, self._parse):
+            yield replace(part, suffix=suffix + part.suffix)
 
 
 class _Policy(policy.EmailPolicy):

@@ -23,11 +23,13 @@ from data_svc.worker.parse_mail import read_mail
 from data_svc.worker.parse_office import read_docx, read_pptx
 from data_svc.worker.parse_sheets import read_xlsx
 from data_svc.worker.parse_tables import read_csv, read_parquet
-from data_svc.worker.parts import Part, Refused, cut_parts, row_parts
+from data_svc.worker.parse_warc import read_warc
+from data_svc.worker.parts import Parser, Part, Refused, cut_parts, row_parts
 
 __all__ = ["parse"]
 
 _HTML_DEPTH_MAX = 1000
+_PAGE_CHARACTERS_MIN = 50  # on average; scanned pages have less, a page number or a stamp
 _PDF_END_BYTES = 2048  # where readers look for the end
 # Of the head of a page only the title says something.
 _HEAD_CHARACTERS = 10_000
@@ -52,10 +54,14 @@ def parse(file: Path, found: Format, *, rows: bool) -> Iterator[Part]:
     elif found == Format.XLSX:
         for suffix, text in read_xlsx(file):
             yield from cut_parts(text, found, suffix=suffix)
-    elif found in {Format.EMAIL, Format.MBOX}:
-        yield from read_mail(file, found, partial(parse, rows=rows), _html)
+    elif found in {Format.EMAIL, Format.MBOX, Format.WARC}:
+        yield from _files_inside(file, found, partial(parse, rows=rows))
     else:
         yield from _plain(file, found)
+
+
+def _files_inside(file: Path, found: Format, inner: Parser) -> Iterator[Part]:
+    return read_warc(file, inner) if found == Format.WARC else read_mail(file, found, inner, _html)
 
 
 def _plain(file: Path, found: Format) -> Iterator[Part]:
@@ -115,6 +121,9 @@ def _pdf(file: Path) -> str:
             pages.append(text_page.get_text_range())
             text_page.close()
             page.close()
+        characters = sum(len(text.strip()) for text in pages)
+        if characters < _PAGE_CHARACTERS_MIN * len(pages):
+            raise Refused(Reason.NEEDS_OCR, f"{characters} characters on {len(pages)} pages")
         return "\n\n".join(pages)
     finally:
         document.close()

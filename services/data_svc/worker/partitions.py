@@ -14,6 +14,7 @@ from data_svc.domain.partitions import PARTITION_BYTES, result_key, starts_parti
 from data_svc.domain.reasons import Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.sampling import RECORD_FORMATS, draws_file
+from data_svc.domain.terms import UNSTATED, Terms
 from data_svc.worker.archives import SourceFile, read_source
 from data_svc.worker.executor import Task
 from data_svc.worker.operators import operators_of
@@ -26,31 +27,33 @@ FILES_MAX = 20_000  # a partition of empty files must end as well
 
 @dataclass(frozen=True)
 class Upload:
-    """One file that was handed in, the name it had, and what it came with: its folder, or nothing but itself."""
+    """One file that was handed in, the name it had, and what it came with: its folder, or nothing but itself.
+
+    `terms` are its owner's; the results of reading do not depend on them.
+    """
 
     name: str
     file: Path
     source: str = ""
+    terms: Terms = UNSTATED
 
 
 @dataclass
 class Partition:
-    """Some files in order; `folder` holds those out of archives, `sources` how many in a row came from which source."""
+    """Some files in order; `folder` holds those out of archives, `sources` how many in a row came from which upload."""
 
     number: int
     folder: Path
     files: list[list[Any]] = field(default_factory=list)
     contents: list[JSON] = field(default_factory=list)
-    sources: list[tuple[str, int]] = field(default_factory=list)
+    sources: list[tuple[int, int]] = field(default_factory=list)
     size_bytes: int = 0
     done: float = 0.0
 
-    def add(self, upload: Upload, found: SourceFile | Rejection, sha256: str) -> None:
-        """Add a file, or what was refused of an archive."""
-        source, num = upload.source or upload.name, 0
-        if self.sources and self.sources[-1][0] == source:
-            _, num = self.sources.pop()
-        self.sources.append((source, num + 1))
+    def add(self, number: int, upload: Upload, found: SourceFile | Rejection, sha256: str) -> None:
+        """Add a file of the upload with this number, or what was refused of an archive."""
+        num = self.sources.pop()[1] if self.sources and self.sources[-1][0] == number else 0
+        self.sources.append((number, num + 1))
         if isinstance(found, Rejection):
             entry: list[str | int] = [_clean(found.source), "", found.size_bytes, str(found.reason), found.detail]
             self.contents.append(entry)
@@ -94,7 +97,7 @@ def partitions(uploads: Iterable[Upload], scratch: Path, recipe: Recipe) -> Iter
                 held.done = number / len(uploads)
                 yield held
                 held = Partition(held.number + 1, scratch / f"partition-{held.number + 1}")
-            held.add(upload, found, sha256)
+            held.add(number, upload, found, sha256)
     if held.files:
         held.done = 1.0
         yield held

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from data_svc.domain.conversations import RowInvalid, read_record, render
 from data_svc.domain.formats import Format
 from data_svc.domain.normal_form import cut, normalise
 from data_svc.domain.reasons import Reason
 
-__all__ = ["Part", "Refused", "cut_parts", "row_parts"]
+__all__ = ["Parser", "Part", "Refused", "cut_parts", "held_parts", "row_parts"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One document out of a file, or why there is none; `suffix` tells parts of one file apart."""
+    """One document out of a file, or why there is none.
+
+    `suffix` tells parts of one file apart; `name` stands for the file's own where it holds files with names.
+    """
 
     text: str = ""
     suffix: str = ""
@@ -24,6 +29,7 @@ class Part:
     reason: str = ""
     detail: str = ""
     size_bytes: int = 0
+    name: str = ""
 
 
 class Refused(Exception):
@@ -33,6 +39,23 @@ class Refused(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+Parser = Callable[[Path, Format], Iterator[Part]]
+
+
+def held_parts(data: bytes, found: Format, parse: Parser) -> Iterator[Part]:
+    """Yield what `parse` makes of a file that another file holds; whatever it raises is the fate of this one alone."""
+    with tempfile.NamedTemporaryFile(dir=".", prefix="held-") as file:
+        file.write(data)
+        file.flush()
+        try:
+            yield from parse(Path(file.name), found)
+        except Refused as error:
+            yield Part(reason=error.reason, detail=error.detail, size_bytes=len(data))
+        except Exception as error:  # noqa: BLE001 - parsers raise nearly anything
+            detail = f"{type(error).__name__}: {error}"[:500]
+            yield Part(reason=Reason.PARSE_FAILED, detail=detail, size_bytes=len(data))
 
 
 def cut_parts(text: str, found: Format | str, replaced: int = 0, suffix: str = "") -> Iterator[Part]:

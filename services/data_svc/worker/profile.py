@@ -12,18 +12,24 @@ from bessemer.artifacts.manifest import JSON
 from bessemer.artifacts.report import Report
 from bessemer.kernel.ids import id_of
 
+from data_svc.domain.decoding import REPLACED_SHARE_MAX
 from data_svc.domain.personal_data import KINDS
 from data_svc.domain.reasons import EXPLANATIONS, KEPT
 from data_svc.domain.recipes import Recipe
+from data_svc.domain.terms import TERMS
 from data_svc.worker.decontamination import suites_of
 from data_svc.worker.documents import Documents
 from data_svc.worker.rejections import Rejections
 from data_svc.worker.web_rules import Broken, count_web_rules
 
-__all__ = ["histogram", "page", "text_profile", "title_of"]
+__all__ = ["count_terms", "histogram", "page", "text_profile", "title_of"]
 
 _EXAMPLES = 20
 _CAPTIONS = {
+    "encoding": "Kept with over 0.5 % of characters lost, or read in the wrong encoding",
+    "license": "Kept, by the licence that their owner states",
+    "consent": "Kept, by what their owner allows",
+    "retain_until": "Kept, by the last day on which they may be used",
     "personal_data": "Documents that came with personal data or secrets in them, by kind",
     "evaluation_overlap": "Kept although they share a few words in a row with an evaluation suite, by suite",
 }
@@ -58,6 +64,9 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
     for name in ("format", "language", "split"):
         for count in documents.table[name].value_counts().to_pylist():
             categories[f"{name}/{count['values']}"] += count["counts"]
+    categories.update(count_terms(documents))
+    if damaged := np.count_nonzero(documents.damage > REPLACED_SHARE_MAX):
+        categories["encoding/damaged"] = int(damaged)
     held = np.count_nonzero(documents.annotation("personal_data"), axis=0).tolist()
     categories.update({f"personal_data/{kind}": count for kind, count in zip(KINDS, held, strict=True) if count})
     categories.update({f"evaluation_overlap/{id_of(suite)}": count for suite, count in suites_of(documents).items()})
@@ -75,6 +84,12 @@ def text_profile(documents: Documents, broken: Broken) -> dict[str, JSON]:
 def title_of(title: str, recipe: Recipe) -> str:
     """Return the title of a report on what a recipe draws."""
     return title if recipe.sample_fraction >= 1 else f"{title} of a sample: {recipe.sample_fraction:g} of the files"
+
+
+def count_terms(documents: Documents) -> Counter[str]:
+    """Return how many documents came with which licence, consent and last day of use."""
+    found = [(name, row) for name in TERMS for row in documents.table[name].value_counts().to_pylist()]
+    return Counter({f"{name}/{row['values']}": row["counts"] for name, row in found if row["values"]})
 
 
 def page(

@@ -15,6 +15,7 @@ from numba import njit
 from data_svc.domain.quality_rules import QualityMeasures
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, Bytes, Hashes, hash_table, mix, seen_before
 from data_svc.worker.ngrams import ngram_characters
+from data_svc.worker.pieces import pieces
 
 __all__ = ["PHRASES", "STOP_WORDS", "measure"]
 
@@ -311,8 +312,15 @@ def _counts(data: Bytes) -> tuple[Counts, Counts]:
 
 
 def measure(text: bytes) -> QualityMeasures:
-    """Return the measures of a document in UTF-8; a share of nothing is 0."""
-    counted, ngrams = _counts(np.frombuffer(text, np.uint8))
+    """Return the measures of a document in UTF-8; a share of nothing is 0.
+
+    What repeats is looked for within pieces of at most `PIECE_BYTES`, and their counts are added.
+    """
+    counted, ngrams, stops = np.zeros(_NUM_COUNTS, np.int64), np.zeros(9, np.int64), 0
+    for piece in pieces(text):
+        more, more_ngrams = _counts(np.frombuffer(piece, np.uint8))
+        counted, ngrams, stops = counted + more, ngrams + more_ngrams, stops | int(more[_STOP_MASK])
+    counted[_STOP_MASK] = stops
     count: list[int] = counted.tolist()
 
     def share(part: int, whole: int) -> float:

@@ -23,7 +23,7 @@ __all__ = ["ParsedDocument", "Sandbox"]
 
 _MEMORY_BYTES = 1536 << 20
 _FACTOR_MAX = 20  # large files get more time, up to this much
-_PACKED = {Format.PDF, Format.DOCX, Format.PPTX, Format.XLSX, Format.PARQUET}  # hold much more than their size
+_PACKED = {Format.PDF, Format.DOCX, Format.PPTX, Format.XLSX, Format.PARQUET, Format.WARC}  # hold more than their size
 _WEAR_MAX = 5000  # PDFium and friends leak; a fresh process does not
 _WEAR_PACKED = 10  # a packed file wears a child as much as ten others: 500 of them are its life
 
@@ -83,7 +83,7 @@ class Sandbox:
             for line in islice(parts, num_parts):
                 part = json.loads(line)
                 text = texts.read(part["size"])
-                path = source.path + part["suffix"]
+                path = (part["name"] or source.path) + part["suffix"]
                 if part["reason"]:
                     yield Rejection(path, Reason(part["reason"]), part["detail"], part["size_bytes"])
                 else:

@@ -17,20 +17,24 @@ __all__ = ["FILES_MIN", "check_sources"]
 FILES_MIN = 200  # of fewer, one broken file would be too many
 
 
-def check_sources(paths: Sequence[Path], sources: Sequence[Sequence[tuple[str, int]]], failures_max: float) -> None:
+def check_sources(
+    paths: Sequence[Path], sources: Sequence[Sequence[tuple[int, int]]], names: Sequence[str], failures_max: float
+) -> None:
     """Check every source of `FILES_MIN` files or more; a file failed if it gave nothing but failures to parse.
 
-    `sources` says, for each partition file, how many files in a row came from which source.
+    `sources` says, for each partition file, how many files in a row came from which upload; `names` is which source
+    each upload belongs to.
     Raises: FailedPrecondition SOURCE_INVALID naming the first source of which more than `failures_max` failed.
     """
     files: Counter[str] = Counter()
     failed: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for path, runs in zip(paths, sources, strict=True):
-        names, counts = zip(*runs, strict=True)
-        files.update(dict(zip(names, counts, strict=True)))
-        source = np.repeat(np.arange(len(names)), counts)
-        for file, reason in _failures(path, len(source)).items():
-            failed[names[source[file]]][reason] += 1
+        numbers, counts = zip(*runs, strict=True)
+        for number, count in runs:
+            files[names[number]] += count
+        upload = np.repeat(numbers, counts)
+        for file, reason in _failures(path, len(upload)).items():
+            failed[names[upload[file]]][reason] += 1
     for name, reasons in failed.items():
         share = reasons.total() / files[name]
         if files[name] >= FILES_MIN and share > failures_max:

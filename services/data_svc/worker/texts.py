@@ -15,10 +15,12 @@ from bessemer.artifacts.manifest import JSON
 from bessemer.artifacts.report import Report
 from bessemer.kernel.errors import InvalidRequest
 
+from data_svc.domain.decoding import REPLACED_SHARE_MAX
 from data_svc.domain.partitions import result_key
 from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, held_out, shares, within_budget
+from data_svc.domain.terms import TERMS, stated
 from data_svc.worker.batches import bytes_of, places
 from data_svc.worker.decontamination import ContaminationIndex, drop_contaminated
 from data_svc.worker.documents import Documents, hexadecimal
@@ -123,6 +125,8 @@ def make_text_version(
     }
     if selection is not None:
         facts["classifier"] = selection.facts
+    if terms := stated((upload.name, upload.terms) for upload in uploads):
+        facts["terms"] = terms
     return draft.seal(blobs, recipe, reasons, facts)
 
 
@@ -213,11 +217,16 @@ def _texts(documents: Documents) -> Iterator[dict[str, JSON]]:
 
 
 def _records(documents: Documents, broken: Broken) -> Iterator[dict[str, JSON]]:
-    names = ["source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps"]
+    names = ["source", "sha256", "split", "format", "language", "characters", "tokens", "family", "overlaps", *TERMS]
     names += [name for name in documents.table.column_names if name == "accept_probability"]
     for number, record in enumerate(documents.records(names)):
         sha256, family = record["sha256"].hex(), record["family"].hex()
         rules = names_of(int(broken[number]))
         overlaps = json.loads(record["overlaps"])
         known = {"number": number, "id": sha256[:32], "sha256": sha256, "family": family}
+        for name in TERMS:
+            if not record[name]:
+                del record[name]
+        if documents.damage[number] > REPLACED_SHARE_MAX:
+            record["damaged_share"] = round(float(documents.damage[number]), 4)
         yield {**record, **known, "overlaps": overlaps, "web_rules": rules}

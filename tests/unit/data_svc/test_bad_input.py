@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import signal
@@ -13,11 +14,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from bessemer.artifacts.blobs import Blobs
+from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.svckit.objects_files import FileObjects
 from data_svc.domain.formats import Format
 from data_svc.domain.reasons import EXPLANATIONS, Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.worker.archives import SourceFile
+from data_svc.worker.curate import curate
 from data_svc.worker.executor import Executor
 from data_svc.worker.ingest import ingest
 from data_svc.worker.partitions import Upload
@@ -27,7 +31,7 @@ from data_svc.worker.work import Work
 
 from .conftest import prose
 from .packages import docx, package, paragraph, xlsx
-from .test_sandbox import PAGE, pdf
+from .test_sandbox import PAGE, PAGE_TEXT, pdf
 
 SECRET = "words that must not leak"
 NESTED = "".join(f'<!ENTITY {name} "{f"&{inner};" * 30}">' for name, inner in zip("bcdef", "abcde", strict=True))
@@ -80,7 +84,8 @@ HOSTILE: dict[str, tuple[bytes, Reason]] = {
     "random.pdf": (b"%PDF-1.7\n" + noise(50_000), Reason.PARSE_FAILED),
     "loop.pdf": (pages_in_a_loop(), Reason.PARSE_FAILED),
     "encrypted.pdf": (encrypted_pdf(), Reason.ENCRYPTED),
-    "no-text.pdf": (pdf(b""), Reason.EMPTY),
+    "scan.pdf": (pdf(b""), Reason.NEEDS_OCR),
+    "stamped-scan.pdf": (pdf(b"BT /F1 12 Tf 72 700 Td (page 7) Tj ET"), Reason.NEEDS_OCR),
     "bomb.docx": (docx("<w:p/>" * 10_000_000), Reason.ARCHIVE_TOO_LARGE),
     "bomb.pptx": (package({"ppt/media/x.png": b"\0" * 30_000_000}), Reason.ARCHIVE_TOO_LARGE),
     "giant.docx": (declared_too_large(), Reason.ARCHIVE_TOO_LARGE),
@@ -157,6 +162,43 @@ def test_import_of_texts_in_odd_encodings_keeps_their_words(import_all) -> None:
     assert rejections == []
 
 
+def test_text_in_the_wrong_encoding_is_kept_with_a_flag(tokenizer_path: Path, blobs: Blobs, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    words = prose(1).replace("steel", "Stähle").replace("iron", "Öl\u2019s")
+    (folder / "wrong.txt").write_text(words.encode().decode("cp1252", errors="ignore"))
+    (folder / "right.txt").write_text(words.replace("ore", "Ärger") + "à la carte, où, Âge, São, ¿?")
+    for number in range(10, 20):
+        (folder / f"{number}.txt").write_text(prose(number))
+    result = curate([folder], Recipe(sequence_length=64, heldout_fraction=0.2), tokenizer_path, blobs)
+    version = fetch(blobs, read_manifest(blobs, result.manifest), tmp_path / "version")
+    records = {r["source"]: r for r in map(json.loads, (version / "documents.jsonl").read_text().splitlines())}
+    assert [source for source, record in records.items() if "damaged_share" in record] == ["wrong.txt"]
+    assert json.loads((version / "profile.json").read_text())["categories"]["encoding/damaged"] == 1
+
+
+def test_import_of_a_folder_whose_links_loop_or_leave_it_reads_its_files(
+    documents: Path, tokenizer_path: Path, blobs: Blobs
+) -> None:
+    plain = curate([documents], Recipe(sequence_length=64), tokenizer_path, blobs)
+    (documents / "loop").symlink_to(documents)
+    (documents / "self").symlink_to("self")
+    (documents / "out").symlink_to("/etc")
+    (documents / "passwd.txt").symlink_to("/etc/passwd")
+    os.mkfifo(documents / "pipe.txt")
+    assert curate([documents], Recipe(sequence_length=64), tokenizer_path, blobs).manifest == plain.manifest
+
+
+def test_line_over_64_mb_is_passed_over_and_the_next_one_read(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with file.open("wb") as stream:
+        stream.write(b'{"text": "one"}\n{"text": "' + b"steel " * 11_000_000 + b'"}\n{"text": "three"}\n')
+    with Sandbox(tmp_path) as sandbox:
+        one, two, three = sandbox.parse(SourceFile("rows.jsonl", file, file.stat().st_size, Format.JSONL))
+    assert (one.text, two.reason, three.text) == (b"one", Reason.LINE_TOO_LONG, b"three")
+    assert two.source == "rows.jsonl#line2"
+
+
 def test_import_of_an_archive_of_loops_escapes_and_empty_files_goes_on(import_all) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
@@ -184,7 +226,7 @@ def test_parse_of_a_50_mb_line_splits_it(tmp_path: Path) -> None:
     file.write_bytes(b"steel " * 8_400_000)
     with Sandbox(tmp_path) as sandbox:
         found = list(sandbox.parse(SourceFile("line.txt", file, file.stat().st_size, Format.TEXT)))
-    assert [item.source for item in found] == ["line.txt", "line.txt#part2"]
+    assert [item.source for item in found] == ["line.txt", "line.txt#part2", "line.txt#part3", "line.txt#part4"]
     assert sum(item.text.count(b"steel") for item in found if isinstance(item, ParsedDocument)) == 8_400_000
 
 
@@ -198,7 +240,7 @@ def test_parse_of_flipped_pdfs_is_a_document_or_a_reason_and_never_more(tmp_path
             assert len(found) == 1
         file.write_bytes(good)
         [document] = sandbox.parse(SourceFile("x", file, len(good), Format.PDF))
-    assert document.text == b"Furnace manual page one"
+    assert document.text == PAGE_TEXT
 
 
 def test_parser_that_crashes_is_one_rejection_and_the_next_file_works(tmp_path: Path) -> None:
@@ -212,4 +254,4 @@ def test_parser_that_crashes_is_one_rejection_and_the_next_file_works(tmp_path: 
         [crashed] = sandbox.parse(SourceFile("bomb.pdf", bomb, bomb.stat().st_size, Format.PDF))
         [after] = sandbox.parse(SourceFile("good.pdf", good, good.stat().st_size, Format.PDF))
     assert (crashed.reason, crashed.detail) == (Reason.PARSE_FAILED, "the parser process ended with status -11")
-    assert before.text == after.text == b"Furnace manual page one"
+    assert before.text == after.text == PAGE_TEXT

@@ -16,6 +16,7 @@ from bessemer.artifacts.shard import BOUND, open_split
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from data_svc.domain.erasure import Identifier, Selector, reached, read_identifiers, selector_of_task
 from data_svc.domain.recipes import Recipe
+from data_svc.domain.terms import UNSTATED, Terms
 from data_svc.worker.curate import curate
 from data_svc.worker.erase import erase_documents
 from data_svc.worker.erased_shards import erase_rows
@@ -139,10 +140,11 @@ def pieces_of(folder: Path, manifest: Manifest, split: str) -> dict[int, list[by
     return {document: sorted(pieces) for document, pieces in found.items()}
 
 
-def test_text_version_without_a_subject_keeps_all_other_documents(documents, tokenizer_path, blobs, tmp_path):
+@pytest.mark.parametrize("terms", [UNSTATED, Terms("CC-BY-4.0", "internal-training", "2999-12-31")], ids=["", "terms"])
+def test_text_version_without_a_subject_keeps_all_other_documents(documents, tokenizer_path, blobs, tmp_path, terms):
     for number in (1, 2):
         (documents / f"letter-{number}.txt").write_text(f"From jane@example.org.\n\n{prose(900 + number)}")
-    result = curate([documents], RECIPE, tokenizer_path, blobs)
+    result = curate([documents], RECIPE, tokenizer_path, blobs, terms=terms)
     sealed, receipt = erased(blobs, result, identifiers("JANE@example.org"), tmp_path / "work")
     assert sealed is not None
     old, new = read_manifest(blobs, result.manifest), read_manifest(blobs, sealed.manifest)
@@ -160,11 +162,13 @@ def test_text_version_without_a_subject_keeps_all_other_documents(documents, tok
         assert len(texts) == counts.documents
         assert sum(len(json.loads(line)["text"].encode()) for line in texts) == counts.bytes
     assert not any(b"letter-" in path.read_bytes() for path in after.rglob("*") if path.is_file())
+    assert b"letter-" not in canonical_json(dict(new.facts))
     # The profile is that of a version that never held them.
     for number in (1, 2):
         (documents / f"letter-{number}.txt").unlink()
-    never = read_manifest(blobs, curate([documents], RECIPE, tokenizer_path, blobs).manifest)
+    never = read_manifest(blobs, curate([documents], RECIPE, tokenizer_path, blobs, terms=terms).manifest)
     profiles = [json.loads(blobs.get_bytes(manifest.file("profile.json").ref)) for manifest in (new, never)]
+    assert new.facts.get("terms") == never.facts.get("terms")
     shown = [without_splits(profile) for profile in profiles]
     assert shown[0] == shown[1]
 

@@ -96,6 +96,30 @@ def test_second_import_reads_only_what_changed(
     assert added
 
 
+def test_import_after_one_of_200_files_changed_parses_its_partition_alone(
+    small: None, tokenizer_path: Path, objects: FileObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, parsed = tmp_path / "texts", []
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number:03d}.txt").write_text(prose(number))
+
+    def perform(process: TaskProcess, task, say) -> None:
+        parsed.extend(name for name, *_ in task.get("files", ()))
+        return REAL(process, task, say)
+
+    monkeypatch.setattr(TaskProcess, "perform", perform)
+    first = curate([folder], RECIPE, tokenizer_path, Blobs(objects, "p"), workers=2)
+    assert (len(parsed), first.partitions_reused) == (200, 0)
+    assert first.partitions > 20
+    parsed.clear()
+    (folder / "100.txt").write_text(prose(100) + " And one sentence more.")
+    second = curate([folder], RECIPE, tokenizer_path, Blobs(objects, "p"), workers=2)
+    assert "100.txt" in parsed
+    assert second.partitions - second.partitions_reused <= 3
+    assert len(parsed) <= 30
+
+
 def test_work_that_is_damaged_is_made_again(objects: FileObjects, tmp_path: Path) -> None:
     work, result, copy = Work(objects, "p"), tmp_path / "result", tmp_path / "copy"
     result.write_bytes(b"steel")
@@ -209,7 +233,7 @@ def test_archive_entries_reach_their_partition_and_odd_names_are_kept_readable(t
     assert [entry[0] for entry in part.files] == ["gr??e.txt", "two.txt", "none.txt"]
     assert [Path(entry[1]).read_bytes() for entry in part.files[:2]] == [b"one", b"two"]
     assert part.files[2][3:] == ["EMPTY", "no bytes"]
-    assert part.sources == [("a.tar", 3)]
+    assert part.sources == [(0, 3)]
 
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=20), st.randoms())

@@ -14,7 +14,8 @@ from data_svc.worker.lines import LongLine, blocks, lines
 from data_svc.worker.sandbox import ParsedDocument, Sandbox
 
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
-PAGE = b"BT /F1 12 Tf 72 700 Td (Furnace manual page one) Tj ET"
+PAGE_TEXT = b"Furnace manual, page one: how to charge it with ore and coke"
+PAGE = b"BT /F1 12 Tf 72 700 Td (%s) Tj ET" % PAGE_TEXT
 
 
 def pdf(content: bytes, *, compressed: bool = False) -> bytes:
@@ -63,7 +64,7 @@ def test_parse_of_each_format_gives_its_text(parse, tmp_path: Path) -> None:
         (b"<html><body><h1>A</h1><p>b <b>c</b></p></body></html>", Format.HTML, "# A\n\nb **c**"),
         (b"A\n=\n", Format.RST, "A\n="),
         (b"Name: x\nVersion: 1\n\nbody", Format.METADATA, "Name: x\nVersion: 1\n\n\nbody"),
-        (pdf(PAGE), Format.PDF, "Furnace manual page one"),
+        (pdf(PAGE), Format.PDF, PAGE_TEXT.decode()),
         (b'[{"a": 1}, {"a": 2}]', Format.JSON, "a: 1"),
         (word.read_bytes(), Format.DOCX, "# Title\n\nA & b"),
     ):
@@ -96,14 +97,14 @@ def test_parse_of_broken_files_is_a_typed_rejection_and_the_next_file_works(pars
     ):
         for item in parse(data, found):
             assert isinstance(item, ParsedDocument) or item.reason in {Reason.PARSE_FAILED, Reason.EMPTY}
-    assert parse(good, Format.PDF)[0].text == b"Furnace manual page one"
+    assert parse(good, Format.PDF)[0].text == PAGE_TEXT
 
 
 def test_parse_of_a_compression_bomb_times_out_and_the_next_file_works(parse) -> None:
     bomb = pdf(b"BT /F1 12 Tf 0 0 Td (AAAAAAAAAA) Tj ET\n" * 6_000_000, compressed=True)
     found = parse(bomb, Format.PDF)
     assert [item.reason for item in found] == [Reason.PARSE_TIMEOUT] or found[0].reason == Reason.PARSE_FAILED
-    assert parse(pdf(PAGE), Format.PDF)[0].text == b"Furnace manual page one"
+    assert parse(pdf(PAGE), Format.PDF)[0].text == PAGE_TEXT
 
 
 def test_parse_after_the_child_was_killed_starts_another(parse) -> None:

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from data_svc.domain.recipes import Recipe
-from data_svc.worker.operators import identity, language, minhash_signature, redaction, repetition, web_measures
+from data_svc.worker.operators import (
+    identity,
+    language,
+    minhash_signature,
+    mojibake,
+    redaction,
+    repetition,
+    web_measures,
+)
 from data_svc.worker.operators.operator import Operator
 
 __all__ = ["annotate", "operators_of"]
@@ -25,6 +33,7 @@ def operators_of(recipe: Recipe) -> tuple[Operator, ...]:
         repetition.OPERATOR,
         web_measures.OPERATOR,
         language.OPERATOR,
+        mojibake.OPERATOR,
         minhash_signature.OPERATOR,
     )
 

@@ -27,7 +27,7 @@ from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/data/v1/artifact_service.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x03\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x11\n\tfile_name\x18\x08 \x01(\t\x12\x35\n\x08\x61rtifact\x18\t \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x10\n\x08\x63omplete\x18\n \x01(\x08\x12\x0b\n\x03url\x18\x0b \x01(\t\x12:\n\x07headers\x18\x0c \x03(\x0b\x32).bessemer.api.data.v1.Upload.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf7\x01\n\x13\x43reateUploadRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12\x1c\n\tfile_name\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x08\x01@\x80\x08\x12$\n\x06sha256\x18\x03 \x01(\tB\x14\x92\xb5\x18\x10\x08\x01:\x0c[0-9a-f]{64}\x12*\n\nsize_bytes\x18\x04 \x01(\x03\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00pB\x12\x1b\n\nmedia_type\x18\x05 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x01\x12/\n\nrequest_id\x18\x06 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\"t\n\x15\x43ompleteUploadRequest\x12*\n\x04name\x18\x01 \x01(\tB\x1c\x92\xb5\x18\x18\x08\x01*\x14projects/*/uploads/*\x12/\n\nrequest_id\x18\x02 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\">\n\x10GetUploadRequest\x12*\n\x04name\x18\x01 \x01(\tB\x1c\x92\xb5\x18\x18\x08\x01*\x14projects/*/uploads/*\"z\n\x15\x43reateDownloadRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12=\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRefB\x06\x92\xb5\x18\x02\x08\x01\"V\n\x16\x43reateDownloadResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x84\x04\n\x0f\x41rtifactService\x12v\n\x0c\x43reateUpload\x12).bessemer.api.data.v1.CreateUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1d\x8a\xb5\x18\x19\n\x15\x64\x61ta.artifacts.create\x10\x02\x12|\n\x0e\x43ompleteUpload\x12+.bessemer.api.data.v1.CompleteUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1f\x8a\xb5\x18\x1b\n\x17\x64\x61ta.artifacts.complete\x10\x02\x12n\n\tGetUpload\x12&.bessemer.api.data.v1.GetUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1b\x90\x02\x01\x8a\xb5\x18\x14\n\x10\x64\x61ta.uploads.get\x10\x01\x12\x8a\x01\n\x0e\x43reateDownload\x12+.bessemer.api.data.v1.CreateDownloadRequest\x1a,.bessemer.api.data.v1.CreateDownloadResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12\x64\x61ta.artifacts.get\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/data/v1/artifact_service.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x03\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x11\n\tfile_name\x18\x08 \x01(\t\x12\x35\n\x08\x61rtifact\x18\t \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x10\n\x08\x63omplete\x18\n \x01(\x08\x12\x0b\n\x03url\x18\x0b \x01(\t\x12:\n\x07headers\x18\x0c \x03(\x0b\x32).bessemer.api.data.v1.Upload.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07license\x18\x0e \x01(\t\x12\x0f\n\x07\x63onsent\x18\x0f \x01(\t\x12\x14\n\x0cretain_until\x18\x10 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8e\x03\n\x13\x43reateUploadRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12\x1c\n\tfile_name\x18\x02 \x01(\tB\t\x92\xb5\x18\x05\x08\x01@\x80\x08\x12$\n\x06sha256\x18\x03 \x01(\tB\x14\x92\xb5\x18\x10\x08\x01:\x0c[0-9a-f]{64}\x12*\n\nsize_bytes\x18\x04 \x01(\x03\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00pB\x12\x1b\n\nmedia_type\x18\x05 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x01\x12/\n\nrequest_id\x18\x06 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\x12\x30\n\x07license\x18\x07 \x01(\tB\x1f\x92\xb5\x18\x1b:\x19[A-Za-z0-9.+:() -]{1,128}\x12+\n\x07\x63onsent\x18\x08 \x01(\tB\x1a\x92\xb5\x18\x16:\x14[A-Za-z0-9._-]{1,64}\x12\x36\n\x0cretain_until\x18\t \x01(\tB \x92\xb5\x18\x1c:\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\"t\n\x15\x43ompleteUploadRequest\x12*\n\x04name\x18\x01 \x01(\tB\x1c\x92\xb5\x18\x18\x08\x01*\x14projects/*/uploads/*\x12/\n\nrequest_id\x18\x02 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\">\n\x10GetUploadRequest\x12*\n\x04name\x18\x01 \x01(\tB\x1c\x92\xb5\x18\x18\x08\x01*\x14projects/*/uploads/*\"z\n\x15\x43reateDownloadRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12=\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRefB\x06\x92\xb5\x18\x02\x08\x01\"V\n\x16\x43reateDownloadResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x84\x04\n\x0f\x41rtifactService\x12v\n\x0c\x43reateUpload\x12).bessemer.api.data.v1.CreateUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1d\x8a\xb5\x18\x19\n\x15\x64\x61ta.artifacts.create\x10\x02\x12|\n\x0e\x43ompleteUpload\x12+.bessemer.api.data.v1.CompleteUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1f\x8a\xb5\x18\x1b\n\x17\x64\x61ta.artifacts.complete\x10\x02\x12n\n\tGetUpload\x12&.bessemer.api.data.v1.GetUploadRequest\x1a\x1c.bessemer.api.data.v1.Upload\"\x1b\x90\x02\x01\x8a\xb5\x18\x14\n\x10\x64\x61ta.uploads.get\x10\x01\x12\x8a\x01\n\x0e\x43reateDownload\x12+.bessemer.api.data.v1.CreateDownloadRequest\x1a,.bessemer.api.data.v1.CreateDownloadResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12\x64\x61ta.artifacts.get\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEUPLOADREQUEST'].fields_by_name['media_type']._serialized_options = b'\222\265\030\003@\200\001'
   _globals['_CREATEUPLOADREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEUPLOADREQUEST'].fields_by_name['request_id']._serialized_options = b'\222\265\030\027:\025[A-Za-z0-9._:-]{1,64}'
+  _globals['_CREATEUPLOADREQUEST'].fields_by_name['license']._loaded_options = None
+  _globals['_CREATEUPLOADREQUEST'].fields_by_name['license']._serialized_options = b'\222\265\030\033:\031[A-Za-z0-9.+:() -]{1,128}'
+  _globals['_CREATEUPLOADREQUEST'].fields_by_name['consent']._loaded_options = None
+  _globals['_CREATEUPLOADREQUEST'].fields_by_name['consent']._serialized_options = b'\222\265\030\026:\024[A-Za-z0-9._-]{1,64}'
+  _globals['_CREATEUPLOADREQUEST'].fields_by_name['retain_until']._loaded_options = None
+  _globals['_CREATEUPLOADREQUEST'].fields_by_name['retain_until']._serialized_options = b'\222\265\030\034:\032[0-9]{4}-[0-9]{2}-[0-9]{2}'
   _globals['_COMPLETEUPLOADREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_COMPLETEUPLOADREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\030\010\001*\024projects/*/uploads/*'
   _globals['_COMPLETEUPLOADREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -67,19 +73,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACTSERVICE'].methods_by_name['CreateDownload']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['CreateDownload']._serialized_options = b'\220\002\001\212\265\030\026\n\022data.artifacts.get\020\001'
   _globals['_UPLOAD']._serialized_start=180
-  _globals['_UPLOAD']._serialized_end=624
-  _globals['_UPLOAD_HEADERSENTRY']._serialized_start=578
-  _globals['_UPLOAD_HEADERSENTRY']._serialized_end=624
-  _globals['_CREATEUPLOADREQUEST']._serialized_start=627
-  _globals['_CREATEUPLOADREQUEST']._serialized_end=874
-  _globals['_COMPLETEUPLOADREQUEST']._serialized_start=876
-  _globals['_COMPLETEUPLOADREQUEST']._serialized_end=992
-  _globals['_GETUPLOADREQUEST']._serialized_start=994
-  _globals['_GETUPLOADREQUEST']._serialized_end=1056
-  _globals['_CREATEDOWNLOADREQUEST']._serialized_start=1058
-  _globals['_CREATEDOWNLOADREQUEST']._serialized_end=1180
-  _globals['_CREATEDOWNLOADRESPONSE']._serialized_start=1182
-  _globals['_CREATEDOWNLOADRESPONSE']._serialized_end=1268
-  _globals['_ARTIFACTSERVICE']._serialized_start=1271
-  _globals['_ARTIFACTSERVICE']._serialized_end=1787
+  _globals['_UPLOAD']._serialized_end=680
+  _globals['_UPLOAD_HEADERSENTRY']._serialized_start=634
+  _globals['_UPLOAD_HEADERSENTRY']._serialized_end=680
+  _globals['_CREATEUPLOADREQUEST']._serialized_start=683
+  _globals['_CREATEUPLOADREQUEST']._serialized_end=1081
+  _globals['_COMPLETEUPLOADREQUEST']._serialized_start=1083
+  _globals['_COMPLETEUPLOADREQUEST']._serialized_end=1199
+  _globals['_GETUPLOADREQUEST']._serialized_start=1201
+  _globals['_GETUPLOADREQUEST']._serialized_end=1263
+  _globals['_CREATEDOWNLOADREQUEST']._serialized_start=1265
+  _globals['_CREATEDOWNLOADREQUEST']._serialized_end=1387
+  _globals['_CREATEDOWNLOADRESPONSE']._serialized_start=1389
+  _globals['_CREATEDOWNLOADRESPONSE']._serialized_end=1475
+  _globals['_ARTIFACTSERVICE']._serialized_start=1478
+  _globals['_ARTIFACTSERVICE']._serialized_end=1994
 # @@protoc_insertion_point(module_scope)

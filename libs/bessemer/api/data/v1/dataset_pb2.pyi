@@ -166,14 +166,20 @@ class CurationRecipe(_message.Message):
     def __init__(self, kind: _Optional[_Union[DatasetKind, str]] = ..., sequence_length: _Optional[int] = ..., heldout_fraction: _Optional[float] = ..., seed: _Optional[int] = ..., min_characters: _Optional[int] = ..., near_duplicate_threshold: _Optional[float] = ..., rows_max: _Optional[int] = ..., tokens_max: _Optional[int] = ..., quality: _Optional[_Union[QualityProfile, str]] = ..., redact: _Optional[_Iterable[str]] = ..., parse_failures_max: _Optional[float] = ..., classifier_threshold: _Optional[float] = ..., sample_fraction: _Optional[float] = ..., semantic_duplicate_threshold: _Optional[float] = ...) -> None: ...
 
 class SourceFile(_message.Message):
-    __slots__ = ("upload", "file_name", "artifact")
+    __slots__ = ("upload", "file_name", "artifact", "license", "consent", "retain_until")
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
+    CONSENT_FIELD_NUMBER: _ClassVar[int]
+    RETAIN_UNTIL_FIELD_NUMBER: _ClassVar[int]
     upload: str
     file_name: str
     artifact: _artifact_pb2.ArtifactRef
-    def __init__(self, upload: _Optional[str] = ..., file_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    license: str
+    consent: str
+    retain_until: str
+    def __init__(self, upload: _Optional[str] = ..., file_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., license: _Optional[str] = ..., consent: _Optional[str] = ..., retain_until: _Optional[str] = ...) -> None: ...
 
 class ContaminationSet(_message.Message):
     __slots__ = ("suite", "hashes")
@@ -204,7 +210,7 @@ class DryRun(_message.Message):
     def __init__(self, report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ...) -> None: ...
 
 class CurationJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs", "quality_labels", "dry_run")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "dataset", "uploads", "source_version", "recipe", "tokenizer", "status", "dataset_version", "reasons", "inputs", "quality_labels", "dry_run", "partitions", "partitions_reused")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -231,6 +237,8 @@ class CurationJob(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     QUALITY_LABELS_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_REUSED_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -250,18 +258,24 @@ class CurationJob(_message.Message):
     inputs: CurationInputs
     quality_labels: str
     dry_run: DryRun
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., dataset: _Optional[str] = ..., uploads: _Optional[_Iterable[str]] = ..., source_version: _Optional[str] = ..., recipe: _Optional[_Union[CurationRecipe, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., dataset_version: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., inputs: _Optional[_Union[CurationInputs, _Mapping]] = ..., quality_labels: _Optional[str] = ..., dry_run: _Optional[_Union[DryRun, _Mapping]] = ...) -> None: ...
+    partitions: int
+    partitions_reused: int
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., dataset: _Optional[str] = ..., uploads: _Optional[_Iterable[str]] = ..., source_version: _Optional[str] = ..., recipe: _Optional[_Union[CurationRecipe, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., dataset_version: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., inputs: _Optional[_Union[CurationInputs, _Mapping]] = ..., quality_labels: _Optional[str] = ..., dry_run: _Optional[_Union[DryRun, _Mapping]] = ..., partitions: _Optional[int] = ..., partitions_reused: _Optional[int] = ...) -> None: ...
 
 class CurationResult(_message.Message):
-    __slots__ = ("manifest", "splits", "reasons", "tokenizer_sha256", "report")
+    __slots__ = ("manifest", "splits", "reasons", "tokenizer_sha256", "report", "partitions", "partitions_reused")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     SPLITS_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_SHA256_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_REUSED_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     splits: _containers.RepeatedCompositeFieldContainer[SplitCounts]
     reasons: _containers.RepeatedCompositeFieldContainer[ReasonCount]
     tokenizer_sha256: str
     report: _artifact_pb2.ArtifactRef
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    partitions: int
+    partitions_reused: int
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., splits: _Optional[_Iterable[_Union[SplitCounts, _Mapping]]] = ..., reasons: _Optional[_Iterable[_Union[ReasonCount, _Mapping]]] = ..., tokenizer_sha256: _Optional[str] = ..., report: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., partitions: _Optional[int] = ..., partitions_reused: _Optional[int] = ...) -> None: ...
