@@ -143,11 +143,11 @@ def _start_broker(layout: Layout) -> bool:
 
 
 def _ensure_healthy(plan: ProcessPlan, home: Path, fresh: set[str]) -> None:
-    """Wait for a service; one that was found dying is started once more."""
+    """Wait for a service; one that dies meanwhile is started once more."""
     try:
         _await_healthy(plan, home)
     except Unavailable:
-        if plan.name in fresh or processes.find(home / "run" / f"{plan.name}.json") is not None:
+        if processes.find(home / "run" / f"{plan.name}.json") is not None:
             raise
         processes.start(plan.name, plan.argv, plan.environment, home)
         fresh.add(plan.name)
@@ -156,7 +156,7 @@ def _ensure_healthy(plan: ProcessPlan, home: Path, fresh: set[str]) -> None:
 
 def _await_healthy(plan: ProcessPlan, home: Path) -> None:
     deadline = time.monotonic() + START_LIMIT_S
-    while not _answers(plan.address, 1.0):
+    while not _answers(plan.address, 5.0):
         dead = processes.find(home / "run" / f"{plan.name}.json") is None
         if dead or time.monotonic() > deadline:
             log = home / "logs" / f"{plan.name}.log"
