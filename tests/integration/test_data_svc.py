@@ -356,6 +356,9 @@ async def test_curation_job_is_queued_pinned_replayed_watched_and_cancelled(serv
         min_characters=200,
         near_duplicate_threshold=0.7,
         parse_failures_max=0.05,
+        classifier_threshold=0,
+        sample_fraction=1,
+        semantic_duplicate_threshold=0,
         tokens_max=0,
         quality=data.QualityProfile.QUALITY_PROFILE_ENTERPRISE,
     )
