@@ -89,6 +89,9 @@ class _Trainer:
         snapshot = self.checkpoints.load(TrainingState.FromString(self.context.saved_state))
         if snapshot is not None:
             _LOG.info("resuming after step %d of %d", snapshot.step, self.steps)
+            if snapshot.facts["dtype"] != self.numerics.name:  # here the other one looked faster
+                self.numerics = prepare(self.recipe.threads, snapshot.facts["dtype"])
+                self.learner = Learner(self.inputs.base, self.recipe, self.numerics.dtype)
             self.learner.optimizer.load(snapshot.weights, snapshot.moments)
             self.step, self.position, self.usage = snapshot.step, snapshot.position, snapshot.usage
             self.guard = Guard.from_facts(snapshot.facts)
@@ -145,6 +148,7 @@ class _Trainer:
             self.best.see(self.watch.means["reward"] if self.watch.recent else 0.0, optimizer.masters)
             extra = {**self.feed.state(), **self.best.tensors()}
         facts = {**self.guard.facts(), "watch": self.watch.facts(), "best_reward": self.best.reward}
+        facts["dtype"] = self.numerics.name
         return self.checkpoints.save(
             Snapshot(self.step, self.position, self.usage, optimizer.masters, optimizer.state(), extra, facts)
         )

@@ -9,6 +9,7 @@ from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.jobs.failures import failure_kind
 from bessemer.jobs.worker import Cancelled, Done, Paused
 from bessemer.kernel.errors import DataLoss, FailedPrecondition, InvalidRequest, LimitReached
+from bessemer.modeling import numerics
 from bessemer.modeling.load import load_model
 from bessemer.modeling.tokenizer import Tokenizer
 from google.protobuf import text_format
@@ -126,6 +127,16 @@ def test_training_in_bf16_keeps_fp32_masters_and_resumes_bit_identical(bench, me
     assert resumed.result.state_sha256 == undisturbed.result.state_sha256
     weights = read_manifest(bench.blobs, TrainingState.FromString(link.states[0]).checkpoint.manifest)
     assert weights.facts["step"] == 2
+
+
+def test_training_goes_on_in_its_number_format_where_another_one_looks_faster(bench, monkeypatch):
+    job = job_of(bench, "cpt {}", dtype="auto", steps=5)
+    monkeypatch.setattr(numerics, "_fastest", lambda: torch.float32)
+    undisturbed, _ = run(bench, job)
+    state = kill(bench, job, 3)
+    monkeypatch.setattr(numerics, "_fastest", lambda: torch.bfloat16)
+    resumed, _ = run(bench, job, state)
+    assert resumed.result.state_sha256 == undisturbed.result.state_sha256
 
 
 def test_training_cancelled_stops(bench):
