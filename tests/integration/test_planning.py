@@ -104,7 +104,7 @@ async def test_forecast_goes_by_past_jobs_and_is_kept_with_the_job(tmp_path):
         assert not large.memory[0].fits
         assert large.memory[-1].fits
         assert large.forecast.cost > 2.5 * large.forecast.device_hours
-        assert large.forecast.HasField("loss")
+        assert not large.forecast.HasField("loss")  # published fits begin at 100 million tokens
         for wrong in ({}, {"config_json": "{}"}, {"config_json": "[", "base_model_version": base}):
             with pytest.raises(grpc.RpcError) as caught:
                 await estimate(**wrong)
