@@ -22,7 +22,7 @@ from eval_svc.domain.cases import Grader  # noqa: E402
 from eval_svc.domain.compare import adjusted_difference, pair_up  # noqa: E402
 from eval_svc.domain.effect import Effect, Relation, Rule, measure  # noqa: E402
 from eval_svc.domain.gate import Verdict, decide_rules  # noqa: E402
-from eval_svc.domain.judge import Anchors, corrected_difference, corrected_share, prediction_powered  # noqa: E402
+from eval_svc.domain.judge import Anchors, corrected_difference, corrected_share  # noqa: E402
 from eval_svc.domain.plan import pilot_of, plan  # noqa: E402
 from eval_svc.domain.results import CaseResult  # noqa: E402
 from eval_svc.domain.statistics import mcnemar_clustered, mcnemar_exact, proportion, ratio  # noqa: E402
@@ -187,22 +187,6 @@ def judge_difference_covered(generator: random.Random) -> tuple[float, float]:
     return float(found.low <= 0.10 <= found.high), float(raw.low <= 0.10 <= raw.high)
 
 
-def powered_covered(generator: random.Random) -> tuple[float, float]:
-    """Say whether the prediction-powered interval, and the judge's own, cover a mean score of 3 out of 5."""
-
-    def pair() -> tuple[float, float]:
-        human = min(5.0, max(1.0, generator.gauss(3.0, 1.0)))
-        return human, 0.7 * human + 1.5 + generator.gauss(0, 0.6)
-
-    pairs = [pair() for _ in range(600)]
-    anchored, says = pairs[:120], [judge for _, judge in pairs[120:]]
-    found = prediction_powered(
-        says, range(len(says)), anchored=anchored, anchor_clusters=range(120), confidence=CONFIDENCE
-    )
-    raw = ratio(says, [1.0] * len(says), range(len(says)), confidence=CONFIDENCE)
-    return float(found.low <= 3 <= found.high), float(raw.low <= 3 <= raw.high)
-
-
 def planned_power(size: int, dependence: float) -> Callable[[random.Random], tuple[float, float]]:
     """Return a run of a suite of the planned size that says whether a difference of five points is seen.
 
@@ -242,7 +226,6 @@ SIMULATIONS: list[tuple[str, Callable[[random.Random], tuple[float, float]], int
     ("equal models told apart at 5 %, 40 clusters of 8", mcnemar_size, RUNS, FALSE_PASS),
     ("coverage of a judged share, corrected", judge_covered, RUNS, COVERS),
     ("coverage of a judged difference, corrected", judge_difference_covered, RUNS, COVERS),
-    ("coverage of a judged score, prediction-powered", powered_covered, RUNS, COVERS),
     ("power of a suite planned for 5 points by defaults", planned_power(1, 0.0), RUNS // 4, POWER),
     ("power of a suite planned by a pilot, clusters of 8", planned_power(8, 0.3), RUNS // 4, POWER),
 ]

@@ -8,12 +8,11 @@ and widen the interval by what the anchors leave unknown.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from eval_svc.domain.statistics import Estimate, ratio, student_t_cdf, student_t_quantile
+from eval_svc.domain.statistics import Estimate, student_t_cdf, student_t_quantile
 
-__all__ = ["Anchors", "corrected_difference", "corrected_share", "prediction_powered"]
+__all__ = ["Anchors", "corrected_difference", "corrected_share"]
 
 # A judge below this tells right from wrong so badly that the correction blows every error up more than twofold.
 YOUDEN_MIN = 0.5
@@ -89,34 +88,6 @@ def corrected_difference(judged: Estimate, anchors: Anchors, *, confidence: floa
     doubt = anchors.sensitivity_variance + anchors.specificity_variance
     variance = (judged.standard_error**2 + value**2 * doubt) / anchors.youden**2
     return _estimate(value, variance, judged, confidence)
-
-
-def prediction_powered(
-    judged: Sequence[float],
-    clusters: Sequence[Hashable],
-    *,
-    anchored: Sequence[tuple[float, float]],
-    anchor_clusters: Sequence[Hashable],
-    confidence: float,
-) -> Estimate:
-    """Estimate the mean human score from many judge scores and few answers with both, `(human, judge)`.
-
-    Shapes: judged and clusters [N], anchored and anchor_clusters [M]; the anchored answers are not among the judged.
-    Scores may be any numbers. The judge gets the weight that makes the interval shortest; a useless one gets none.
-    Source: Angelopoulos et al. 2023, Prediction-Powered Inference, section 2; weight: PPI++, arXiv 2311.01453.
-    """
-    ones = [1.0] * len(judged)
-    humans, judges = [pair[0] for pair in anchored], [pair[1] for pair in anchored]
-    count = len(anchored)
-    mean_human, mean_judge = math.fsum(humans) / count, math.fsum(judges) / count
-    products = ((human - mean_human) * (judge - mean_judge) for human, judge in anchored)
-    covariance = math.fsum(products) / count
-    spread = math.fsum((judge - mean_judge) ** 2 for judge in judges) / count
-    weight = covariance / (spread * (1 + count / len(judged))) if spread > 0 else 0.0
-    many = ratio(judged, ones, clusters, confidence=confidence)
-    rest = ratio([h - weight * j for h, j in anchored], [1.0] * count, anchor_clusters, confidence=confidence)
-    variance = (weight * many.standard_error) ** 2 + rest.standard_error**2
-    return _estimate(weight * many.value + rest.value, variance, rest, confidence)
 
 
 def _estimate(value: float, variance: float, source: Estimate, confidence: float) -> Estimate:

@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from eval_svc.domain.judge import Anchors, corrected_difference, corrected_share, prediction_powered
+from eval_svc.domain.judge import Anchors, corrected_difference, corrected_share
 from eval_svc.domain.statistics import ratio
 
 ANCHORS = Anchors(num_right=100, num_right_agreed=90, num_wrong=100, num_wrong_agreed=80)
@@ -51,27 +51,3 @@ def test_corrected_share_covers_where_the_raw_one_does_not():
         raw_hits += raw.low <= 0.75 <= raw.high
     assert 0.91 <= hits / runs <= 0.99
     assert raw_hits / runs < 0.85
-
-
-def test_prediction_powered_is_shorter_than_people_alone_and_centred_on_them():
-    generator = random.Random(2)
-    humans = [generator.gauss(3, 1) for _ in range(900)]
-    pairs = [(human, 0.7 * human + 2 + generator.gauss(0, 0.4)) for human in humans]
-    found = prediction_powered(
-        [judge for _, judge in pairs[150:]],
-        range(750),
-        anchored=pairs[:150],
-        anchor_clusters=range(150),
-        confidence=0.95,
-    )
-    alone = mean_of(humans[:150])
-    assert found.low <= 3 <= found.high
-    assert found.standard_error < 0.75 * alone.standard_error
-
-
-def test_prediction_powered_gives_a_useless_judge_no_weight():
-    generator = random.Random(3)
-    anchored = [(generator.gauss(3, 1), 1.0) for _ in range(100)]
-    found = prediction_powered([1.0] * 50, range(50), anchored=anchored, anchor_clusters=range(100), confidence=0.95)
-    alone = mean_of([human for human, _ in anchored])
-    assert (found.value, found.standard_error) == pytest.approx((alone.value, alone.standard_error))
