@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from data_svc import codec
 from data_svc.ports import LineageGraph
 
-__all__ = ["Datasets", "find_version", "live_version", "live_versions", "seal", "seal_version", "versions_of"]
+__all__ = ["Datasets", "every", "find_version", "live_version", "live_versions", "seal", "seal_version", "versions_of"]
 
 
 M = TypeVar("M", bound=Message)
@@ -141,7 +141,7 @@ def seal_version(
 
 def live_versions(tx: Tx, project: str) -> Iterator[DatasetVersion]:
     """Yield the versions of a project whose bytes are there."""
-    for dataset in _all(tx, Dataset, project):
+    for dataset in every(tx, Dataset, project):
         for version in versions_of(tx, dataset.name):
             if not version.HasField("delete_time"):
                 yield version
@@ -149,10 +149,11 @@ def live_versions(tx: Tx, project: str) -> Iterator[DatasetVersion]:
 
 def versions_of(tx: Tx, dataset: str) -> Iterator[DatasetVersion]:
     """Yield the versions of a dataset, deleted ones too, oldest first."""
-    return _all(tx, DatasetVersion, dataset)
+    return every(tx, DatasetVersion, dataset)
 
 
-def _all(tx: Tx, kind: type[M], parent: str) -> Iterator[M]:
+def every(tx: Tx, kind: type[M], parent: str) -> Iterator[M]:
+    """Yield all resources of a kind below `parent`, page by page."""
     token = ""
     while True:
         page, token = tx.list(kind, parent, page_size=1000, page_token=token)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1 import dataset_service_pb2 as pb
@@ -20,14 +18,11 @@ from bessemer.kernel.ids import parent_of, project_of
 from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
-from google.protobuf.message import Message
 
-from data_svc.app.datasets import live_versions
+from data_svc.app.datasets import every, live_versions
 from data_svc.domain.partitions import work_prefix
 
 __all__ = ["Deletion"]
-
-M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -109,17 +104,8 @@ def _check_unused(tx: Tx, version: DatasetVersion) -> None:
 def _references(tx: Tx, version: DatasetVersion) -> _References:
     project = f"projects/{project_of(version.name)}"
     manifests = [other.manifest for other in live_versions(tx, project) if other.name != version.name]
-    jobs = list(_all(tx, DatasetJob, project))
-    keys = {upload.artifact.key for upload in _all(tx, Upload, project) if upload.complete}
+    jobs = list(every(tx, DatasetJob, project))
+    keys = {upload.artifact.key for upload in every(tx, Upload, project) if upload.complete}
     keys |= {job.result.receipt.receipt_artifact.key for job in jobs}
     copies = {job.result.archive.key for job in jobs if job.export.dataset_version == version.name}
     return _References(manifests, keys, copies - {""})
-
-
-def _all(tx: Tx, kind: type[M], parent: str) -> Iterator[M]:
-    token = ""
-    while True:
-        page, token = tx.list(kind, parent, page_size=1000, page_token=token)
-        yield from page
-        if not token:
-            return
