@@ -104,14 +104,12 @@ class LocalLauncher:
     def list(self) -> Mapping[str, WorkerStatus]:
         """Return the status of every worker that was submitted and not forgotten, by id."""
         with self._lock:
-            self._reap()
             records = [_load(path) for path in sorted(self._folder.glob("*.json"))]
             return {record.id: self._status(record) for record in records if record}
 
     def get(self, worker: str) -> WorkerStatus:
         """Return the status of one worker by its id."""
         with self._lock:
-            self._reap()
             record = self._read(worker)
             return self._status(record) if record else WorkerStatus(WorkerState.UNKNOWN)
 
@@ -195,6 +193,7 @@ class LocalLauncher:
     def _status(self, record: _Record) -> WorkerStatus:
         if _is_alive(record):
             return WorkerStatus(WorkerState.RUNNING)
+        self._reap()  # after the look, so that whoever has exited by then has its exit code
         return WorkerStatus(WorkerState.EXITED, self._exit_codes.get(record.id))
 
     def _kill_later(self, record: _Record, grace_s: float) -> None:
