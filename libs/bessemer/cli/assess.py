@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bessemer.api.data.v1 import assessment_pb2, dataset_pb2
 from bessemer.artifacts.report import format_number
-from bessemer.cli.data import Kind, ensure_dataset, ensure_project, upload_folder
+from bessemer.cli.data import Kind, ensure_dataset, ensure_project, model_at_hand, upload_folder
 from bessemer.cli.output import console, print_message, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Output, Settings, settings_of
@@ -54,7 +54,7 @@ def assess(
     """
     settings = settings_of(context)
     with settings.client() as client:
-        found = None if model == "none" else client.train.get_model_version(name=settings.version_name("models", model))
+        found = None if model == "none" else model_at_hand(client, settings, model, otherwise="--model none")
         if _VERSION.fullmatch(subject):
             name = settings.version_name("datasets", subject)
         else:

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from bessemer.api.data.v1 import dataset_pb2
+from bessemer.api.train.v1.model_pb2 import ModelVersion
 from bessemer.cli.output import bytes_text, console, job_state, print_message, print_rows, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Output, Settings, settings_of
@@ -23,7 +24,7 @@ from bessemer.sdk.dataset_files import compare_documents, export_version, read_d
 from bessemer.sdk.recipe import parse_recipe
 from bessemer.sdk.sources import S3Credentials, fetch_source
 
-__all__ = ["Kind", "app", "ensure_dataset", "ensure_project", "upload_folder"]
+__all__ = ["Kind", "app", "ensure_dataset", "ensure_project", "model_at_hand", "upload_folder"]
 
 Columns = dict[str, Callable[[Any], Any]]
 app = typer.Typer(help="Bring documents in and look at what became of them.", no_args_is_help=True)
@@ -100,6 +101,10 @@ def import_(
             recipe=parse_recipe(dataset_pb2.CurationRecipe, recipe, settings or []),
         )
         job.recipe.kind = kind.proto()
+        if tokenizer is not None:
+            job.tokenizer.CopyFrom(client.upload(shared.project, tokenizer).artifact)
+        elif kind is Kind.TEXT:
+            job.tokenizer.CopyFrom(model_at_hand(client, shared, model, otherwise="--tokenizer FILE").tokenizer)
         if sample is not None:
             job.recipe.sample_fraction = sample
         if labels is not None:
@@ -113,11 +118,6 @@ def import_(
             job.uploads.append(upload_folder(client, shared, found, terms).name)
         else:
             job.source_version = shared.version_name("datasets", from_version or "")
-        if tokenizer is not None:
-            job.tokenizer.CopyFrom(client.upload(shared.project, tokenizer).artifact)
-        elif kind is Kind.TEXT:
-            version = client.train.get_model_version(name=shared.version_name("models", model))
-            job.tokenizer.CopyFrom(version.tokenizer)
         created = client.data.create_curation_job(parent=shared.project, curation_job=job)
         done = follow(client, shared, created, f"curating {dataset}")
         page = _print_curated(client, shared, done)
@@ -279,6 +279,18 @@ def ensure_project(client: Client, settings: Settings) -> None:
             client.data.create_project(project_id=settings.project_id, project={"display_name": settings.project_id})
         except AlreadyExists:
             return
+
+
+def model_at_hand(client: Client, settings: Settings, model: str, *, otherwise: str) -> ModelVersion:
+    """Return a model version; where there is none yet, say how to get one or what to give instead."""
+    try:
+        version: ModelVersion = client.train.get_model_version(name=settings.version_name("models", model))
+    except NotFound as error:
+        text = (
+            f"{error.message}; import it with `bessemer model import`, choose another with --model, or give {otherwise}"
+        )
+        raise NotFound(text, reason=error.reason, **error.fields) from None
+    return version
 
 
 def ensure_dataset(client: Client, settings: Settings, dataset: str, kind: Kind) -> None:
