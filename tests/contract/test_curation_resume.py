@@ -33,7 +33,7 @@ version = curate([Path(p) for p in given["paths"]], recipe, Path(given["tokenize
                  workers=given["workers"])
 print(version.manifest.sha256)
 """
-KILLS = 10
+KILLS = 20
 
 
 @pytest.fixture
