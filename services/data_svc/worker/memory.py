@@ -6,6 +6,7 @@ costs none. Nothing is checked: the caller keeps the arrays alive and stays insi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -17,11 +18,15 @@ __all__ = ["load_byte", "load_number", "load_word", "store_number", "store_word"
 _BYTE, _NUMBER, _WORD = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    return intrinsic(function)  # called from compiled code it lacks its first argument, which no type can say
+
+
 def _pointer(builder: Any, address: Any, kind: Any) -> Any:
     return builder.inttoptr(address, kind.as_pointer())
 
 
-@intrinsic
+@_intrinsic
 def load_byte(_context: Any, address: Any) -> Any:
     """Return the byte at an address."""
 
@@ -31,7 +36,7 @@ def load_byte(_context: Any, address: Any) -> Any:
     return types.int64(address), generate
 
 
-@intrinsic
+@_intrinsic
 def load_number(_context: Any, address: Any) -> Any:
     """Return the int32 at an address."""
 
@@ -41,7 +46,7 @@ def load_number(_context: Any, address: Any) -> Any:
     return types.int64(address), generate
 
 
-@intrinsic
+@_intrinsic
 def load_word(_context: Any, address: Any) -> Any:
     """Return the eight bytes from an address on, the first lowest."""
 
@@ -51,7 +56,7 @@ def load_word(_context: Any, address: Any) -> Any:
     return types.uint64(address), generate
 
 
-@intrinsic
+@_intrinsic
 def store_number(_context: Any, address: Any, value: Any) -> Any:
     """Store the lower half of an integer of 64 bits as int32."""
 
@@ -62,7 +67,7 @@ def store_number(_context: Any, address: Any, value: Any) -> Any:
     return types.void(address, value), generate
 
 
-@intrinsic
+@_intrinsic
 def store_word(_context: Any, address: Any, value: Any) -> Any:
     """Store an integer of 64 bits."""
 
@@ -73,7 +78,7 @@ def store_word(_context: Any, address: Any, value: Any) -> Any:
     return types.void(address, value), generate
 
 
-@intrinsic
+@_intrinsic
 def trailing_zeros(_context: Any, _value: Any) -> Any:
     """Return the number of zeros below the lowest bit that is set, 64 for 0."""
 

@@ -15,7 +15,16 @@ from data_svc.domain.byte_alphabet import ALPHABET, bytes_of
 from data_svc.worker.merges import Start
 from data_svc.worker.pretokens import PieceCounter
 
-__all__ = ["BaseTokenizer", "Extension", "extend_tokenizer", "new_start", "new_tokenizer", "old_tokens", "read_base", "splits_digits"]
+__all__ = [
+    "BaseTokenizer",
+    "Extension",
+    "extend_tokenizer",
+    "new_start",
+    "new_tokenizer",
+    "old_tokens",
+    "read_base",
+    "splits_digits",
+]
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 _DIGITS = {"type": "Digits", "individual_digits": True}

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _Ids = npt.NDArray[np.integer[Any]]
 _Offsets = npt.NDArray[np.int64]
 
+
 class _Engine(Protocol):
     def encode(self, texts: Sequence[bytes]) -> tuple[_Ids, _Offsets]:
         """Return the ids of all texts in a row, ends of text included, and where each begins."""
