@@ -117,7 +117,7 @@ def run(encoder: Encoder, batches: list[list[bytes]]) -> tuple[float, list[np.nd
     seconds, found = 0.0, []
     for batch in batches:
         begin = time.process_time()
-        ids, offsets = encoder.encode_flat([text.decode() for text in batch])
+        ids, offsets = encoder.encode_flat(batch)
         seconds += time.process_time() - begin
         found += [ids[first:last] for first, last in pairwise(offsets.tolist())]
     return seconds, found

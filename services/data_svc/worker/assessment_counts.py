@@ -128,7 +128,7 @@ def broken_words(texts: Sequence[str], encoder: Encoder) -> tuple[list[tuple[str
     counts = Counter(word for text in texts for word in WORD.findall(text))
     words = sorted(counts)
     end = 1 if encoder.eos else 0
-    pieces = [len(ids) - end for ids in encoder.encode([f" {word}" for word in words])] if words else []
+    pieces = [len(ids) - end for ids in encoder.encode([f" {word}".encode() for word in words])] if words else []
     found = [(word, size, counts[word]) for word, size in zip(words, pieces, strict=True) if size > _PIECES_MAX]
     found.sort(key=lambda item: (-item[2], item[0]))
     return found, sum(times for _, _, times in found) / max(counts.total(), 1)

@@ -32,12 +32,10 @@ def measure(
     sums: dict[tuple[str, str], npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(2 + len(encoders), np.int64))
     stream = iter(texts)
     while batch := list(islice(stream, _BATCH)):
-        counts = [
-            [len(ids) - bool(encoder.eos) for ids in encoder.encode([text for _, text in batch])]
-            for encoder in encoders
-        ]
+        encoded = [text.encode() for _, text in batch]
+        counts = [[len(ids) - bool(encoder.eos) for ids in encoder.encode(encoded)] for encoder in encoders]
         for number, (name, text) in enumerate(batch):
-            one = np.array([len(text.encode()), len(text.split()), *(column[number] for column in counts)])
+            one = np.array([len(encoded[number]), len(text.split()), *(column[number] for column in counts)])
             record = records[name]
             sums["all", ""] += one
             for group in ("format", "language"):

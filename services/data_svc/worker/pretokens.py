@@ -1,4 +1,4 @@
-"""Counts of pre-tokens: the pieces of text that byte-pair merges never cross.
+"""Pre-tokens, the pieces of text that byte-pair merges never cross, and their counts.
 
 The pieces are those of GPT-2's pattern, with every digit a piece of its own where asked for, as SmolLM2 has it: English
 contractions, runs of letters, of numbers and of other signs, each with a blank before it, and runs of white space,
@@ -21,11 +21,24 @@ from tokenizers import Tokenizer
 
 from data_svc.domain.byte_alphabet import bytes_of
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, Bytes, mix
+from data_svc.worker.memory import load_byte
 
-__all__ = ["PIECE_BYTES_MAX", "PieceCounter", "PieceCounts"]
+__all__ = [
+    "LETTER",
+    "NUMBER",
+    "OTHER",
+    "PIECE_BYTES_MAX",
+    "SPACE",
+    "UNKNOWN",
+    "PieceCounter",
+    "PieceCounts",
+    "classes_of_letters",
+    "decode",
+    "end_of_piece",
+]
 
 PIECE_BYTES_MAX = 512  # longer pieces are noise, and encoding one takes quadratic time
-_OTHER, _LETTER, _NUMBER, _SPACE, _UNKNOWN = range(5)
+OTHER, LETTER, NUMBER, SPACE, UNKNOWN = range(5)
 _QUOTE, _BLANK = 39, 32
 # Unicode gives these the category of control characters; Python calls them spaces, the pattern does not.
 _NOT_SPACES = "\x1c\x1d\x1e\x1f"
@@ -51,7 +64,7 @@ class PieceCounter:
     def __init__(self, *, splits_digits: bool, library: Tokenizer | None = None) -> None:
         self._splits_digits = splits_digits
         self._library = library
-        self._classes = _classes()
+        self._classes = classes_of_letters()
         self._slots = np.zeros(1 << 16, np.int32)
         self._hashes = np.empty(1 << 15, np.uint64)
         self._starts = np.zeros((1 << 15) + 1, np.int64)
@@ -96,75 +109,80 @@ class PieceCounter:
 
 
 @cache
-def _classes() -> Bytes:
+def classes_of_letters() -> Bytes:
     """Return the class of every code point; those that Python's Unicode does not know are never learned from."""
     classes = np.zeros(sys.maxunicode + 1, np.uint8)
-    kinds = {"L": _LETTER, "N": _NUMBER}
+    kinds = {"L": LETTER, "N": NUMBER}
     for point in range(classes.size):
         letter = chr(point)
         category = unicodedata.category(letter)
         if letter.isspace() and letter not in _NOT_SPACES:
-            classes[point] = _SPACE
+            classes[point] = SPACE
         else:
-            classes[point] = _UNKNOWN if category == "Cn" else kinds.get(category[0], _OTHER)
+            classes[point] = UNKNOWN if category == "Cn" else kinds.get(category[0], OTHER)
     return classes
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _decode(data, at):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """Return the code point at a place of valid UTF-8, and the place after it."""
-    lead = np.int64(data[at])
+@njit(cache=True, nogil=True)
+def decode(at):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    """Return the code point at an address in valid UTF-8, and the address after it."""
+    lead = load_byte(at)
     if lead < 0x80:
         return lead, at + 1
     if lead < 0xE0:
-        return (lead & 0x1F) << 6 | (data[at + 1] & 0x3F), at + 2
+        return (lead & 0x1F) << 6 | (load_byte(at + 1) & 0x3F), at + 2
     if lead < 0xF0:
-        return (lead & 0x0F) << 12 | (data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F), at + 3
-    high = (lead & 0x07) << 18 | (data[at + 1] & 0x3F) << 12
-    return high | (data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F), at + 4
+        return (lead & 0x0F) << 12 | (load_byte(at + 1) & 0x3F) << 6 | (load_byte(at + 2) & 0x3F), at + 3
+    high = (lead & 0x07) << 18 | (load_byte(at + 1) & 0x3F) << 12
+    return high | (load_byte(at + 2) & 0x3F) << 6 | (load_byte(at + 3) & 0x3F), at + 4
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _contraction(data, at):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+@njit(cache=True, nogil=True)
+def _contraction(at, stop):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Return the length of an English contraction that starts with the quote here, else 0."""
-    if at + 1 >= data.size:
+    if at + 1 >= stop:
         return 0
-    first = data[at + 1]
+    first = load_byte(at + 1)
     if first == 115 or first == 116 or first == 109 or first == 100:  # noqa: PLR1714 - s, t, m, d; no sets in kernels
         return 2
-    second = data[at + 2] if at + 2 < data.size else 0
+    second = load_byte(at + 2) if at + 2 < stop else 0
     # re, ve, ll
     return 3 if ((first in (114, 118)) and second == 101) or (first == 108 and second == 108) else 0
 
 
 @njit(cache=True, nogil=True)
-def _end_of_piece(data, at, classes, splits_digits):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """Return where the piece that starts here ends, and whether it may be learned from."""
-    point, after = _decode(data, at)
-    kind = classes[point]
-    if kind == _UNKNOWN or (splits_digits and kind == _NUMBER):
-        return after, kind != _UNKNOWN
+def end_of_piece(at, stop, classes, splits_digits):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+    """Return where the piece that starts here ends, whether it is known, and the place of the letter that ended it.
+
+    All places are addresses; `stop` is the end of the text. A piece is unknown if its first letter is; whether that
+    which ended it is known, the caller must see. Where a piece ends whatever follows, the place is the end of the text.
+    """
+    point, after = decode(at)
+    kind = load_byte(classes + point)
+    if kind == UNKNOWN or (splits_digits and kind == NUMBER):
+        return after, kind != UNKNOWN, stop
     if point == _QUOTE:
-        length = _contraction(data, at)
+        length = _contraction(at, stop)
         if length:
-            return at + length, True
-    if point == _BLANK and after < data.size:
-        point, then = _decode(data, after)
-        joined = classes[point]
-        if joined not in (_SPACE, _UNKNOWN) and not (splits_digits and joined == _NUMBER):
+            return at + length, True, stop
+    if point == _BLANK and after < stop:
+        point, then = decode(after)
+        joined = load_byte(classes + point)
+        if joined not in (SPACE, UNKNOWN) and not (splits_digits and joined == NUMBER):
             kind, after = joined, then
     last = at
-    while after < data.size:
-        point, then = _decode(data, after)
-        if classes[point] != kind:
+    while after < stop:
+        point, then = decode(after)
+        if load_byte(classes + point) != kind:
             break
         last, after = after, then
-    if kind == _SPACE and after < data.size and last > at:
+    ended = after
+    if kind == SPACE and after < stop and last > at:
         # Blanks leave their last one to what follows, unless a digit apart from it follows.
-        point, _ = _decode(data, after)
-        if not (splits_digits and classes[point] == _NUMBER):
+        point, _ = decode(after)
+        if not (splits_digits and load_byte(classes + point) == NUMBER):
             after = last
-    return after, True
+    return after, True, ended
 
 
 @njit(cache=True, nogil=True)
@@ -173,8 +191,12 @@ def _count(data, at, rules, whole, tables):  # type: ignore[no-untyped-def] # no
     classes, splits_digits = rules
     slots, hashes, starts, counts, pool, state = tables
     mask = np.uint64(slots.size - 1)
+    first, stop, kinds = data.ctypes.data, data.ctypes.data + data.size, classes.ctypes.data
     while at < data.size:
-        end, known = (data.size, True) if whole else _end_of_piece(data, at, classes, splits_digits)
+        end, known = data.size, True
+        if not whole:
+            end, known, _ = end_of_piece(first + at, stop, kinds, splits_digits)
+            end -= first
         if not known or end - at > PIECE_BYTES_MAX:
             at = end
             continue

@@ -67,12 +67,12 @@ class Tools:
 
     def _tokenize(self, task: Mapping[str, Any], say: Say) -> Iterator[pa.RecordBatch]:
         path, name = Path(task["partition"]), task["tokenizer"]
-        encoder = self._encoders.setdefault(name, Encoder(Path(name)))
+        encoder = self._encoders.get(name) or self._encoders.setdefault(name, Encoder(Path(name)))
         rows = np.array(task["rows"], np.int64)
         texts = _texts(path, rows)
         for batch in texts.batches(np.arange(len(rows)), _ENCODED_BYTES):
             say(path.name)
-            ids = [found.tobytes() for found in encoder.encode([text.decode() for text in texts.read(batch)])]
+            ids = [found.tobytes() for found in encoder.encode(texts.read(batch))]
             yield pa.RecordBatch.from_pydict({"tokens": pa.array(ids, pa.large_binary())})
 
 

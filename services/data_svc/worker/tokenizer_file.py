@@ -15,7 +15,16 @@ from data_svc.domain.byte_alphabet import ALPHABET, bytes_of
 from data_svc.worker.merges import Start
 from data_svc.worker.pretokens import PieceCounter
 
-__all__ = ["BaseTokenizer", "Extension", "extend_tokenizer", "new_start", "new_tokenizer", "old_tokens", "read_base"]
+__all__ = [
+    "BaseTokenizer",
+    "Extension",
+    "extend_tokenizer",
+    "new_start",
+    "new_tokenizer",
+    "old_tokens",
+    "read_base",
+    "splits_digits",
+]
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 _DIGITS = {"type": "Digits", "individual_digits": True}
@@ -31,12 +40,9 @@ class BaseTokenizer:
 
     def counter(self) -> PieceCounter:
         """Return a counter of the pieces that this tokenizer makes of texts."""
-        split = _without_offsets(self.file.get("pre_tokenizer"))
-        plain = self.file.get("normalizer") is None
-        if plain and split == _BYTE_LEVEL:
-            return PieceCounter(splits_digits=False)
-        if plain and split == {"type": "Sequence", "pretokenizers": [_DIGITS, _BYTE_LEVEL]}:
-            return PieceCounter(splits_digits=True)
+        digits_apart = splits_digits(self.file)
+        if digits_apart is not None:
+            return PieceCounter(splits_digits=digits_apart)
         return PieceCounter(splits_digits=False, library=Tokenizer.from_file(str(self.path)))
 
 
@@ -81,6 +87,16 @@ def read_base(path: Path) -> BaseTokenizer:
         next_id=max(vocabulary.values()) + 1,
     )
     return BaseTokenizer(path, file, start)
+
+
+def splits_digits(file: dict[str, Any]) -> bool | None:
+    """Say whether a tokenizer sets digits apart before it cuts text as GPT-2 does; None if it cuts in another way."""
+    split = _without_offsets(file.get("pre_tokenizer"))
+    if file.get("normalizer") is not None:
+        return None
+    if split == _BYTE_LEVEL:
+        return False
+    return True if split == {"type": "Sequence", "pretokenizers": [_DIGITS, _BYTE_LEVEL]} else None
 
 
 def new_start(special_tokens: Sequence[str]) -> Start:

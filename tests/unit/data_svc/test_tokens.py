@@ -12,18 +12,19 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tests.unit.data_svc.conftest import prose
 
 TEXTS = ["", "pig iron", "<|im_end|> is text here", prose(3), "7  8\n\n9"]
+ENCODED = [text.encode() for text in TEXTS]
 
 
 def test_encode_flat_is_the_reference_with_an_end_after_each_text(tokenizer_path: Path) -> None:
     encoder, reference = Encoder(tokenizer_path), Tokenizer.from_file(str(tokenizer_path))
     reference.encode_special_tokens = True
-    ids, offsets = encoder.encode_flat(TEXTS)
+    ids, offsets = encoder.encode_flat(ENCODED)
     assert ids.dtype == np.uint16
     assert offsets[0] == 0
     assert offsets[-1] == len(ids)
     for text, first, last in zip(TEXTS, offsets[:-1], offsets[1:], strict=True):
         assert ids[first:last].tolist() == [*reference.encode(text).ids, 1]
-    assert np.array_equal(np.concatenate(encoder.encode(TEXTS)), ids)
+    assert np.array_equal(np.concatenate(encoder.encode(ENCODED)), ids)
 
 
 def test_encode_flat_of_nothing_is_empty(tokenizer_path: Path) -> None:
@@ -54,12 +55,12 @@ def digits_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_encoder_digits_and_words_in_one_expression_cut_alike(digits_path: Path, text: str) -> None:
     encoder, reference = Encoder(digits_path), Tokenizer.from_file(str(digits_path))
     encoder._num_encoded = 1  # no check against the reference, which would hide a difference
-    assert encoder.encode_flat([text])[0].tolist() == reference.encode(text).ids
+    assert encoder.encode_flat([text.encode()])[0].tolist() == reference.encode(text).ids
     assert encoder._fast is not None
 
 
 def test_encoder_byte_that_the_vocabulary_lacks_costs_one_batch_only(digits_path: Path) -> None:
     encoder, reference = Encoder(digits_path), Tokenizer.from_file(str(digits_path))
     for text in ("iron\x04ore", "iron ore"):
-        assert encoder.encode_flat([text])[0].tolist() == reference.encode(text).ids
+        assert encoder.encode_flat([text.encode()])[0].tolist() == reference.encode(text).ids
     assert encoder._fast is not None
