@@ -33,6 +33,7 @@ from bessemer.svckit.objects_files import FileObjects  # noqa: E402
 from data_svc.domain.erasure import Selector, read_identifiers, selector_of_task  # noqa: E402
 from data_svc.domain.reasons import Reason, Rejection  # noqa: E402
 from data_svc.domain.recipes import Recipe  # noqa: E402
+from data_svc.domain.terms import TERMS  # noqa: E402
 from data_svc.worker.batches import batches, fixed, write_table  # noqa: E402
 from data_svc.worker.documents import Documents  # noqa: E402
 from data_svc.worker.erase import erase_pinned  # noqa: E402
@@ -144,6 +145,8 @@ def make_version(folder: Path) -> DatasetJob:
     documents = documents.with_column("split", pa.array(np.where(is_heldout, "heldout", "train"), pa.string()))
     documents = documents.with_column("tokens", pa.array(tokens)).with_column("family", fixed(documents.ids))
     documents = documents.with_column("overlaps", pa.array(["{}"] * NUM_DOCUMENTS))
+    for name in TERMS:
+        documents = documents.with_column(name, pa.array([""] * NUM_DOCUMENTS, pa.string()))
     path = folder / "tokens"
     random.integers(0, 1 << 15, int(tokens.sum()), np.uint16).tofile(path)
     places = Slices([path], np.zeros(NUM_DOCUMENTS, np.int64), (np.cumsum(tokens) - tokens) * 2, tokens * 2)
