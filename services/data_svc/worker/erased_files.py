@@ -16,6 +16,7 @@ import pyarrow as pa
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, Manifest, canonical_json, write_manifest
+from bessemer.artifacts.texts import part_of, text_parts
 from bessemer.kernel.errors import DataLoss
 
 from data_svc.domain.erasure import Selector
@@ -30,7 +31,7 @@ from data_svc.worker.erased_shards import ErasedTokens, erase_tokens
 from data_svc.worker.operators import annotate, operators_of
 from data_svc.worker.profile import page, text_profile
 from data_svc.worker.rejections import Rejections
-from data_svc.worker.rewrite import Rewrite, Span, blocks, lines
+from data_svc.worker.rewrite import Rewrite, Span, lines
 from data_svc.worker.sandbox import ParsedDocument
 from data_svc.worker.text_search import lines_with
 from data_svc.worker.version import Draft, count_reasons
@@ -40,8 +41,9 @@ __all__ = ["Gone", "subtract", "take_out"]
 
 _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.jsonl", "profile.json", "report.html"
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
-_ID_DIGITS, _ID_START = 32, len(b'{"id":"')
-_RECORD = re.compile(rb'"id":"([0-9a-f]{32})"')
+_ID, _ID_DIGITS = b'"id":"', 32
+_ID_START = len(b"{" + _ID)
+_SOURCE = re.compile(rb'"source":("(?:[^"\\]|\\.)*")')
 Row = dict[str, Any]
 
 
@@ -62,13 +64,19 @@ class Gone:
         """Return the records of the documents that a selector takes."""
         wanted = {document.encode() for document in selector.documents | _holders(version, selector)}
         gone = cls([], [], 0)
-        for start, block in blocks(version.get(_DOCUMENTS)):
-            gone.num_left += block.count(b"\n")
-            for found in _RECORD.finditer(block):
-                if found[1] in wanted or (selector.sources and selector.takes(_source(block, found.end()))):
-                    first, last = block.rfind(b"\n", 0, found.start()) + 1, block.find(b"\n", found.end()) + 1
+        for start, block in version.blocks(_DOCUMENTS):
+            before, *records = block.split(_ID)  # in a string of JSON every quote is behind a backslash
+            gone.num_left += len(records)
+            takes = [record[:_ID_DIGITS] in wanted for record in records]
+            if selector.sources:
+                takes = [selector.takes(_text(source)) for source in _SOURCE.findall(block)]
+            place = len(before)
+            for record, taken in zip(records, takes, strict=True):
+                if taken:
+                    first, last = block.rfind(b"\n", 0, place) + 1, block.find(b"\n", place) + 1
                     gone.records.append(json.loads(block[first:last]))
                     gone.spans.append((start + first, start + last))
+                place += len(_ID) + len(record)
         gone.num_left -= len(gone.records)
         return gone
 
@@ -143,9 +151,9 @@ def _terms_left(terms: Any, gone: Gone, selector: Selector) -> list[JSON]:
 def _holders(version: Rewrite, selector: Selector) -> set[str]:
     """Return the ids of the documents that hold an identifier in their text, their rows or their source."""
     found: set[str] = set()
-    names = [f"{s}/{n}.jsonl" for s in (TRAIN, HELDOUT) for n in ("texts", "rows", "questions")] + [_DOCUMENTS]
+    names = [entry.path for entry in version.manifest.files if entry.path.endswith(".jsonl")]
     for name in names if selector.identifiers else []:
-        for _, block in blocks(version.get(name)) if version.has(name) else []:
+        for _, block in version.blocks(name) if name != _REJECTIONS else []:
             for identifier in selector.identifiers:
                 for first, last in lines_with(block, identifier):
                     row = json.loads(block[first:last])
@@ -167,31 +175,32 @@ def _document_of(row: Row) -> str:
     return str(row.get("document") or row.get("cluster") or row["id"])
 
 
-def _source(block: bytes, start: int) -> str:
-    """Return the source of the record around `start`; in a string of JSON every quote is behind a backslash."""
-    first = block.find(b'"source":"', start) + 9
-    text = block[first : block.find(b'","', first + 1) + 1]
-    return str(json.loads(text)) if b"\\" in text else text[1:-1].decode()
+def _text(written: bytes) -> str:
+    """Return what a string of JSON says."""
+    return str(json.loads(written)) if b"\\" in written else written[1:-1].decode()
 
 
 def _cut_texts(version: Rewrite, gone: Gone) -> None:
     for split in (TRAIN, HELDOUT):
-        wanted = {record["id"].encode() for record in gone.of(split)}
-        spans: list[Span] = []
-        path = f"{split}/texts.jsonl"
-        for start, block in blocks(version.get(path)) if wanted else []:
-            first = 0
-            while first < len(block):  # 100,000 times, so nothing is called that need not be
-                last = block.find(b"\n", first) + 1
-                if block[first + _ID_START : first + _ID_START + _ID_DIGITS] in wanted:
-                    text = json.loads(block[first:last])
+        paths = [entry.path for entry in text_parts(version.manifest, split)]
+        by_part: dict[str, set[bytes]] = defaultdict(set)
+        for record in gone.of(split):
+            by_part[part_of(paths, record["number"])].add(record["id"].encode())
+        for path, wanted in by_part.items():
+            data = version.get_bytes(path)
+            kept, begin, first = [], 0, 0
+            while first < len(data):
+                last = data.find(b"\n", first) + 1
+                if data[first + _ID_START : first + _ID_START + _ID_DIGITS] in wanted:
+                    text = json.loads(data[first:last])
                     gone.texts[text["id"]] = text["text"]
                     gone.bytes[split] += len(text["text"].encode())
-                    spans.append((start + first, start + last))
+                    kept.append(data[begin:first])
+                    begin = last
                 first = last
-        if len(spans) != len(wanted):
-            raise DataLoss(f"{path} has {len(spans)} of {len(wanted)} documents that {_DOCUMENTS} names")
-        version.cut(path, spans)
+            if len(kept) != len(wanted):
+                raise DataLoss(f"{path} has {len(kept)} of {len(wanted)} documents that {_DOCUMENTS} names")
+            version.put_bytes(path, b"".join([*kept, data[begin:]]))
 
 
 def _cut_rows(version: Rewrite, gone: Gone) -> None:
@@ -199,7 +208,7 @@ def _cut_rows(version: Rewrite, gone: Gone) -> None:
     for split in (TRAIN, HELDOUT):
         for name in ("rows", "questions"):
             path, spans = f"{split}/{name}.jsonl", []
-            for start, block in blocks(version.get(path)) if version.has(path) else []:
+            for start, block in version.blocks(path) if version.has(path) else []:
                 for first, last in lines(block):
                     row = json.loads(block[first:last])
                     if _document_of(row) in ids:

@@ -66,12 +66,10 @@ def erase_tokens(version: Rewrite, numbers: dict[str, list[int]]) -> ErasedToken
             for row, offset, length, document, start in gone.tolist():
                 piece = ErasedPiece(file=shard, row=row, offset=offset, length=length, start=start)
                 found.pieces[document].append(piece)
-            rows = np.fromfile(version.get(shard), dtype).reshape(-1, width)
+            rows = np.frombuffer(bytearray(version.get_bytes(shard)), dtype).reshape(-1, width)
             kept_rows, kept_bounds = erase_rows(rows, bounds, wanted)
-            kept_rows.tofile(version.folder / shard)
-            kept_bounds.tofile(version.folder / entry.path)
             found.rows_changed += len(np.unique(gone["row"])) - (len(rows) - len(kept_rows))
             found.rows_dropped[split] += len(rows) - len(kept_rows)
-            version.put(shard)
-            version.put(entry.path)
+            version.put_bytes(shard, kept_rows.tobytes())
+            version.put_bytes(entry.path, kept_bounds.tobytes())
     return found

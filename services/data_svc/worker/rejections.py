@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -73,7 +73,7 @@ class Rejections:
         return [rejection for group in by_reason.values() for rejection in group][:number]
 
     def _flush(self) -> None:
-        columns = zip(*map(astuple, self._rows), strict=True)
+        columns = zip(*map(attrgetter(*_SCHEMA.names), self._rows), strict=True)
         self._rows = []
         self.add_columns(**dict(zip(_SCHEMA.names, columns, strict=True)))
 

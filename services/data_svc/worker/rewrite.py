@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.data.v1.dataset_job_pb2 import RewrittenFile
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import FileEntry, Manifest, fetch
+from bessemer.artifacts.texts import is_text_part
 
 from data_svc.worker.version import MEDIA_TYPES
 
@@ -49,16 +51,29 @@ class Rewrite:
         return self._blobs.get_bytes(self.manifest.file(path).ref)
 
     def put(self, path: str) -> None:
-        """Take the copy as it is now into the new version; an empty shard goes."""
-        before, file = self.manifest.file(path), self.folder / path
-        if file.stat().st_size == 0 and file.suffix in {".bin", ".bounds"}:
-            del self._entries[path]
-            self.changed.append(RewrittenFile(path=path, old_sha256=before.sha256))
-            return
-        ref = self._blobs.put_file(file, MEDIA_TYPES[file.suffix])
+        """Take the copy as it is now into the new version."""
+        file = self.folder / path
+        self._note(path, self._blobs.put_file(file, MEDIA_TYPES[file.suffix]))
+
+    def put_bytes(self, path: str, data: bytes) -> None:
+        """Take a file with these bytes into the new version; one that is left with none goes."""
+        if data:
+            self._note(path, self._blobs.put_bytes(data, self.manifest.file(path).media_type))
+        else:
+            self.changed.append(RewrittenFile(path=path, old_sha256=self._entries.pop(path).sha256))
+
+    def _note(self, path: str, ref: ArtifactRef) -> None:
+        before = self.manifest.file(path)
         if ref.sha256 != before.sha256:
             self._entries[path] = FileEntry.of(path, ref)
             self.changed.append(RewrittenFile(path=path, old_sha256=before.sha256, new_sha256=ref.sha256))
+
+    def blocks(self, path: str) -> Iterator[tuple[int, bytes]]:
+        """Yield a file of the old version in blocks of whole lines, each with the place of its first byte."""
+        if is_text_part(path):  # which is small enough to need no copy on disk
+            yield 0, self.get_bytes(path)
+        else:
+            yield from blocks(self.get(path))
 
     def cut(self, path: str, spans: Sequence[Span]) -> None:
         """Leave ranges of bytes out of a file."""

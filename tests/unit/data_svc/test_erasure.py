@@ -13,6 +13,7 @@ from bessemer.api.data.v1.dataset_pb2 import CurationResult
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, canonical_json, fetch, read_manifest
 from bessemer.artifacts.shard import BOUND, open_split
+from bessemer.artifacts.texts import read_texts
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from data_svc.domain.erasure import Identifier, Selector, reached, read_identifiers, selector_of_task
 from data_svc.domain.recipes import Recipe
@@ -158,9 +159,9 @@ def test_text_version_without_a_subject_keeps_all_other_documents(documents, tok
         assert pieces_of(after, new, counts.split) == kept
         assert open_split(after, new, counts.split).num_tokens == counts.tokens
         assert len(open_split(after, new, counts.split)) == counts.rows
-        texts = (after / counts.split / "texts.jsonl").read_text().splitlines()
+        texts = [*read_texts(after, counts.split)]
         assert len(texts) == counts.documents
-        assert sum(len(json.loads(line)["text"].encode()) for line in texts) == counts.bytes
+        assert sum(len(record["text"].encode()) for record in texts) == counts.bytes
     assert not any(b"letter-" in path.read_bytes() for path in after.rglob("*") if path.is_file())
     assert b"letter-" not in canonical_json(dict(new.facts))
     # The profile is that of a version that never held them.
