@@ -31,7 +31,7 @@ from data_svc.worker.erased_shards import ErasedTokens, erase_tokens
 from data_svc.worker.operators import annotate, operators_of
 from data_svc.worker.profile import page, text_profile
 from data_svc.worker.rejections import Rejections
-from data_svc.worker.rewrite import Rewrite, Span, lines
+from data_svc.worker.rewrite import Rewrite, Span, lines, without
 from data_svc.worker.sandbox import ParsedDocument
 from data_svc.worker.text_search import lines_with
 from data_svc.worker.version import Draft, count_reasons
@@ -43,7 +43,8 @@ _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.json
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
 _ID, _ID_DIGITS = b'"id":"', 32
 _ID_START = len(b"{" + _ID)
-_SOURCE = re.compile(rb'"source":("(?:[^"\\]|\\.)*")')
+_SOURCE = re.compile(rb'"source":("[^"\\]*(?:\\.[^"\\]*)*")')  # in a string of JSON every quote is behind a backslash
+_NEWLINE = ord("\n")
 Row = dict[str, Any]
 
 
@@ -52,7 +53,7 @@ class Gone:
     """What leaves a version; filled as it leaves."""
 
     records: list[Row]  # lines of documents.jsonl
-    spans: list[Span]  # where those lie
+    documents: bytes  # the other lines
     num_left: int
     texts: dict[str, str] = field(default_factory=dict)  # by id
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))  # by id of their document
@@ -62,23 +63,16 @@ class Gone:
     @classmethod
     def find(cls, version: Rewrite, selector: Selector) -> Gone:
         """Return the records of the documents that a selector takes."""
-        wanted = {document.encode() for document in selector.documents | _holders(version, selector)}
-        gone = cls([], [], 0)
-        for start, block in version.blocks(_DOCUMENTS):
-            before, *records = block.split(_ID)  # in a string of JSON every quote is behind a backslash
-            gone.num_left += len(records)
-            takes = [record[:_ID_DIGITS] in wanted for record in records]
-            if selector.sources:
-                takes = [selector.takes(_text(source)) for source in _SOURCE.findall(block)]
-            place = len(before)
-            for record, taken in zip(records, takes, strict=True):
-                if taken:
-                    first, last = block.rfind(b"\n", 0, place) + 1, block.find(b"\n", place) + 1
-                    gone.records.append(json.loads(block[first:last]))
-                    gone.spans.append((start + first, start + last))
-                place += len(_ID) + len(record)
-        gone.num_left -= len(gone.records)
-        return gone
+        data = version.get_bytes(_DOCUMENTS)
+        if selector.sources:
+            takes = [selector.takes(_text(source)) for source in _SOURCE.findall(data)]
+        else:
+            wanted = {document.encode() for document in selector.documents | _holders(version, selector, data)}
+            takes = [record[:_ID_DIGITS] in wanted for record in data.split(_ID)[1:]]
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
+        spans = np.stack([np.r_[0, ends[:-1]], ends], axis=1)[np.array(takes, bool)].tolist()
+        records = [json.loads(data[first:last]) for first, last in spans]
+        return cls(records, without(data, spans), len(takes) - len(records))
 
     def of(self, split: str) -> list[Row]:
         """Return the records of a split."""
@@ -93,19 +87,15 @@ def take_out(version: Rewrite, blobs: Blobs, gone: Gone, selector: Selector, *, 
         gone.tokens = erase_tokens(version, {s: [r["number"] for r in gone.of(s)] for s in (TRAIN, HELDOUT)})
     else:
         _cut_rows(version, gone)
-    version.cut(_DOCUMENTS, gone.spans)
+    version.put_bytes(_DOCUMENTS, gone.documents)
     rejections = _rewrite_rejections(version, gone, selector)
     splits = _splits(version.manifest, gone)
     kept, kept_bytes = (sum(getattr(split, name) for split in splits) for name in ("documents", "bytes"))
     draft = Draft(version.folder)
     profile = subtract(json.loads(version.get_bytes(_PROFILE)), _profile(gone, is_text=is_text))
     draft.write_json(_PROFILE, profile)
-    named, everything = Rejections(), Rejections()
-    for rejection in rejections:
-        everything.append(rejection)
-        if rejection.source:
-            named.append(rejection)
-    reasons = count_reasons(kept, kept_bytes, everything)
+    reasons = count_reasons(kept, kept_bytes, rejections)
+    named = rejections.take(np.flatnonzero([source != "" for source in rejections.column("source")]))
     title = _TITLES[str(version.manifest.facts["kind"])]
     (version.folder / _REPORT).write_text(page(title, reasons, splits, profile=profile, rejections=named))
     version.put(_PROFILE)
@@ -148,12 +138,14 @@ def _terms_left(terms: Any, gone: Gone, selector: Selector) -> list[JSON]:
     ]
 
 
-def _holders(version: Rewrite, selector: Selector) -> set[str]:
+def _holders(version: Rewrite, selector: Selector, documents: bytes) -> set[str]:
     """Return the ids of the documents that hold an identifier in their text, their rows or their source."""
     found: set[str] = set()
-    names = [entry.path for entry in version.manifest.files if entry.path.endswith(".jsonl")]
-    for name in names if selector.identifiers else []:
-        for _, block in version.blocks(name) if name != _REJECTIONS else []:
+    paths = [entry.path for entry in version.manifest.files if entry.path.endswith(".jsonl")]
+    for path in paths if selector.identifiers else []:
+        if path == _REJECTIONS:
+            continue
+        for _, block in [(0, documents)] if path == _DOCUMENTS else version.blocks(path):
             for identifier in selector.identifiers:
                 for first, last in lines_with(block, identifier):
                     row = json.loads(block[first:last])
@@ -188,19 +180,19 @@ def _cut_texts(version: Rewrite, gone: Gone) -> None:
             by_part[part_of(paths, record["number"])].add(record["id"].encode())
         for path, wanted in by_part.items():
             data = version.get_bytes(path)
-            kept, begin, first = [], 0, 0
+            spans: list[Span] = []
+            first = 0
             while first < len(data):
                 last = data.find(b"\n", first) + 1
                 if data[first + _ID_START : first + _ID_START + _ID_DIGITS] in wanted:
                     text = json.loads(data[first:last])
                     gone.texts[text["id"]] = text["text"]
                     gone.bytes[split] += len(text["text"].encode())
-                    kept.append(data[begin:first])
-                    begin = last
+                    spans.append((first, last))
                 first = last
-            if len(kept) != len(wanted):
-                raise DataLoss(f"{path} has {len(kept)} of {len(wanted)} documents that {_DOCUMENTS} names")
-            version.put_bytes(path, b"".join([*kept, data[begin:]]))
+            if len(spans) != len(wanted):
+                raise DataLoss(f"{path} has {len(spans)} of {len(wanted)} documents that {_DOCUMENTS} names")
+            version.put_bytes(path, without(data, spans))
 
 
 def _cut_rows(version: Rewrite, gone: Gone) -> None:
@@ -219,32 +211,45 @@ def _cut_rows(version: Rewrite, gone: Gone) -> None:
             version.cut(path, spans)
 
 
-def _rewrite_rejections(version: Rewrite, gone: Gone, selector: Selector) -> list[Rejection]:
-    """Make the lines that tell of the documents nameless, add one per document, and return all, by source."""
+def _rewrite_rejections(version: Rewrite, gone: Gone, selector: Selector) -> Rejections:
+    """Make the lines that tell of the documents nameless, add one per document, and return all."""
     ids, sources = {record["id"] for record in gone.records}, {record["source"] for record in gone.records}
     data = version.get_bytes(_REJECTIONS)
-    suspects = {start for identifier in selector.identifiers for start, _ in lines_with(data, identifier)}
-    raw: list[tuple[Rejection, bytes]] = []
-    for first, last in lines(data):
-        fields = json.loads(data[first:last])
-        rejection = Rejection(**{**fields, "reason": Reason(fields["reason"])})
-        told = rejection.source in sources or rejection.duplicate_of in ids or selector.takes(rejection.source)
-        if told or (first in suspects and (selector.is_in(rejection.source) or selector.is_in(rejection.detail))):
-            raw.append(_nameless(rejection.reason, rejection.size_bytes))
-        else:
-            raw.append((rejection, data[first:last]))
+    raw, before = data.splitlines(keepends=True), Rejections.read(data)
+    named = before.column("source")
+    told = {
+        at
+        for at, (source, stands) in enumerate(zip(named, before.column("duplicate_of"), strict=True))
+        if source in sources or stands in ids or selector.takes(source)
+    }
+    starts = np.cumsum([0, *map(len, raw)])
+    for identifier in selector.identifiers:
+        for at in (int(np.searchsorted(starts, start)) for start, _ in lines_with(data, identifier)):
+            line = json.loads(raw[at])
+            if selector.is_in(line["source"]) or selector.is_in(line["detail"]):
+                told.add(at)
     sizes = {d: len(text.encode()) for d, text in gone.texts.items()}
     sizes |= {d: sum(len(canonical_json(row)) for row in rows) for d, rows in gone.rows.items()}
-    raw += [_nameless(Reason.ERASED, sizes.get(record["id"], 0)) for record in gone.records]
-    raw.sort(key=lambda item: item[0])
-    (version.folder / _REJECTIONS).write_bytes(b"".join(line for _, line in raw))
-    version.put(_REJECTIONS)
-    return [rejection for rejection, _ in raw]
+    nameless = [(line["reason"], line["size_bytes"]) for line in (json.loads(raw[at]) for at in sorted(told))]
+    nameless += [(Reason.ERASED, sizes.get(record["id"], 0)) for record in gone.records]
+    kept = [at for at in range(len(raw)) if at not in told]
+    after = before.take(np.array(kept, np.int64))
+    for reason, size_bytes in nameless:
+        after.append(Rejection("", Reason(reason), "", size_bytes))
+    num_first = sum(not named[at] for at in kept)  # what has no name is sorted before all else
+    first = sorted([*(raw[at] for at in kept[:num_first]), *(_nameless(*each) for each in nameless)], key=_order)
+    version.put_bytes(_REJECTIONS, b"".join([*first, *(raw[at] for at in kept[num_first:])]))
+    return after
 
 
-def _nameless(reason: Reason, size_bytes: int) -> tuple[Rejection, bytes]:
+def _order(line: bytes) -> Rejection:
+    fields = json.loads(line)
+    return Rejection(**{**fields, "reason": Reason(fields["reason"])})
+
+
+def _nameless(reason: str, size_bytes: int) -> bytes:
     fields: dict[str, JSON] = {"source": "", "reason": reason, "detail": "", "size_bytes": size_bytes}
-    return Rejection("", reason, "", size_bytes), canonical_json({**fields, "duplicate_of": ""})
+    return canonical_json({**fields, "duplicate_of": ""})
 
 
 def _splits(manifest: Manifest, gone: Gone) -> list[SplitCounts]:

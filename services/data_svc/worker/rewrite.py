@@ -14,7 +14,7 @@ from bessemer.artifacts.texts import is_text_part
 
 from data_svc.worker.version import MEDIA_TYPES
 
-__all__ = ["Rewrite", "Span", "blocks", "cut_spans", "lines"]
+__all__ = ["Rewrite", "Span", "blocks", "cut_spans", "lines", "without"]
 
 _BLOCK = 1 << 20
 Span = tuple[int, int]  # first byte and the one after the last
@@ -93,6 +93,12 @@ def cut_spans(path: Path, spans: Sequence[Span]) -> None:
             for at in range(start, stop, _BLOCK):  # not through a mapping: every page written would be a fault
                 end += os.pwrite(file.fileno(), os.pread(file.fileno(), min(_BLOCK, stop - at), at), end)
         file.truncate(end)
+
+
+def without(data: bytes, spans: Sequence[Span]) -> bytes:
+    """Return bytes without ordered ranges of them."""
+    ends = [0, *(end for _, end in spans)]
+    return b"".join(data[end:start] for end, start in zip(ends, [*(start for start, _ in spans), None], strict=True))
 
 
 def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
