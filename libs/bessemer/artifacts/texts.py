@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.artifacts.manifest import FileEntry, Manifest
+from bessemer.kernel.errors import DataLoss
 
 __all__ = ["first_number", "is_text_part", "part_of", "part_path", "read_texts", "text_files", "text_parts"]
 
@@ -42,11 +43,11 @@ def first_number(path: str) -> int:
 def part_of(paths: Sequence[str], number: int) -> str:
     """Return which of the parts of a split, in order, a document is in.
 
-    Raises: LookupError if it is before the first.
+    Raises: DataLoss if it is before the first.
     """
     place = bisect_right(paths, number, key=first_number)
     if place == 0:
-        raise LookupError(f"no part holds document {number}")
+        raise DataLoss(f"the version has no texts of document {number}; make it again from its sources")
     return paths[place - 1]
 
 

@@ -11,6 +11,7 @@ from bessemer.api.data.v1.dataset_job_pb2 import ErasureReceipt
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
 from bessemer.artifacts.texts import first_number, is_text_part, part_of, part_path, read_texts, text_parts
+from bessemer.kernel.errors import DataLoss
 from data_svc.domain.erasure import selector_of_task
 from data_svc.domain.recipes import Recipe
 from data_svc.worker import texts as writing
@@ -50,7 +51,7 @@ def test_parts_hold_every_document_once_from_the_number_in_their_name_on(made, b
         for record in listed:
             part = (folder / part_of(found, record["number"])).read_bytes()
             assert record["id"].encode() in part
-        with pytest.raises(LookupError):
+        with pytest.raises(DataLoss):
             part_of(found, -1)
 
 
