@@ -41,10 +41,9 @@ __all__ = ["Gone", "subtract", "take_out"]
 
 _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.jsonl", "profile.json", "report.html"
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
-_ID, _ID_DIGITS = b'"id":"', 32
-_ID_START = len(b"{" + _ID)
+_ID_DIGITS, _ID_START = 32, len(b'{"id":"')
+_RECORD = re.compile(rb'"id":"([0-9a-f]{32})"')
 _SOURCE = re.compile(rb'"source":("[^"\\]*(?:\\.[^"\\]*)*")')  # in a string of JSON every quote is behind a backslash
-_NEWLINE = ord("\n")
 Row = dict[str, Any]
 
 
@@ -64,15 +63,20 @@ class Gone:
     def find(cls, version: Rewrite, selector: Selector) -> Gone:
         """Return the records of the documents that a selector takes."""
         data = version.get_bytes(_DOCUMENTS)
+        wanted = {document.encode() for document in selector.documents | _holders(version, selector, data)}
+        pattern, takes = _RECORD, wanted.__contains__
         if selector.sources:
-            takes = [selector.takes(_text(source)) for source in _SOURCE.findall(data)]
-        else:
-            wanted = {document.encode() for document in selector.documents | _holders(version, selector, data)}
-            takes = [record[:_ID_DIGITS] in wanted for record in data.split(_ID)[1:]]
-        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
-        spans = np.stack([np.r_[0, ends[:-1]], ends], axis=1)[np.array(takes, bool)].tolist()
-        records = [json.loads(data[first:last]) for first, last in spans]
-        return cls(records, without(data, spans), len(takes) - len(records))
+            pattern, takes = _SOURCE, lambda source: selector.takes(_text(source))
+        records: list[Row] = []
+        spans: list[Span] = []
+        num_left = 0
+        for found in pattern.finditer(data):
+            if takes(found[1]):
+                spans.append((data.rfind(b"\n", 0, found.start()) + 1, data.find(b"\n", found.end()) + 1))
+                records.append(json.loads(data[slice(*spans[-1])]))
+            else:
+                num_left += 1
+        return cls(records, without(data, spans), num_left)
 
     def of(self, split: str) -> list[Row]:
         """Return the records of a split."""

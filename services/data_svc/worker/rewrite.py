@@ -97,8 +97,8 @@ def cut_spans(path: Path, spans: Sequence[Span]) -> None:
 
 def without(data: bytes, spans: Sequence[Span]) -> bytes:
     """Return bytes without ordered ranges of them."""
-    ends = [0, *(end for _, end in spans)]
-    return b"".join(data[end:start] for end, start in zip(ends, [*(start for start, _ in spans), None], strict=True))
+    view, ends, starts = memoryview(data), [0, *(end for _, end in spans)], [*(start for start, _ in spans), len(data)]
+    return b"".join(view[end:start] for end, start in zip(ends, starts, strict=True))
 
 
 def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
