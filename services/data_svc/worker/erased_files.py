@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from data_svc.worker.erased_shards import ErasedTokens, erase_tokens
 from data_svc.worker.operators import annotate, operators_of
 from data_svc.worker.profile import page, text_profile
 from data_svc.worker.rejections import Rejections
-from data_svc.worker.rewrite import Rewrite, Span, lines, without
+from data_svc.worker.rewrite import Rewrite, Span, blocks, lines, without
 from data_svc.worker.sandbox import ParsedDocument
 from data_svc.worker.text_search import lines_with
 from data_svc.worker.version import Draft, count_reasons
@@ -41,6 +42,7 @@ __all__ = ["Gone", "subtract", "take_out"]
 
 _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.jsonl", "profile.json", "report.html"
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
+_ROWS = ("rows", "questions")
 _ID_DIGITS, _ID_START = 32, len(b'{"id":"')
 _RECORD = re.compile(rb'"id":"([0-9a-f]{32})"')
 _SOURCE = re.compile(rb'"source":("[^"\\]*(?:\\.[^"\\]*)*")')  # in a string of JSON every quote is behind a backslash
@@ -145,16 +147,16 @@ def _terms_left(terms: Any, gone: Gone, selector: Selector) -> list[JSON]:
 def _holders(version: Rewrite, selector: Selector, documents: bytes) -> set[str]:
     """Return the ids of the documents that hold an identifier in their text, their rows or their source."""
     found: set[str] = set()
-    paths = [entry.path for entry in version.manifest.files if entry.path.endswith(".jsonl")]
-    for path in paths if selector.identifiers else []:
-        if path == _REJECTIONS:
-            continue
-        for _, block in [(0, documents)] if path == _DOCUMENTS else version.blocks(path):
-            for identifier in selector.identifiers:
-                for first, last in lines_with(block, identifier):
-                    row = json.loads(block[first:last])
-                    if any(identifier.is_in(text) for text in _strings(row)):
-                        found.add(_document_of(row))
+    if not selector.identifiers:
+        return found
+    files = [version.get(f"{s}/{n}.jsonl") for s in (TRAIN, HELDOUT) for n in _ROWS if version.has(f"{s}/{n}.jsonl")]
+    parts = version.get_parts(entry.path for s in (TRAIN, HELDOUT) for entry in text_parts(version.manifest, s))
+    for block in chain([documents], parts, (block for file in files for _, block in blocks(file))):
+        for identifier in selector.identifiers:
+            for first, last in lines_with(block, identifier):
+                row = json.loads(block[first:last])
+                if any(identifier.is_in(text) for text in _strings(row)):
+                    found.add(_document_of(row))
     return found
 
 
@@ -202,9 +204,9 @@ def _cut_texts(version: Rewrite, gone: Gone) -> None:
 def _cut_rows(version: Rewrite, gone: Gone) -> None:
     ids = {record["id"] for record in gone.records}
     for split in (TRAIN, HELDOUT):
-        for name in ("rows", "questions"):
+        for name in _ROWS:
             path, spans = f"{split}/{name}.jsonl", []
-            for start, block in version.blocks(path) if version.has(path) else []:
+            for start, block in blocks(version.get(path)) if version.has(path) else []:
                 for first, last in lines(block):
                     row = json.loads(block[first:last])
                     if _document_of(row) in ids:
