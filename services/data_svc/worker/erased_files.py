@@ -66,14 +66,12 @@ class Gone:
         """Return the records of the documents that a selector takes."""
         data = version.get_bytes(_DOCUMENTS)
         wanted = {document.encode() for document in selector.documents | _holders(version, selector, data)}
-        pattern, takes = _RECORD, wanted.__contains__
-        if selector.sources:
-            pattern, takes = _SOURCE, lambda source: selector.takes(_text(source))
+        pattern = _SOURCE if selector.sources else _RECORD
         records: list[Row] = []
         spans: list[Span] = []
         num_left = 0
         for found in pattern.finditer(data):
-            if takes(found[1]):
+            if selector.takes(_text(found[1])) if selector.sources else found[1] in wanted:
                 spans.append((data.rfind(b"\n", 0, found.start()) + 1, data.find(b"\n", found.end()) + 1))
                 records.append(json.loads(data[slice(*spans[-1])]))
             else:
