@@ -43,7 +43,8 @@ def erase_rows(
     dropped[gone["row"]] = True
     dropped[kept["row"]] = False
     kept["row"] -= np.cumsum(dropped)[kept["row"]].astype(np.uint32)
-    view, pieces, at = memoryview(rows), [], 0
+    pieces: list[bytes | memoryview] = []
+    view, at = memoryview(rows), 0
     for row, offset, length in gone[["row", "offset", "length"]].tolist():
         if dropped[row]:
             first, last, padding = row * row_bytes, (row + 1) * row_bytes, b""

@@ -149,15 +149,15 @@ class Suites:
         manifest = await asyncio.to_thread(
             read_manifest, Blobs(self._objects, project_of(found.manifest.key)), found.manifest
         )
-        found = text_parts(manifest, "heldout") if path == TEXTS else manifest.below(path)
-        if not any(entry.size_bytes for entry in found):
+        entries = text_parts(manifest, "heldout") if path == TEXTS else manifest.below(path)
+        if not any(entry.size_bytes for entry in entries):
             kind = "TEXT" if path == TEXTS else "CHAT"
             raise FailedPrecondition(
                 f"{version} has no {path}; use a {kind} version that holds out more documents",
                 reason="DATASET_EMPTY",
                 resource=version,
             )
-        return found
+        return entries
 
     def _from_texts(self, parts: Sequence[FileEntry], num_max: int) -> list[Case]:
         chosen = passages(self._documents(parts), characters=PASSAGE_CHARACTERS, num_max=num_max)
