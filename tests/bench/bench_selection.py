@@ -128,7 +128,7 @@ def semantic_rows(texts: list[str], chance: random.Random) -> list[dict[str, obj
     found = [(number, len(texts) + copy) in pairs for copy, number in enumerate(originals)]
     besides = {b for a, b in pairs if b < len(texts)}
     linked = sum(b < len(texts) for _, b in pairs) / (len(texts) * (len(texts) - 1) / 2)
-    what = f"semantic duplicates at cosine {COSINE}"
+    what = f"semantic duplicates at cosine {COSINE} of {semantics.DIMENSIONS} dimensions"
     return [
         row(f"{what}, MB per CPU second", sum(map(len, everything)) / 1e6 / seconds, None),
         row(f"{what}, share of {COPIES} copies with 10 % of the words changed that are found", np.mean(found), 0.9),

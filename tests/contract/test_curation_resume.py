@@ -23,10 +23,10 @@ from pathlib import Path
 from bessemer.artifacts.blobs import Blobs
 from bessemer.svckit.objects import ObjectsConfig, open_objects
 from data_svc.domain.recipes import Recipe
-from data_svc.worker import partitions
+from data_svc.worker import partitions, texts
 from data_svc.worker.curate import curate
 given = json.loads(sys.argv[1])
-partitions.PARTITION_BYTES = 8000
+partitions.PARTITION_BYTES = texts.TEXT_PART_BYTES = 8000
 objects = open_objects(ObjectsConfig(given["url"], access_key=given["access"], secret_key=given["secret"]))
 recipe = Recipe(sequence_length=64, heldout_fraction=0.2, tokens_max=20_000)
 version = curate([Path(p) for p in given["paths"]], recipe, Path(given["tokenizer"]), Blobs(objects, "p"),

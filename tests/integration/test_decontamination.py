@@ -16,6 +16,7 @@ from bessemer.api.event.v1 import eval_events_pb2
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.contamination import read_contamination_set
 from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.artifacts.texts import text_files
 from bessemer.svckit.objects import ObjectsConfig, open_objects
 from data_svc.adapters.contamination_sql import SuiteTable
 from data_svc.events import suite_handler
@@ -108,7 +109,10 @@ async def test_document_with_a_sealed_case_is_refused_and_the_case_is_never_told
             (folder / name).read_bytes()
             for name in ("report.html", "rejections.jsonl", "documents.jsonl", "profile.json")
         ]
-        told += [blobs.get_bytes(suite.contamination_hashes), (folder / "train/texts.jsonl").read_bytes()]
+        told += [
+            blobs.get_bytes(suite.contamination_hashes),
+            *(part.read_bytes() for part in text_files(folder, "train")),
+        ]
         assert len(events) > 10
         for canary in CANARIES:
             assert not any(canary.lower().encode() in part.lower() for part in told)

@@ -22,6 +22,7 @@ from bessemer.api.eval.v1.evaluation_service_pb2_grpc import EvaluationServiceSt
 from bessemer.api.train.v1.model_pb2 import Model, ModelVersion
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import FileEntry, Manifest, write_manifest
+from bessemer.artifacts.texts import part_path
 from bessemer.kernel.errors import BessemerError
 from bessemer.svckit.objects import ObjectsConfig, open_objects
 from bessemer.svckit.status import from_rpc_error
@@ -155,7 +156,8 @@ async def test_suite_of_every_source_is_sealed_under_its_digest(plant):
         | ({"choices": [f"S{i}", "none"]} if i % 2 else {})
         for i in range(30)
     ]
-    version = await plant.dataset("v1", {"heldout/texts.jsonl": texts, "heldout/questions.jsonl": asked})
+    parts = {part_path("heldout", 0): texts[:7], part_path("heldout", 30): texts[7:]}
+    version = await plant.dataset("v1", {**parts, "heldout/questions.jsonl": asked})
     pattern = await plant.upload(lines([{"id": "a", "prompt": "?", "target": "."}]))
     uploaded = await plant.suite("uploaded", grader=ev.GRADER_KIND_REGEX, upload=pattern)
     general = await plant.suite("general", builtin="general-knowledge")

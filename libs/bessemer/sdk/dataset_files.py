@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
-from bessemer.kernel.errors import AlreadyExists, PermissionDenied
+from bessemer.artifacts.texts import is_text_part, text_files, text_parts
+from bessemer.kernel.errors import AlreadyExists, NotFound, PermissionDenied
 from bessemer.kernel.ids import project_of
 
 __all__ = ["Difference", "Downloader", "compare_documents", "export_version", "read_documents", "read_texts"]
@@ -85,9 +86,14 @@ def read_texts(client: Downloader, version: Any, split: str) -> Iterator[dict[st
 
     Raises: NotFound if the version holds no text.
     """
-    path = f"{split}/texts.jsonl"
-    with _opened(client, version, [path]) as (folder, _):
-        yield from _lines(folder / path)
+    blobs = Blobs(_SignedDownloads(client), project_of(version.name))
+    manifest = read_manifest(blobs, version.manifest)
+    if manifest.facts.get("kind") != "TEXT":
+        raise NotFound(f"{version.name} holds no texts; name a text version", resource=version.name)
+    for part in text_parts(manifest, split):
+        with tempfile.TemporaryDirectory() as folder:
+            fetch(blobs, manifest, Path(folder), [part.path])
+            yield from _lines(Path(folder) / part.path)
 
 
 def export_version(client: Downloader, version: Any, target: Path) -> dict[str, int]:
@@ -104,10 +110,13 @@ def export_version(client: Downloader, version: Any, target: Path) -> dict[str, 
     rows: dict[str, int] = {}
     with _opened(client, version, None) as (folder, manifest):
         for split, name in _SPLITS.items():
-            for kind in ("texts", "rows"):
-                if manifest.below(f"{split}/{kind}.jsonl"):
-                    shutil.copyfile(folder / split / f"{kind}.jsonl", part / f"{name}.jsonl")
-                    rows[name] = sum(1 for _ in _lines(part / f"{name}.jsonl"))
+            files = [*text_files(folder, split), *folder.glob(f"{split}/rows.jsonl")]
+            if files:
+                with (part / f"{name}.jsonl").open("wb") as joined:
+                    for file in files:
+                        with file.open("rb") as piece:
+                            shutil.copyfileobj(piece, joined)
+                rows[name] = sum(1 for _ in _lines(part / f"{name}.jsonl"))
         (part / "manifest.json").write_text(json.dumps(dict(manifest.facts), indent=1, sort_keys=True) + "\n")
     (part / "README.md").write_text(_card(version, rows))
     if target.exists():
@@ -121,7 +130,7 @@ def _opened(client: Downloader, version: Any, paths: list[str] | None) -> Iterat
     """Fetch the named files of a version, or all with rows in them, into a folder that lives as long as the block."""
     blobs = Blobs(_SignedDownloads(client), project_of(version.name))
     manifest = read_manifest(blobs, version.manifest)
-    rows = [e.path for e in manifest.files if e.path.endswith(("/texts.jsonl", "/rows.jsonl"))]
+    rows = [e.path for e in manifest.files if e.path.endswith("/rows.jsonl") or is_text_part(e.path)]
     with tempfile.TemporaryDirectory() as folder:
         yield fetch(blobs, manifest, Path(folder), rows if paths is None else paths), manifest
 

@@ -14,6 +14,7 @@ from bessemer.api.data.v1 import dataset_service_pb2 as pb
 from bessemer.api.data.v1.dataset_pb2 import DatasetKind, DatasetVersion
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
+from bessemer.artifacts.texts import text_parts
 from bessemer.kernel.errors import DataLoss, NotFound
 from bessemer.kernel.ids import project_of
 from bessemer.svckit.objects import ObjectStore
@@ -21,6 +22,7 @@ from bessemer.svckit.store import Store
 from google.protobuf import json_format
 
 from data_svc.app.datasets import live_version
+from data_svc.domain.splitting import HELDOUT, TRAIN
 
 __all__ = ["Contents"]
 
@@ -65,14 +67,19 @@ class Contents:
 
     def _rows(self, version: DatasetVersion, split: str, count: int) -> list[pb.PreviewRow]:
         blobs, manifest = self._open(version)
-        name = "texts" if version.kind == DatasetKind.DATASET_KIND_TEXT else "rows"
-        path = f"{split}/{name}.jsonl"
-        if not manifest.below(path):
+        paths = [entry.path for entry in text_parts(manifest, split)]
+        if version.kind != DatasetKind.DATASET_KIND_TEXT:
+            paths = [entry.path for entry in manifest.below(f"{split}/rows.jsonl")]
+        if split not in {TRAIN, HELDOUT}:
             raise NotFound(f"{version.name} has no rows in its split {split!r}", resource=version.name)
         self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            fetch(blobs, manifest, Path(folder), [path])
-            return [_preview(row) for row in islice(_lines(Path(folder) / path), count)]
+        rows: list[pb.PreviewRow] = []
+        with tempfile.TemporaryDirectory(dir=self._scratch) as name:
+            while paths and len(rows) < count:
+                path = paths.pop(0)
+                lines = _lines(fetch(blobs, manifest, Path(name), [path]) / path)
+                rows += map(_preview, islice(lines, count - len(rows)))
+        return rows
 
     def _open(self, version: DatasetVersion) -> tuple[Blobs, Manifest]:
         blobs = Blobs(self._objects, project_of(version.name))

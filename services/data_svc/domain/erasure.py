@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bessemer.kernel.errors import InvalidRequest
 
@@ -70,7 +71,11 @@ class Selector:
 
     def takes(self, source: str) -> bool:
         """Say whether documents of a source are picked."""
-        return any(fnmatch.fnmatchcase(source, pattern) for pattern in self.sources)
+        return self._pattern.match(source) is not None
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(fnmatch.translate, self.sources)) or "(?!)")
 
     def is_in(self, text: str) -> bool:
         """Say whether a text holds one of the identifiers."""

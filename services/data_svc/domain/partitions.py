@@ -7,9 +7,18 @@ from datetime import date, timedelta
 
 from bessemer.artifacts.manifest import JSON, canonical_json
 
-__all__ = ["PARTITION_BYTES", "is_stale", "result_key", "result_name", "starts_partition", "work_prefix"]
+__all__ = [
+    "PARTITION_BYTES",
+    "TEXT_PART_BYTES",
+    "is_stale",
+    "result_key",
+    "result_name",
+    "starts_partition",
+    "work_prefix",
+]
 
 PARTITION_BYTES = 64 << 20  # of source; one file that is larger is a partition by itself
+TEXT_PART_BYTES = 32_000_000  # of the texts of a version, which are kept in parts of the same kind
 KEEP_WORK = timedelta(days=30)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from bessemer.artifacts.texts import text_files
 
 from data_svc.domain.facts import facts_of
 from data_svc.domain.personal_data import KINDS
@@ -43,7 +44,7 @@ _LINE_CHARACTERS_MIN = 20
 
 @dataclass(slots=True)
 class Scanned:
-    """One kept document; shares are of its words. `offset` is where its line begins in the texts of its split."""
+    """One kept document; shares are of its words. `offset` is where its line begins in `file`, a part of the texts."""
 
     id: str
     source: str
@@ -53,6 +54,7 @@ class Scanned:
     family: str
     tokens: int
     bytes: int
+    file: Path
     offset: int
     quality: QualityMeasures
     structure: Structure
@@ -95,7 +97,7 @@ class Scan:
         It begins shortly before the replacement of the kind `around`, or with the line that comes most often if
         `around` is `REPEATED`, else after a third of the document.
         """
-        text = redact(_text_at(self.folder, document), KINDS).decode(errors="replace")
+        text = redact(_text_at(document), KINDS).decode(errors="replace")
         start = len(text) // 3
         if around == REPEATED:
             lines = Counter(line for line in text.split("\n") if len(line.strip()) >= _LINE_CHARACTERS_MIN)
@@ -107,10 +109,10 @@ class Scan:
 
 
 def scan(folder: Path, tick: Callable[[str, float], None]) -> Scan:
-    """Read `documents.jsonl` and both splits' `texts.jsonl` below a folder."""
+    """Read `documents.jsonl` and the texts of both splits below a folder."""
     with (folder / "documents.jsonl").open("rb") as lines:
         records = {record["id"]: record for record in map(json.loads, lines)}
-    files = [path for split in (TRAIN, HELDOUT) if (path := folder / split / "texts.jsonl").is_file()]
+    files = [*text_files(folder, TRAIN), *text_files(folder, HELDOUT)]
     total = max(sum(path.stat().st_size for path in files), 1)
     found = Scan(folder)
     most_words = total // _WORD_BYTES + len(records)
@@ -125,7 +127,7 @@ def scan(folder: Path, tick: Callable[[str, float], None]) -> Scan:
             texts = [row["text"].encode() for _, row in batch]
             first = len(found.documents)
             for (offset, row), text in zip(batch, texts, strict=True):
-                found.documents.append(_scanned(records[row["id"]], offset, text))
+                found.documents.append(_scanned(records[row["id"]], path, offset, text))
                 if (len(found.documents) - 1) % step == 0:
                     found.sample.append(len(found.documents) - 1)
                     found.sample_texts.append(row["text"][:_SAMPLE_CHARACTERS])
@@ -158,7 +160,7 @@ def _batches(path: Path) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         yield batch
 
 
-def _scanned(record: Mapping[str, Any], offset: int, text: bytes) -> Scanned:
+def _scanned(record: Mapping[str, Any], file: Path, offset: int, text: bytes) -> Scanned:
     return Scanned(
         id=record["id"],
         source=record["source"],
@@ -168,6 +170,7 @@ def _scanned(record: Mapping[str, Any], offset: int, text: bytes) -> Scanned:
         family=record["family"],
         tokens=record["tokens"],
         bytes=len(text),
+        file=file,
         offset=offset,
         quality=measure(text),
         structure=structure_of(text),
@@ -205,8 +208,8 @@ def _leaks(documents: Sequence[Scanned], rows: npt.NDArray[np.uint32]) -> list[t
     return sorted(((a, b, float((rows[a] == rows[b]).mean())) for a, b in across), key=lambda leak: (-leak[2], leak))
 
 
-def _text_at(folder: Path, document: Scanned) -> bytes:
-    with (folder / document.split / "texts.jsonl").open("rb") as file:
+def _text_at(document: Scanned) -> bytes:
+    with document.file.open("rb") as file:
         file.seek(document.offset)
         text: str = json.loads(file.readline())["text"]
     return text.encode()

@@ -16,6 +16,7 @@ import numpy as np
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, canonical_json
+from bessemer.artifacts.texts import read_texts
 from bessemer.kernel.ids import id_of
 
 from data_svc.domain.conversations import Row, read_row
@@ -169,7 +170,7 @@ def _note_terms(rows: _Rows, record: Mapping[str, Any]) -> None:
 
 def _read_texts(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for split in (TRAIN, HELDOUT):
-        yield from ((split, record) for record in _lines(folder / split / "texts.jsonl"))
+        yield from ((split, record) for record in read_texts(folder, split))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from bessemer.api.data.v1.dataset_pb2 import CurationJob, CurationResult
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.contamination import read_contamination_set
 from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.artifacts.texts import is_text_part
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import project_of
@@ -64,7 +65,7 @@ def run(context: TaskContext) -> Done:
     texts = None
     if job.inputs.HasField("source_manifest"):
         manifest = read_manifest(blobs, job.inputs.source_manifest)
-        wanted = [entry.path for entry in manifest.files if entry.path.endswith(("/texts.jsonl", "documents.jsonl"))]
+        wanted = [e.path for e in manifest.files if e.path == "documents.jsonl" or is_text_part(e.path)]
         texts = fetch(blobs, manifest, inputs / "source", wanted)
     tokenizer = blobs.get_file(job.tokenizer, inputs / "tokenizer.json") if job.HasField("tokenizer") else None
     sets = {
@@ -96,8 +97,8 @@ def curate(
 ) -> CurationResult:
     """Make a version of local files and folders, without any server, in as many processes as there are cores.
 
-    `index` holds the evaluation suites to keep clear of, `texts` is a folder with the `train/texts.jsonl` and
-    `heldout/texts.jsonl` of a text version, `labels` a file that a classifier of quality learns from; `terms` hold for
+    `index` holds the evaluation suites to keep clear of, `texts` is a folder with the documents and the texts of
+    a text version, `labels` a file that a classifier of quality learns from; `terms` hold for
     all files.
     Raises: FailedPrecondition DATASET_EMPTY; InvalidRequest.
     """

@@ -81,17 +81,17 @@ def erase_documents(
 
     Raises: FailedPrecondition DATASET_EMPTY if nothing would be left.
     """
-    version = Rewrite(blobs, read_manifest(blobs, manifest), folder)
-    gone = Gone.find(version, selector)
-    if not gone.records:
-        return None
-    if gone.num_left == 0:
-        raise FailedPrecondition(
-            "every document of the version would go; delete the version instead",
-            reason="DATASET_EMPTY",
-            field="dataset_job.erase",
-        )
-    sealed = take_out(version, blobs, gone, selector, old_sha256=manifest.sha256)
+    with Rewrite(blobs, read_manifest(blobs, manifest), folder) as version:
+        gone = Gone.find(version, selector)
+        if not gone.records:
+            return None
+        if gone.num_left == 0:
+            raise FailedPrecondition(
+                "every document of the version would go; delete the version instead",
+                reason="DATASET_EMPTY",
+                field="dataset_job.erase",
+            )
+        sealed = take_out(version, blobs, gone, selector, old_sha256=manifest.sha256)
     receipt.num_documents = len(gone.records)
     receipt.documents.extend(_documents(gone, selector))
     receipt.files.extend(sorted(version.changed, key=lambda file: file.path))

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, Manifest, canonical_json, write_manifest
+from bessemer.artifacts.texts import part_of, text_parts
 from bessemer.kernel.errors import DataLoss
 
 from data_svc.domain.erasure import Selector
@@ -30,7 +32,7 @@ from data_svc.worker.erased_shards import ErasedTokens, erase_tokens
 from data_svc.worker.operators import annotate, operators_of
 from data_svc.worker.profile import page, text_profile
 from data_svc.worker.rejections import Rejections
-from data_svc.worker.rewrite import Rewrite, Span, blocks, lines
+from data_svc.worker.rewrite import Rewrite, Span, blocks, lines, without
 from data_svc.worker.sandbox import ParsedDocument
 from data_svc.worker.text_search import lines_with
 from data_svc.worker.version import Draft, count_reasons
@@ -40,8 +42,10 @@ __all__ = ["Gone", "subtract", "take_out"]
 
 _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.jsonl", "profile.json", "report.html"
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
+_ROWS = ("rows", "questions")
 _ID_DIGITS, _ID_START = 32, len(b'{"id":"')
 _RECORD = re.compile(rb'"id":"([0-9a-f]{32})"')
+_SOURCE = re.compile(rb'"source":("[^"\\]*(?:\\.[^"\\]*)*")')  # in a string of JSON every quote is behind a backslash
 Row = dict[str, Any]
 
 
@@ -50,7 +54,7 @@ class Gone:
     """What leaves a version; filled as it leaves."""
 
     records: list[Row]  # lines of documents.jsonl
-    spans: list[Span]  # where those lie
+    documents: bytes  # the other lines
     num_left: int
     texts: dict[str, str] = field(default_factory=dict)  # by id
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))  # by id of their document
@@ -60,17 +64,19 @@ class Gone:
     @classmethod
     def find(cls, version: Rewrite, selector: Selector) -> Gone:
         """Return the records of the documents that a selector takes."""
-        wanted = {document.encode() for document in selector.documents | _holders(version, selector)}
-        gone = cls([], [], 0)
-        for start, block in blocks(version.get(_DOCUMENTS)):
-            gone.num_left += block.count(b"\n")
-            for found in _RECORD.finditer(block):
-                if found[1] in wanted or (selector.sources and selector.takes(_source(block, found.end()))):
-                    first, last = block.rfind(b"\n", 0, found.start()) + 1, block.find(b"\n", found.end()) + 1
-                    gone.records.append(json.loads(block[first:last]))
-                    gone.spans.append((start + first, start + last))
-        gone.num_left -= len(gone.records)
-        return gone
+        data = version.get_bytes(_DOCUMENTS)
+        wanted = {document.encode() for document in selector.documents | _holders(version, selector, data)}
+        pattern = _SOURCE if selector.sources else _RECORD
+        records: list[Row] = []
+        spans: list[Span] = []
+        num_left = 0
+        for found in pattern.finditer(data):
+            if selector.takes(_text(found[1])) if selector.sources else found[1] in wanted:
+                spans.append((data.rfind(b"\n", 0, found.start()) + 1, data.find(b"\n", found.end()) + 1))
+                records.append(json.loads(data[slice(*spans[-1])]))
+            else:
+                num_left += 1
+        return cls(records, without(data, spans), num_left)
 
     def of(self, split: str) -> list[Row]:
         """Return the records of a split."""
@@ -85,19 +91,15 @@ def take_out(version: Rewrite, blobs: Blobs, gone: Gone, selector: Selector, *, 
         gone.tokens = erase_tokens(version, {s: [r["number"] for r in gone.of(s)] for s in (TRAIN, HELDOUT)})
     else:
         _cut_rows(version, gone)
-    version.cut(_DOCUMENTS, gone.spans)
+    version.put_bytes(_DOCUMENTS, gone.documents)
     rejections = _rewrite_rejections(version, gone, selector)
     splits = _splits(version.manifest, gone)
     kept, kept_bytes = (sum(getattr(split, name) for split in splits) for name in ("documents", "bytes"))
     draft = Draft(version.folder)
     profile = subtract(json.loads(version.get_bytes(_PROFILE)), _profile(gone, is_text=is_text))
     draft.write_json(_PROFILE, profile)
-    named, everything = Rejections(), Rejections()
-    for rejection in rejections:
-        everything.append(rejection)
-        if rejection.source:
-            named.append(rejection)
-    reasons = count_reasons(kept, kept_bytes, everything)
+    reasons = count_reasons(kept, kept_bytes, rejections)
+    named = rejections.take(np.flatnonzero([source != "" for source in rejections.column("source")]))
     title = _TITLES[str(version.manifest.facts["kind"])]
     (version.folder / _REPORT).write_text(page(title, reasons, splits, profile=profile, rejections=named))
     version.put(_PROFILE)
@@ -140,17 +142,19 @@ def _terms_left(terms: Any, gone: Gone, selector: Selector) -> list[JSON]:
     ]
 
 
-def _holders(version: Rewrite, selector: Selector) -> set[str]:
+def _holders(version: Rewrite, selector: Selector, documents: bytes) -> set[str]:
     """Return the ids of the documents that hold an identifier in their text, their rows or their source."""
     found: set[str] = set()
-    names = [f"{s}/{n}.jsonl" for s in (TRAIN, HELDOUT) for n in ("texts", "rows", "questions")] + [_DOCUMENTS]
-    for name in names if selector.identifiers else []:
-        for _, block in blocks(version.get(name)) if version.has(name) else []:
-            for identifier in selector.identifiers:
-                for first, last in lines_with(block, identifier):
-                    row = json.loads(block[first:last])
-                    if any(identifier.is_in(text) for text in _strings(row)):
-                        found.add(_document_of(row))
+    if not selector.identifiers:
+        return found
+    files = [version.get(f"{s}/{n}.jsonl") for s in (TRAIN, HELDOUT) for n in _ROWS if version.has(f"{s}/{n}.jsonl")]
+    parts = version.get_parts(entry.path for s in (TRAIN, HELDOUT) for entry in text_parts(version.manifest, s))
+    for block in chain([documents], parts, (block for file in files for _, block in blocks(file))):
+        for identifier in selector.identifiers:
+            for first, last in lines_with(block, identifier):
+                row = json.loads(block[first:last])
+                if any(identifier.is_in(text) for text in _strings(row)):
+                    found.add(_document_of(row))
     return found
 
 
@@ -167,37 +171,38 @@ def _document_of(row: Row) -> str:
     return str(row.get("document") or row.get("cluster") or row["id"])
 
 
-def _source(block: bytes, start: int) -> str:
-    """Return the source of the record around `start`; in a string of JSON every quote is behind a backslash."""
-    first = block.find(b'"source":"', start) + 9
-    text = block[first : block.find(b'","', first + 1) + 1]
-    return str(json.loads(text)) if b"\\" in text else text[1:-1].decode()
+def _text(written: bytes) -> str:
+    """Return what a string of JSON says."""
+    return str(json.loads(written)) if b"\\" in written else written[1:-1].decode()
 
 
 def _cut_texts(version: Rewrite, gone: Gone) -> None:
     for split in (TRAIN, HELDOUT):
-        wanted = {record["id"].encode() for record in gone.of(split)}
-        spans: list[Span] = []
-        path = f"{split}/texts.jsonl"
-        for start, block in blocks(version.get(path)) if wanted else []:
+        paths = [entry.path for entry in text_parts(version.manifest, split)]
+        by_part: dict[str, set[bytes]] = defaultdict(set)
+        for record in gone.of(split):
+            by_part[part_of(paths, record["number"])].add(record["id"].encode())
+        for path, wanted in by_part.items():
+            data = version.get_bytes(path)
+            spans: list[Span] = []
             first = 0
-            while first < len(block):  # 100,000 times, so nothing is called that need not be
-                last = block.find(b"\n", first) + 1
-                if block[first + _ID_START : first + _ID_START + _ID_DIGITS] in wanted:
-                    text = json.loads(block[first:last])
+            while first < len(data):
+                last = data.find(b"\n", first) + 1
+                if data[first + _ID_START : first + _ID_START + _ID_DIGITS] in wanted:
+                    text = json.loads(data[first:last])
                     gone.texts[text["id"]] = text["text"]
                     gone.bytes[split] += len(text["text"].encode())
-                    spans.append((start + first, start + last))
+                    spans.append((first, last))
                 first = last
-        if len(spans) != len(wanted):
-            raise DataLoss(f"{path} has {len(spans)} of {len(wanted)} documents that {_DOCUMENTS} names")
-        version.cut(path, spans)
+            if len(spans) != len(wanted):
+                raise DataLoss(f"{path} has {len(spans)} of {len(wanted)} documents that {_DOCUMENTS} names")
+            version.put_bytes(path, without(data, spans))
 
 
 def _cut_rows(version: Rewrite, gone: Gone) -> None:
     ids = {record["id"] for record in gone.records}
     for split in (TRAIN, HELDOUT):
-        for name in ("rows", "questions"):
+        for name in _ROWS:
             path, spans = f"{split}/{name}.jsonl", []
             for start, block in blocks(version.get(path)) if version.has(path) else []:
                 for first, last in lines(block):
@@ -210,32 +215,45 @@ def _cut_rows(version: Rewrite, gone: Gone) -> None:
             version.cut(path, spans)
 
 
-def _rewrite_rejections(version: Rewrite, gone: Gone, selector: Selector) -> list[Rejection]:
-    """Make the lines that tell of the documents nameless, add one per document, and return all, by source."""
+def _rewrite_rejections(version: Rewrite, gone: Gone, selector: Selector) -> Rejections:
+    """Make the lines that tell of the documents nameless, add one per document, and return all."""
     ids, sources = {record["id"] for record in gone.records}, {record["source"] for record in gone.records}
     data = version.get_bytes(_REJECTIONS)
-    suspects = {start for identifier in selector.identifiers for start, _ in lines_with(data, identifier)}
-    raw: list[tuple[Rejection, bytes]] = []
-    for first, last in lines(data):
-        fields = json.loads(data[first:last])
-        rejection = Rejection(**{**fields, "reason": Reason(fields["reason"])})
-        told = rejection.source in sources or rejection.duplicate_of in ids or selector.takes(rejection.source)
-        if told or (first in suspects and (selector.is_in(rejection.source) or selector.is_in(rejection.detail))):
-            raw.append(_nameless(rejection.reason, rejection.size_bytes))
-        else:
-            raw.append((rejection, data[first:last]))
+    raw, before = data.splitlines(keepends=True), Rejections.read(data)
+    named = before.column("source")
+    told = {
+        at
+        for at, (source, stands) in enumerate(zip(named, before.column("duplicate_of"), strict=True))
+        if source in sources or stands in ids or selector.takes(source)
+    }
+    starts = np.cumsum([0, *map(len, raw)])
+    for identifier in selector.identifiers:
+        for at in (int(np.searchsorted(starts, start)) for start, _ in lines_with(data, identifier)):
+            line = json.loads(raw[at])
+            if selector.is_in(line["source"]) or selector.is_in(line["detail"]):
+                told.add(at)
     sizes = {d: len(text.encode()) for d, text in gone.texts.items()}
     sizes |= {d: sum(len(canonical_json(row)) for row in rows) for d, rows in gone.rows.items()}
-    raw += [_nameless(Reason.ERASED, sizes.get(record["id"], 0)) for record in gone.records]
-    raw.sort(key=lambda item: item[0])
-    (version.folder / _REJECTIONS).write_bytes(b"".join(line for _, line in raw))
-    version.put(_REJECTIONS)
-    return [rejection for rejection, _ in raw]
+    nameless = [(line["reason"], line["size_bytes"]) for line in (json.loads(raw[at]) for at in sorted(told))]
+    nameless += [(Reason.ERASED, sizes.get(record["id"], 0)) for record in gone.records]
+    kept = [at for at in range(len(raw)) if at not in told]
+    after = before.take(np.array(kept, np.int64))
+    for reason, size_bytes in nameless:
+        after.append(Rejection("", Reason(reason), "", size_bytes))
+    num_first = sum(not named[at] for at in kept)  # what has no name is sorted before all else
+    first = sorted([*(raw[at] for at in kept[:num_first]), *(_nameless(*each) for each in nameless)], key=_order)
+    version.put_bytes(_REJECTIONS, b"".join([*first, *(raw[at] for at in kept[num_first:])]))
+    return after
 
 
-def _nameless(reason: Reason, size_bytes: int) -> tuple[Rejection, bytes]:
+def _order(line: bytes) -> Rejection:
+    fields = json.loads(line)
+    return Rejection(**{**fields, "reason": Reason(fields["reason"])})
+
+
+def _nameless(reason: str, size_bytes: int) -> bytes:
     fields: dict[str, JSON] = {"source": "", "reason": reason, "detail": "", "size_bytes": size_bytes}
-    return Rejection("", reason, "", size_bytes), canonical_json({**fields, "duplicate_of": ""})
+    return canonical_json({**fields, "duplicate_of": ""})
 
 
 def _splits(manifest: Manifest, gone: Gone) -> list[SplitCounts]:

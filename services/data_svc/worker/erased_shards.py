@@ -15,7 +15,6 @@ from data_svc.worker.rewrite import Rewrite
 __all__ = ["ErasedTokens", "erase_rows", "erase_tokens"]
 
 Bounds = npt.NDArray[np.void]
-Tokens = npt.NDArray[np.unsignedinteger]
 
 
 @dataclass
@@ -31,28 +30,38 @@ class ErasedTokens:
         return sum(piece.length for piece in self.pieces[number])
 
 
-def erase_rows(rows: Tokens, bounds: Bounds, documents: npt.NDArray[np.integer]) -> tuple[Tokens, Bounds]:
+def erase_rows(
+    rows: bytes, bounds: Bounds, documents: npt.NDArray[np.integer], *, row_bytes: int, token_bytes: int
+) -> tuple[bytes, Bounds]:
     """Return the rows and bounds of a shard without the documents of the given numbers.
 
-    Their tokens become padding where they lay, in `rows` itself; a row that holds nothing else goes.
-    Shapes: rows [N, S].
+    Their tokens become padding where they lay; a row that holds nothing else goes.
     """
-    gone = np.isin(bounds["document"], documents)
-    kept = bounds[~gone].copy()
-    for row, offset, length in bounds[gone][["row", "offset", "length"]].tolist():
-        rows[row, offset : offset + length] = 0
-    dropped = np.zeros(len(rows), bool)
-    dropped[bounds["row"][gone]] = True
+    is_gone = np.isin(bounds["document"], documents)
+    kept, gone = bounds[~is_gone].copy(), np.sort(bounds[is_gone], order=("row", "offset"))
+    dropped = np.zeros(len(rows) // row_bytes, bool)
+    dropped[gone["row"]] = True
     dropped[kept["row"]] = False
     kept["row"] -= np.cumsum(dropped)[kept["row"]].astype(np.uint32)
-    return rows[~dropped] if dropped.any() else rows, kept
+    pieces: list[bytes | memoryview] = []
+    view, at = memoryview(rows), 0
+    for row, offset, length in gone[["row", "offset", "length"]].tolist():
+        if dropped[row]:
+            first, last, padding = row * row_bytes, (row + 1) * row_bytes, b""
+        else:
+            first = row * row_bytes + offset * token_bytes
+            last = first + length * token_bytes
+            padding = bytes(last - first)
+        pieces += [view[at:first], padding]  # of a row that goes, its second piece finds nothing more before it
+        at = last
+    return b"".join([*pieces, view[at:]]), kept
 
 
 def erase_tokens(version: Rewrite, numbers: dict[str, list[int]]) -> ErasedTokens:
     """Rewrite the shards that hold tokens of documents, given by number and split."""
     found = ErasedTokens()
     facts = version.manifest.facts
-    width, dtype = int(str(facts["sequence_length"])), np.dtype(f"<u{facts['token_bytes']}")
+    width, token_bytes = int(str(facts["sequence_length"])), int(str(facts["token_bytes"]))
     for split, documents in numbers.items():
         wanted = np.array(documents, np.uint32)
         for entry in version.manifest.below(f"{split}/"):
@@ -66,12 +75,11 @@ def erase_tokens(version: Rewrite, numbers: dict[str, list[int]]) -> ErasedToken
             for row, offset, length, document, start in gone.tolist():
                 piece = ErasedPiece(file=shard, row=row, offset=offset, length=length, start=start)
                 found.pieces[document].append(piece)
-            rows = np.fromfile(version.get(shard), dtype).reshape(-1, width)
-            kept_rows, kept_bounds = erase_rows(rows, bounds, wanted)
-            kept_rows.tofile(version.folder / shard)
-            kept_bounds.tofile(version.folder / entry.path)
-            found.rows_changed += len(np.unique(gone["row"])) - (len(rows) - len(kept_rows))
-            found.rows_dropped[split] += len(rows) - len(kept_rows)
-            version.put(shard)
-            version.put(entry.path)
+            rows = version.get_bytes(shard)
+            left, kept = erase_rows(rows, bounds, wanted, row_bytes=width * token_bytes, token_bytes=token_bytes)
+            num_dropped = (len(rows) - len(left)) // (width * token_bytes)
+            found.rows_changed += len(np.unique(gone["row"])) - num_dropped
+            found.rows_dropped[split] += num_dropped
+            version.put_bytes(shard, left)
+            version.put_bytes(entry.path, kept.tobytes())
     return found

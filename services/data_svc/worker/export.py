@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob, DatasetJobResult
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, canonical_json, fetch, read_manifest
+from bessemer.artifacts.texts import is_text_part, text_files
 from bessemer.jobs.worker import Done, TaskContext
 
+from data_svc.domain.splitting import HELDOUT, TRAIN
 from data_svc.domain.terms import TERMS
 
 __all__ = ["export", "write_parquet"]
@@ -36,7 +38,11 @@ def export(context: TaskContext, job: DatasetJob, blobs: Blobs) -> Done:
     folder = context.workdir / "export"
     shutil.rmtree(folder, ignore_errors=True)
     context.report(stage="fetching", fraction=0.1)
-    wanted = [e.path for e in manifest.files if e.path.endswith(("/texts.jsonl", "/rows.jsonl", "documents.jsonl"))]
+    wanted = [
+        e.path
+        for e in manifest.files
+        if e.path == "documents.jsonl" or e.path.endswith("/rows.jsonl") or is_text_part(e.path)
+    ]
     source = fetch(blobs, manifest, folder / "source", wanted)
     context.report(stage="writing parquet", fraction=0.5)
     paths = write_parquet(source, manifest, folder / "parquet")
@@ -61,10 +67,13 @@ def write_parquet(source: Path, manifest: Manifest, target: Path) -> list[Path]:
     terms = _terms(source / "documents.jsonl") if manifest.facts["kind"] == "TEXT" else {}
     for name in TERMS if terms else ():
         schema = schema.append(pa.field(name, pa.string()))
-    for file in sorted(source.glob("*/*.jsonl")):
-        paths.append(target / f"{file.parent.name}.parquet")
+    for split in (HELDOUT, TRAIN):
+        files = [*text_files(source, split), *source.glob(f"{split}/rows.jsonl")]
+        if not files:
+            continue
+        paths.append(target / f"{split}.parquet")
         with pq.ParquetWriter(paths[-1], schema, compression="zstd") as writer:
-            rows = _rows(file, schema, terms)
+            rows = _rows(files, schema, terms)
             while batch := list(islice(rows, _BATCH_ROWS)):
                 writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
     return paths
@@ -79,12 +88,13 @@ def _terms(file: Path) -> dict[str, dict[str, str]]:
     return {id_: terms for id_, terms in found.items() if terms}
 
 
-def _rows(file: Path, schema: pa.Schema, terms: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Any]]:
-    with file.open("rb") as lines:
-        for line in lines:
-            row = json.loads(line)
-            row = {**dict.fromkeys(TERMS, ""), **row, **terms.get(row.get("id", ""), {})}
-            yield {name: row[name] for name in schema.names}
+def _rows(files: Sequence[Path], schema: pa.Schema, terms: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        with file.open("rb") as lines:
+            for line in lines:
+                row = json.loads(line)
+                row = {**dict.fromkeys(TERMS, ""), **row, **terms.get(row.get("id", ""), {})}
+                yield {name: row[name] for name in schema.names}
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
-from bessemer.artifacts.manifest import JSON
+from bessemer.artifacts.manifest import JSON, canonical_json
 from bessemer.artifacts.report import Report
+from bessemer.artifacts.texts import part_path
 from bessemer.kernel.errors import InvalidRequest
 
 from data_svc.domain.decoding import REPLACED_SHARE_MAX
-from data_svc.domain.partitions import result_key
+from data_svc.domain.partitions import TEXT_PART_BYTES, result_key, starts_partition
 from data_svc.domain.reasons import Reason
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN, held_out, shares, within_budget
@@ -199,7 +201,7 @@ def _write_split(
     chosen, length = kept.take(numbers), recipe.sequence_length
     mine = tokens.take(numbers)
     num_rows = write_rows(draft.folder, split, numbers, mine, dtype=dtype, sequence_length=length, seed=recipe.seed)
-    draft.write_lines(f"{split}/texts.jsonl", _texts(chosen))
+    _write_texts(draft.folder, split, numbers, chosen)
     draft.splits[split] = SplitCounts(
         split=split,
         documents=len(chosen),
@@ -207,6 +209,20 @@ def _write_split(
         tokens=int(chosen.numbers("tokens").sum()),
         bytes=int(chosen.texts.sizes.sum()),
     )
+
+
+def _write_texts(folder: Path, split: str, numbers: Numbers, documents: Documents) -> None:
+    """Write the parts of a split; their bounds depend on its documents alone, so versions share what they share."""
+    with ExitStack() as opened:
+        part, held = None, 0
+        for number, id_, record in zip(numbers.tolist(), documents.ids.tolist(), _texts(documents), strict=True):
+            line = canonical_json(record)
+            if part is None or starts_partition(id_, len(line), held, TEXT_PART_BYTES):
+                opened.close()
+                path = folder / part_path(split, number)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part, held = opened.enter_context(path.open("wb")), 0
+            held += part.write(line)
 
 
 def _texts(documents: Documents) -> Iterator[dict[str, JSON]]:

@@ -18,6 +18,7 @@ from bessemer.api.data.v1.dataset_job_pb2 import (
 )
 from bessemer.artifacts.blobs import Blobs, sha256_of
 from bessemer.artifacts.manifest import JSON, canonical_json, fetch, read_manifest
+from bessemer.artifacts.texts import is_text_part, read_texts
 from bessemer.jobs.worker import Done, TaskContext
 from tokenizers import Tokenizer
 
@@ -50,7 +51,7 @@ def train_tokenizer(context: TaskContext, job: DatasetJob, blobs: Blobs) -> Done
     shutil.rmtree(folder, ignore_errors=True)
     context.report(stage="fetching", fraction=0.05)
     manifest = read_manifest(blobs, job.inputs.manifest)
-    wanted = [e.path for e in manifest.files if e.path == "documents.jsonl" or e.path.endswith("/texts.jsonl")]
+    wanted = [e.path for e in manifest.files if e.path == "documents.jsonl" or is_text_part(e.path)]
     source = fetch(blobs, manifest, folder / "source", wanted)
     base = read_base(blobs.get_file(task.base, folder / "base.json")) if task.HasField("base") else None
     sample = _Sample(context, source, task.sample_bytes_max)
@@ -181,7 +182,7 @@ def _first_texts(source: Path, split: str) -> list[str]:
 
 def _texts(source: Path, split: str) -> Iterator[tuple[str, str]]:
     """Yield id and text of each document of a split, in the version's order."""
-    for record in _lines(source / split / "texts.jsonl"):
+    for record in read_texts(source, split):
         yield record["id"], record["text"]
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
-from pathlib import Path
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
@@ -15,6 +13,7 @@ from bessemer.api.eval.v1.evaluation_pb2 import EvaluationSuite
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.contamination import MEDIA_TYPE, pack_contamination_set
 from bessemer.artifacts.manifest import FileEntry, read_manifest
+from bessemer.artifacts.texts import text_parts
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import id_of, project_of
 from bessemer.svckit.objects import ObjectStore
@@ -37,7 +36,7 @@ from eval_svc.ports import DataCatalog, JudgeBook
 __all__ = ["BUILTIN", "Suites"]
 
 BUILTIN = {"general-knowledge": Grader.PERPLEXITY, "general-choice": Grader.CHOICE}
-TEXTS, QUESTIONS = "heldout/texts.jsonl", "heldout/questions.jsonl"
+TEXTS, QUESTIONS = "heldout/texts", "heldout/questions.jsonl"
 
 
 class Suites:
@@ -114,10 +113,11 @@ class Suites:
             case "upload":
                 return await self._from_upload(request.upload, grader)
             case "heldout_text":
-                entry, num_max = await self._heldout(version, TEXTS), request.num_cases_max or HELDOUT_PASSAGES_MAX
-                return await asyncio.to_thread(self._from_texts, entry, num_max)
+                parts, num_max = await self._heldout(version, TEXTS), request.num_cases_max or HELDOUT_PASSAGES_MAX
+                return await asyncio.to_thread(self._from_texts, parts, num_max)
             case "heldout_questions":
-                entry, num_max = await self._heldout(version, QUESTIONS), request.num_cases_max or HELDOUT_QUESTIONS_MAX
+                [entry] = await self._heldout(version, QUESTIONS)
+                num_max = request.num_cases_max or HELDOUT_QUESTIONS_MAX
                 return await asyncio.to_thread(self._from_questions, entry, grader, num_max)
             case _:
                 data = resources.files("eval_svc.worker.suites").joinpath(f"{request.builtin}.jsonl").read_bytes()
@@ -134,10 +134,10 @@ class Suites:
         data = await asyncio.to_thread(self._read, upload.artifact)
         return await asyncio.to_thread(parse_cases, data, grader)
 
-    async def _heldout(self, version: str, path: str) -> FileEntry:
-        """Return the entry of a held-out file.
+    async def _heldout(self, version: str, path: str) -> Sequence[FileEntry]:
+        """Return the entries of what is held out: the parts of `TEXTS`, or the file of `QUESTIONS`.
 
-        Raises: InvalidRequest without a version; FailedPrecondition if the version has no such file.
+        Raises: InvalidRequest without a version; FailedPrecondition if the version holds nothing of it out.
         """
         if not version:
             raise InvalidRequest(
@@ -149,22 +149,27 @@ class Suites:
         manifest = await asyncio.to_thread(
             read_manifest, Blobs(self._objects, project_of(found.manifest.key)), found.manifest
         )
-        entry = next((file for file in manifest.files if file.path == path), None)
-        if entry is None or entry.size_bytes == 0:
+        entries = text_parts(manifest, "heldout") if path == TEXTS else manifest.below(path)
+        if not any(entry.size_bytes for entry in entries):
             kind = "TEXT" if path == TEXTS else "CHAT"
             raise FailedPrecondition(
                 f"{version} has no {path}; use a {kind} version that holds out more documents",
                 reason="DATASET_EMPTY",
                 resource=version,
             )
-        return entry
+        return entries
 
-    def _from_texts(self, entry: FileEntry, num_max: int) -> list[Case]:
-        with tempfile.TemporaryDirectory(prefix="bessemer-") as folder:
-            path = Blobs(self._objects, project_of(entry.key)).get_file(entry.ref, Path(folder) / "texts.jsonl")
-            chosen = passages(_documents(path), characters=PASSAGE_CHARACTERS, num_max=num_max)
+    def _from_texts(self, parts: Sequence[FileEntry], num_max: int) -> list[Case]:
+        chosen = passages(self._documents(parts), characters=PASSAGE_CHARACTERS, num_max=num_max)
         # Read back, so that what is stored has met the same rules as an upload.
         return parse_cases(format_cases(chosen), Grader.PERPLEXITY)
+
+    def _documents(self, parts: Sequence[FileEntry]) -> Iterator[tuple[str, str]]:
+        """Yield id and text of each document, with one part at a time in memory."""
+        for entry in parts:
+            for line in Blobs(self._objects, project_of(entry.key)).get_bytes(entry.ref).splitlines():
+                record = json.loads(line)
+                yield str(record["id"]), record["text"]
 
     def _from_questions(self, entry: FileEntry, grader: Grader, num_max: int) -> list[Case]:
         return questions(self._read(entry.ref), grader, num_max=num_max)
@@ -213,10 +218,3 @@ def _max_tokens(given: EvaluationSuite, grader: Grader) -> int:
             field="evaluation_suite.max_tokens",
         )
     return given.max_tokens or MAX_TOKENS_DEFAULT
-
-
-def _documents(path: Path) -> Iterator[tuple[str, str]]:
-    with path.open("rb") as lines:
-        for line in lines:
-            record = json.loads(line)
-            yield str(record["id"]), record["text"]

@@ -10,6 +10,7 @@ from bessemer.api.data.v1 import assessment_pb2 as pb
 from bessemer.api.data.v1.dataset_pb2 import CurationRecipe, DatasetKind
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
+from bessemer.artifacts.texts import read_texts, text_files
 from bessemer.svckit.objects_files import FileObjects
 from data_svc.codec import curation_recipe
 from data_svc.domain.recipes import recipe_of
@@ -115,12 +116,11 @@ def test_boilerplate_counts_once_and_stands_in_both_splits(make):
 
 def test_a_copy_in_the_held_out_half_is_a_leak(make):
     version = make(good())
-    rows = (version.folder / "train/texts.jsonl").read_text().splitlines()
-    row = json.loads(rows[0])
+    row = next(read_texts(version.folder, "train"))
     records = (version.folder / "documents.jsonl").read_text().splitlines()
     record = next(record for record in map(json.loads, records) if record["id"] == row["id"])
     for path, line in (
-        ("heldout/texts.jsonl", row | {"id": "planted", "source": "leak.txt"}),
+        (text_files(version.folder, "heldout")[-1], row | {"id": "planted", "source": "leak.txt"}),
         ("documents.jsonl", record | {"id": "planted", "source": "leak.txt", "split": "heldout"}),
     ):
         with (version.folder / path).open("a") as file:

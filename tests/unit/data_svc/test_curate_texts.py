@@ -13,6 +13,7 @@ from bessemer.api.data.v1.dataset_service_pb2 import DatasetProfile
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.artifacts.shard import open_split
+from bessemer.artifacts.texts import read_texts
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from data_svc.domain.recipes import Recipe
 from data_svc.worker.curate import curate
@@ -44,7 +45,7 @@ def test_text_version_holds_every_token_of_every_kept_document(
     listed = {record["number"]: record for record in rows(folder / "documents.jsonl")}
     for counts in result.splits:
         split = open_split(folder, manifest, counts.split)
-        texts = {record["id"]: record["text"] for record in rows(folder / counts.split / "texts.jsonl")}
+        texts = {record["id"]: record["text"] for record in read_texts(folder, counts.split)}
         assert len(split) == counts.rows
         assert split.num_tokens == counts.tokens
         pieces: dict[int, list[tuple[int, list[int]]]] = {}

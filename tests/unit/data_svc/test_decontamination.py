@@ -19,6 +19,7 @@ from bessemer.artifacts.contamination import (
     words_of,
 )
 from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.artifacts.texts import read_texts
 from bessemer.kernel.errors import FailedPrecondition
 from data_svc.domain.contamination import Overlap, gives_away
 from data_svc.domain.recipes import Recipe
@@ -141,7 +142,7 @@ def test_training_documents_with_a_case_are_dropped_and_held_out_ones_stay(docum
     assert reasons(clean) == {"kept": 40}
     assert reasons(result)["CONTAMINATED"] == 40 - reasons(result)["kept"] > 10
     folder = fetch(blobs, read_manifest(blobs, result.manifest), tmp_path / "version")
-    train, heldout = ((folder / split / "texts.jsonl").read_text() for split in ("train", "heldout"))
+    train, heldout = ("".join(t["text"] for t in read_texts(folder, split)) for split in ("train", "heldout"))
     assert "Zanzibar" not in train
     assert "Zanzibar" in heldout
     rejected = [json.loads(line) for line in (folder / "rejections.jsonl").read_text().splitlines()]

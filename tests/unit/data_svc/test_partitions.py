@@ -19,6 +19,7 @@ from bessemer.svckit.objects_files import FileObjects
 from data_svc.domain.partitions import is_stale, result_name, starts_partition
 from data_svc.domain.recipes import Recipe
 from data_svc.worker import partitions as cutting
+from data_svc.worker import texts
 from data_svc.worker.batches import places, read_columns
 from data_svc.worker.curate import curate
 from data_svc.worker.executor import Executor, Task
@@ -66,6 +67,7 @@ def test_partitions_of_a_folder_that_changed_a_little_are_mostly_the_same() -> N
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "PARTITION_BYTES", 8000)
+    monkeypatch.setattr(texts, "TEXT_PART_BYTES", 8000)
 
 
 @pytest.fixture

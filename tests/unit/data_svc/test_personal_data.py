@@ -9,6 +9,7 @@ import pytest
 from bessemer.api.data.v1.dataset_pb2 import CurationRecipe, DatasetKind
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.artifacts.texts import read_texts
 from bessemer.kernel.errors import InvalidRequest
 from data_svc.codec import curation_recipe
 from data_svc.domain.personal_data import KINDS, PII, SECRETS, Span, resolve
@@ -237,7 +238,9 @@ def test_curate_with_redaction_keeps_personal_data_out_and_counts_it(
         categories = json.loads((folder / "profile.json").read_text())["categories"]
         assert categories["personal_data/email"] == categories["personal_data/phone"] == 4
         assert "Documents that came with personal data" in (folder / "report.html").read_text()
-        texts[len(redacted)] = "".join((folder / split / "texts.jsonl").read_text() for split in ("train", "heldout"))
+        texts[len(redacted)] = "".join(
+            record["text"] for split in ("train", "heldout") for record in read_texts(folder, split)
+        )
     assert texts[0].count("@example.org") == 4
     assert texts[1].count("[EMAIL], +49 30") == 4
     assert texts[len(PII)].count("[EMAIL], [PHONE].") == 4

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import FileEntry, Manifest, write_manifest
+from bessemer.artifacts.texts import part_path
 from bessemer.kernel.errors import AlreadyExists, DataLoss
 from bessemer.sdk.dataset_files import compare_documents, export_version, read_documents
 from bessemer.svckit.objects_files import FileObjects
@@ -35,8 +36,9 @@ def sealed(tmp_path):
     texts = b"".join(json.dumps({"id": i, "source": i, "text": "one two"}).encode() + b"\n" for i in "ab")
     files = {
         "documents.jsonl": json.dumps(record("a", "a.md")).encode() + b"\n",
-        "train/texts.jsonl": texts,
-        "heldout/texts.jsonl": texts[: len(texts) // 2],
+        part_path("train", 0): texts,
+        part_path("heldout", 2): texts[: len(texts) // 2],
+        part_path("heldout", 3): texts[len(texts) // 2 :],
         "train/00000.bin": b"12",
     }
     entries = tuple(FileEntry.of(path, blobs.put_bytes(data, "application/jsonl")) for path, data in files.items())
@@ -59,7 +61,7 @@ def test_documents_are_read_from_the_sealed_files(sealed):
 
 def test_export_is_a_folder_that_loaders_know(sealed, tmp_path):
     target = tmp_path / "out"
-    assert export_version(*sealed, target) == {"train": 2, "test": 1}
+    assert export_version(*sealed, target) == {"train": 2, "test": 2}
     assert sorted(path.name for path in target.iterdir()) == ["README.md", "manifest.json", "test.jsonl", "train.jsonl"]
     assert "path: train.jsonl" in (target / "README.md").read_text()
     with pytest.raises(AlreadyExists):
