@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from types import UnionType
-from typing import Any
+from typing import Any, TypeAlias
 
 from bessemer.kernel.errors import BessemerError, error_class
 
@@ -98,8 +98,8 @@ class Constraint:
     """What the answer must be, whatever the model would rather say.
 
     `kind` and `value`: `json_schema` and the schema's text; `json_object` and nothing; `regex` and the expression;
-    `grammar` and Lark text; `choices` and a JSON list of texts; `tool_calls` and a JSON list of names of the prompt's
-    tools, one of which must be called at least once.
+    `grammar` and Lark text; `choices` and a JSON list of texts; `tool_calls` and JSON such as
+    `{"names": ["weather"], "parallel": true}`: one of these tools of the prompt must be called, or several.
     """
 
     kind: str
@@ -210,7 +210,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded; `tool_format` is how it writes calls of tools, a name of `domain.tools.FORMATS`."""
+    """The model is loaded; `tool_format` is how it writes calls of tools, a name of `engine.tools.FORMATS`."""
 
     context_length: int
     tool_format: str = "hermes"
@@ -316,7 +316,7 @@ class Failed:
         return error_class(self.code)(self.message, reason=self.reason, **self.fields)
 
 
-Message = (
+Message: TypeAlias = (
     Load
     | Generate
     | Count
@@ -357,12 +357,12 @@ def decode(line: bytes) -> Message:
 
 
 def _revive(cls: type[Any], values: Mapping[str, Any]) -> Any:
-    readers = _readers(cls)
+    readers = _readers(cls)  # type: ignore[arg-type] # classes are hashable
     return cls(**{key: reader(value) if (reader := readers[key]) else value for key, value in values.items()})
 
 
 @cache
-def _readers(cls: type[Any]) -> Mapping[str, Callable[[Any], Any] | None]:
+def _readers(cls: Any) -> Mapping[str, Callable[[Any], Any] | None]:
     hints = typing.get_type_hints(cls)
     return {entry.name: _reader(hints[entry.name]) for entry in dataclasses.fields(cls)}
 
