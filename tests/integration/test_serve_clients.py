@@ -12,6 +12,7 @@ import pydantic
 import pytest
 import pytest_asyncio
 from bessemer.sdk import Client
+from bessemer.sdk.connection import Connection
 
 from tests.fixtures.tiny_model import make_tiny_model
 from tests.integration.test_serve_svc import ENDPOINT, answer, stream, world_in
@@ -98,7 +99,8 @@ def _by_sync_clients(serving, ask):
         said["openai, sync"] = client.chat.completions.create(**ask).choices[0].message.content
         chunks = client.chat.completions.create(**ask, stream=True)
         said["openai, sync stream"] = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
-    with Client(serving.process.address, token=serving.token) as sdk:
+    address = dict.fromkeys(("data", "train", "eval", "serve"), serving.process.address)
+    with Client(Connection(services=address, http={}, token=serving.token)) as sdk:
         said["our SDK"] = sdk.serve.generate(target=ENDPOINT, prompt=_prompt(), sampling=SETTINGS).text
     return said
 
