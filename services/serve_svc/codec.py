@@ -156,8 +156,10 @@ def _constraint(message: api.SamplingParams, prompt: api.Prompt) -> Constraint |
                 "sampling.constraint cannot hold while a tool must be called; leave one of them out",
                 field="sampling.constraint",
             )
-        names = [prompt.tool_name] if prompt.tool_name else [tool.name for tool in prompt.tools]
-        return Constraint("tool_calls", json.dumps({"names": names, "parallel": not prompt.single_tool_call}))
+        return _calls([prompt.tool_name] if prompt.tool_name else [tool.name for tool in prompt.tools], prompt)
+    strict = prompt.tool_choice != api.TOOL_CHOICE_NONE and any(tool.strict for tool in prompt.tools)
+    if kind is None and strict:
+        return _calls([tool.name for tool in prompt.tools], prompt, optional=True)
     if kind is None or (kind == "json_object" and not message.constraint.json_object):
         return None
     if kind == "choices":
@@ -168,3 +170,8 @@ def _constraint(message: api.SamplingParams, prompt: api.Prompt) -> Constraint |
     if not value:
         raise InvalidRequest(f"sampling.constraint.{kind} is empty", field=f"sampling.constraint.{kind}")
     return Constraint(kind, value)
+
+
+def _calls(names: list[str], prompt: api.Prompt, *, optional: bool = False) -> Constraint:
+    wish = {"names": names, "parallel": not prompt.single_tool_call, "optional": optional}
+    return Constraint("tool_calls", json.dumps(wish))

@@ -240,6 +240,7 @@ def _set_tools(prompt: api.Prompt, values: Mapping[str, Any]) -> None:
             name=_text(function, "name", f"{path}.function"),
             description=description if isinstance(description, str) else str(description),
             parameters_json=json.dumps(function.get("parameters") or {}, ensure_ascii=False),
+            strict=function.get("strict") is True,
         )
     choice = values.get("tool_choice", "auto" if tools else "none")
     words = {"auto": api.TOOL_CHOICE_AUTO, "none": api.TOOL_CHOICE_NONE, "required": api.TOOL_CHOICE_REQUIRED}
