@@ -81,11 +81,13 @@ class Slots:
         """Return the slot of a running request."""
         return self._running[request_id].slot
 
-    def remove(self, request_id: str) -> None:
-        """Free the slot or the place in the queue; unknown ids are ignored."""
+    def remove(self, request_id: str) -> Answer | None:
+        """Free the slot or the place in the queue, and return who had it; unknown ids are ignored."""
         running = self._running.pop(request_id, None)
         if running is not None:
-            del self._answers[request_id]
             self._free.append(running.slot)
-        else:
-            self._waiting = deque(answer for answer in self._waiting if answer.id != request_id)
+            return self._answers.pop(request_id)
+        found = next((answer for answer in self._waiting if answer.id == request_id), None)
+        if found is not None:
+            self._waiting.remove(found)
+        return found
