@@ -24,8 +24,10 @@ class Answer:
         *,
         num_tokens_max: int,
         decode: Callable[[list[int]], str],
+        adapter: str = "",
     ) -> None:
         self.id = request_id
+        self.adapter = adapter
         self.prompt_ids = list(prompt_ids)
         self.sampler = Sampler(sampling)
         self.token_ids: list[int] = []
@@ -35,6 +37,11 @@ class Answer:
         self._num_sent = 0
         self._sent_s: float | None = None
         self._finish = ""
+
+    @property
+    def num_tokens_max(self) -> int:
+        """Tokens of the prompt and the longest answer together."""
+        return len(self.prompt_ids) + self._num_tokens_max
 
     def take(self, token: int, eos_ids: frozenset[int]) -> bool:
         """Append a chosen token and say whether the answer has ended."""

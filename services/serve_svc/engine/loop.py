@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from bessemer.kernel.clock import Clock
 from bessemer.kernel.errors import InvalidRequest, LimitReached
-from bessemer.modeling.generate import KVCache, decode_step, prefill
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
 from torch import Tensor
 
 from serve_svc.engine.answer import Answer
+from serve_svc.engine.decoder import Decoder, Run
 from serve_svc.engine.protocol import Abort, Message, Ping, Pong, Sampling, failure
 from serve_svc.engine.sampler import choose
 from serve_svc.engine.slots import Slots
@@ -38,20 +37,19 @@ class Loop:
 
     def __init__(
         self,
-        model: Transformer,
-        cache: KVCache,
+        decoder: Decoder,
         slots: Slots,
         tokenizer: Tokenizer,
         *,
+        eos_ids: frozenset[int],
         send: Callable[[Sequence[Message]], None],
         clock: Clock,
     ) -> None:
         self.inbox: queue.SimpleQueue[Arrival | Abort | Ping | None] = queue.SimpleQueue()
-        self._model = model
-        self._cache = cache
+        self._decoder = decoder
         self._slots = slots
         self._decode = tokenizer.decode
-        self._eos_ids = tokenizer.eos_ids | model.config.eos_ids
+        self._eos_ids = eos_ids
         self._send = send
         self._clock = clock
 
@@ -83,20 +81,18 @@ class Loop:
     def step(self) -> None:
         """Prefill a budget of prompt tokens and continue every answer by one token."""
         while (place := self._slots.admit()) is not None:
-            self._cache.reset(place.slot, place.num_shared)
-            if place.source != place.slot:
-                self._cache.copy_prefix(place.source, place.slot, place.num_shared)
+            self._decoder.place(place)
         step = self._slots.plan()
-        if step.prefill:
-            slots = [chunk.slot for chunk in step.prefill]
-            prompts = [self._slots.answer(chunk.id).prompt_ids[chunk.start : chunk.stop] for chunk in step.prefill]
-            logits = prefill(self._model, self._cache, slots, prompts)
-            last = [index for index, chunk in enumerate(step.prefill) if chunk.last]
-            self._advance([step.prefill[index].id for index in last], logits[last])
-        if step.decode:
-            slots = [self._slots.slot(request_id) for request_id in step.decode]
-            tokens = [self._slots.answer(request_id).token_ids[-1] for request_id in step.decode]
-            self._advance(step.decode, decode_step(self._model, self._cache, slots, tokens))
+        runs, advanced = [], []
+        for chunk in step.prefill:
+            tokens = self._slots.answer(chunk.id).prompt_ids[chunk.start : chunk.stop]
+            runs.append(Run(chunk.slot, tokens, wanted=chunk.last))
+            advanced += [chunk.id] if chunk.last else []
+        for request_id in step.decode:
+            tokens = self._slots.answer(request_id).token_ids[-1:]
+            runs.append(Run(self._slots.slot(request_id), tokens, wanted=True))
+        if runs:
+            self._advance([*advanced, *step.decode], self._decoder.step(runs))
 
     def _advance(self, request_ids: Sequence[str], logits: Tensor) -> None:
         answers = [self._slots.answer(request_id) for request_id in request_ids]
