@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import jinja2
 import jinja2.ext
+import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bessemer.kernel.errors import InvalidRequest
@@ -30,7 +31,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class ChatTemplate:
-    """A compiled template with the special tokens it may name."""
+    """A compiled template with the special tokens it may name; `reads_tools` if it can tell the model of tools."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         environment = ImmutableSandboxedEnvironment(
@@ -40,21 +41,27 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
         self._special_tokens = dict(special_tokens)
+        self.source = source
         try:
             self._template = environment.from_string(source)
+            self.reads_tools = "tools" in jinja2.meta.find_undeclared_variables(environment.parse(source))
         except jinja2.TemplateError as error:
             raise InvalidRequest(f"the chat template does not compile: {error}", reason="SOURCE_INVALID") from None
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool, tools: Sequence[Message] = ()) -> str:
         """Return the conversation as text.
 
-        Raises: InvalidRequest if the template refuses the conversation.
+        Raises: InvalidRequest if the template refuses the conversation, or fails in whatever way it was written to.
         """
         try:
             return self._template.render(
-                messages=list(messages), add_generation_prompt=add_generation_prompt, **self._special_tokens
+                messages=list(messages),
+                tools=list(tools) or None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self._special_tokens,
             )
-        except (jinja2.TemplateError, TypeError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - a template is a program of somebody else
             raise InvalidRequest(f"the chat template refuses these messages: {error}", field="messages") from None
 
     def assistant_spans(

@@ -44,6 +44,9 @@ class Tokenizer:
         self.eos_ids = frozenset(eos_ids)
         self.vocab_size: int = backend.get_vocab_size()
         self.sha256 = sha256
+        added = backend.get_added_tokens_decoder()
+        self._special = {token.content: token_id for token_id, token in added.items() if token.special}
+        self._byte_level = "ByteLevel" in repr(backend.decoder)
 
     @staticmethod
     def from_folder(folder: Path) -> Tokenizer:
@@ -105,12 +108,38 @@ class Tokenizer:
         """Return a decoder for tokens that come one by one."""
         return TextStream(self._backend)
 
-    def render_chat(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> list[int]:  # noqa: FBT001, FBT002
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The chat template, if there is one."""
+        return self._template
+
+    def special_among(self, texts: Iterable[str]) -> dict[int, str]:
+        """Return those of some texts that are special tokens, by id."""
+        return {self._special[text]: text for text in texts if text in self._special}
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; those of its name if it is a special one."""
+        name = self._backend.id_to_token(token) or ""
+        if name in self._special:
+            return name.encode()
+        if self._byte_level:
+            return bytes(_BYTES[char] for char in name if char in _BYTES)
+        # A character more in front shows the space that a word begins with.
+        mark = self._backend.encode("a", add_special_tokens=False).ids
+        return self.decode([*mark, token]).removeprefix(self.decode(mark)).encode()
+
+    def render_chat(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,  # noqa: FBT001, FBT002
+        *,
+        tools: Sequence[Message] = (),
+    ) -> list[int]:
         """Return the ids of a conversation, with the opening of the assistant's turn if asked for.
 
         Raises: InvalidRequest if the template refuses it; FailedPrecondition without a template.
         """
-        return self.encode(self._chat().render(messages, add_generation_prompt=add_generation_prompt))
+        return self.encode(self._chat().render(messages, add_generation_prompt=add_generation_prompt, tools=tools))
 
     def render_chat_with_mask(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
         """Return the ids of a conversation and, for each, whether the assistant has to produce it.
@@ -140,3 +169,16 @@ def _template_source(folder: Path, settings: dict[str, Any]) -> str | None:
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
         source = named.get("default")
     return source if isinstance(source, str) else None
+
+
+def _byte_characters() -> dict[str, int]:
+    """Return the bytes that the characters of byte-level vocabularies stand for.
+
+    Source: GPT-2 (Radford et al. 2019, section 2.2), as its published vocabulary writes bytes.
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+_BYTES = _byte_characters()

@@ -9,31 +9,18 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from bessemer.kernel.clock import SystemClock
-from bessemer.kernel.errors import BessemerError, InvalidRequest
-from bessemer.modeling.generate import KVCache
-from bessemer.modeling.load import load_model
+from bessemer.kernel.errors import BessemerError
 from bessemer.modeling.numerics import prepare
 from bessemer.modeling.tokenizer import Tokenizer
 
-from serve_svc.engine.loop import Arrival, Loop, answer_tokens
-from serve_svc.engine.protocol import (
-    Abort,
-    Count,
-    Counted,
-    Generate,
-    Load,
-    Message,
-    Ping,
-    Prompt,
-    Ready,
-    decode,
-    encode,
-    failure,
-)
-from serve_svc.engine.slots import Slots
+from serve_svc.engine.assemble import assemble
+from serve_svc.engine.constraint import Grammars
+from serve_svc.engine.front import Front
+from serve_svc.engine.loop import Loop
+from serve_svc.engine.protocol import Load, Message, Ready, decode, encode, failure
+from serve_svc.engine.tools import MARKERS, format_of
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -59,22 +46,23 @@ def main(fd: int) -> None:
     loop.run()
 
 
-def _build(load: Load, send: _Sender) -> tuple[Loop, _Front, Ready]:
+def _build(load: Load, send: _Sender) -> tuple[Loop, Front, Ready]:
     prepare(load.threads, "fp32")
-    folder = Path(load.folder)
-    model = load_model(folder)
-    tokenizer = Tokenizer.from_folder(folder)
-    # Memory is taken as slots fill up, so short conversations never use the whole allowance.
-    slot_tokens = load.kv_bytes_max // KVCache.token_bytes(model.config) // load.num_slots
-    context_length = min(model.config.context_length, slot_tokens)
-    if context_length < 1:
-        raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold a token of this model in every slot")
-    cache = KVCache(model.config, slots=load.num_slots, max_length=context_length)
-    slots = Slots(
-        num_slots=load.num_slots, num_waiting_max=load.num_waiting_max, prefill_tokens_max=load.prefill_tokens_max
+    tokenizer = Tokenizer.from_folder(Path(load.folder))
+    engine = assemble(load, tokenizer)
+    eos_ids = tokenizer.eos_ids | engine.config.eos_ids
+    loop = Loop(engine.decoder, engine.slots, tokenizer, eos_ids=eos_ids, send=send, clock=SystemClock())
+    tool_format = format_of(tokenizer.template.source if tokenizer.template else "")
+    grammars = Grammars(
+        tokenizer.backend.to_str(),
+        vocab_size=engine.config.vocab_size,
+        eos_ids=eos_ids,
+        tool_format=tool_format,
+        marker_ids={text: token for token, text in tokenizer.special_among(MARKERS).items()},
     )
-    loop = Loop(model, cache, slots, tokenizer, send=send, clock=SystemClock())
-    return loop, _Front(tokenizer, context_length, loop, send), Ready(context_length)
+    length, choice = engine.context_length, engine.choice
+    front = Front(engine.model, tokenizer, grammars, context_length=length, inbox=loop.inbox, send=send)
+    return loop, front, Ready(length, tool_format, choice.engine, choice.precision, choice.note)
 
 
 class _Sender:
@@ -88,49 +76,6 @@ class _Sender:
         data = b"".join(encode(message) for message in messages)
         with self._lock:
             self._connection.sendall(data)
-
-
-class _Front:
-    """Reads messages and tokenises on a thread of its own, so that long prompts do not hold up running answers."""
-
-    def __init__(self, tokenizer: Tokenizer, context_length: int, loop: Loop, send: _Sender) -> None:
-        self._tokenizer = tokenizer
-        self._context_length = context_length
-        self._loop = loop
-        self._send = send
-
-    def read(self, lines: BinaryIO) -> None:
-        """Take messages until the server closes its end."""
-        try:
-            for line in lines:
-                self._take(decode(line))
-        finally:
-            self._loop.inbox.put(None)
-
-    def _take(self, message: Message) -> None:
-        if isinstance(message, Abort | Ping):
-            self._loop.inbox.put(message)
-            return
-        assert isinstance(message, Generate | Count)
-        try:
-            ids = self._tokens(message.prompt)
-            if isinstance(message, Count):
-                self._send([Counted(message.id, len(ids))])
-                return
-            sampling = message.sampling
-            num_answer_max = answer_tokens(len(ids), sampling.max_tokens, self._context_length)
-            self._loop.inbox.put(Arrival(message.id, ids, sampling, num_answer_max))
-        except BessemerError as error:
-            self._send([failure(message.id, error)])
-
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        if prompt.turns:
-            turns = [{"role": turn.role, "content": turn.content} for turn in prompt.turns]
-            return self._tokenizer.render_chat(turns, add_generation_prompt=True)
-        ids = self._tokenizer.encode(prompt.text, special=True)
-        if not ids:
-            raise InvalidRequest("the prompt is empty; give messages or text", field="prompt")
-        return ids
 
 
 def _die_with_parent() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from serve_svc.engine.protocol import Piece, Sampling
+from serve_svc.engine.constraint import Matcher
+from serve_svc.engine.protocol import Piece, Sampling, TokenLogprob
 from serve_svc.engine.sampler import Sampler
 from serve_svc.engine.text import TextStream
 
@@ -24,13 +25,15 @@ class Answer:
         *,
         num_tokens_max: int,
         decode: Callable[[list[int]], str],
+        matcher: Matcher | None = None,
         adapter: str = "",
     ) -> None:
         self.id = request_id
         self.adapter = adapter
         self.prompt_ids = list(prompt_ids)
-        self.sampler = Sampler(sampling)
+        self.sampler = Sampler(sampling, prompt_ids=self.prompt_ids, matcher=matcher)
         self.token_ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
         self._num_tokens_max = num_tokens_max
         self._text = TextStream(decode, sampling.stop)
         self._fresh_text = ""
@@ -43,14 +46,18 @@ class Answer:
         """Tokens of the prompt and the longest answer together."""
         return len(self.prompt_ids) + self._num_tokens_max
 
-    def take(self, token: int, eos_ids: frozenset[int]) -> bool:
-        """Append a chosen token and say whether the answer has ended."""
+    def take(self, token: int, eos_ids: frozenset[int], *, logprob: TokenLogprob | None, ended: bool) -> bool:
+        """Append a chosen token and say whether the answer has ended; `ended` if nothing may follow the token."""
         if token in eos_ids:
             self._finish = "stop"
         else:
             self.token_ids.append(token)
+            if logprob is not None:
+                self._logprobs.append(logprob)
             self._fresh_text += self._text.push(token)
-            if self._text.stopped or len(self.token_ids) >= self._num_tokens_max:
+            if ended:
+                self._finish = "stop"
+            elif self._text.stopped or len(self.token_ids) >= self._num_tokens_max:
                 self._finish = "length"
         if self._finish:
             self._fresh_text += self._text.finish()
@@ -58,14 +65,20 @@ class Answer:
                 self._finish = "stop"
         return bool(self._finish)
 
+    def abort(self) -> None:
+        """End the answer where it is."""
+        self._fresh_text += self._text.finish()
+        self._finish = "abort"
+
     def piece(self, now_s: float) -> Piece | None:
         """Return what to send now: the first token and the end at once, the rest in turns of `COALESCE_S`."""
         recent = self._sent_s is not None and now_s - self._sent_s < COALESCE_S
         if recent and not self._finish:
             return None
         fresh = tuple(self.token_ids[self._num_sent :])
+        logprobs = tuple(self._logprobs[self._num_sent :])
         text, self._fresh_text = self._fresh_text, ""
         self._num_sent, self._sent_s = len(self.token_ids), now_s
         if not self._finish:
-            return Piece(self.id, text, fresh)
-        return Piece(self.id, text, fresh, self._finish, len(self.prompt_ids), len(self.token_ids))
+            return Piece(self.id, text, fresh, logprobs=logprobs)
+        return Piece(self.id, text, fresh, self._finish, len(self.prompt_ids), len(self.token_ids), logprobs)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import openvino as ov
-from bessemer.kernel.errors import BessemerError, InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.modeling.config import ModelConfig
 from bessemer.modeling.generate import KVCache
 from bessemer.modeling.load import load_model, read_json
 from bessemer.modeling.tokenizer import Tokenizer
+from bessemer.modeling.transformer import Transformer
 
 from serve_svc.engine.choice import Choice, choose
 from serve_svc.engine.decoder import Decoder, TorchDecoder
@@ -29,12 +30,16 @@ __all__ = ["Assembly", "assemble"]
 
 @dataclass(frozen=True)
 class Assembly:
-    """All that computes, and the longest conversation it can hold."""
+    """All that computes, and the longest conversation it can hold.
+
+    `model` gives our own model code for what the engine does not compute; it is loaded when it is first asked for.
+    """
 
     choice: Choice
+    config: ModelConfig
     decoder: Decoder
     slots: Slots
-    eos_ids: frozenset[int]
+    model: Callable[[], Transformer]
     context_length: int
 
 
@@ -45,10 +50,40 @@ def assemble(load: Load, tokenizer: Tokenizer) -> Assembly:
     """
     folder = Path(load.folder)
     config = ModelConfig.from_json(read_json(folder / "config.json"))
+    model = cache(lambda: load_model(folder))
     choice = choose(config, load.precision, ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     if choice.engine == "openvino":
         try:
-            return _assemble_paged(load, folder, config, tokenizer, choice)
-        except (FailedPrecondition, RuntimeError) as error:
-            choice = Choice("torch", "fp32", f"served by the plain engine: {error}")
-    return _assemble_plain(load, folder, config, tokenizer, choice)
+            decoder, memory, length = _paged(load, config, choice.precision, tokenizer)
+        except (FailedPrecondition, RuntimeError) as error:  # the latter is how OpenVINO says anything
+            choice = Choice("torch", "fp32", str(error))
+    if choice.engine == "torch":
+        decoder, memory, length = _plain(load, model())
+    slots = Slots(memory, num_waiting_max=load.num_waiting_max, prefill_tokens_max=load.prefill_tokens_max)
+    return Assembly(choice, config, decoder, slots, model, length)
+
+
+def _plain(load: Load, model: Transformer) -> tuple[Decoder, Memory, int]:
+    # Memory is taken as slots fill up, so short conversations never use the whole allowance.
+    slot_tokens = load.kv_bytes_max // KVCache.token_bytes(model.config) // load.num_slots
+    length = min(model.config.context_length, slot_tokens)
+    if length < 1:
+        raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold a token of this model in every slot")
+    return TorchDecoder(model, KVCache(model.config, slots=load.num_slots, max_length=length)), SlotMemory(load.num_slots), length
+
+
+def _paged(load: Load, config: ModelConfig, precision: str, tokenizer: Tokenizer) -> tuple[Decoder, Memory, int]:
+    graph = open_graph(Path(load.folder), "int8" if precision == "int8" else "fp32")
+    program = compile_paged(graph.read(), precision=precision, threads=load.threads)
+    num_blocks = load.kv_bytes_max // program.block_bytes
+    length = min(config.context_length, num_blocks * BLOCK_TOKENS)
+    if length < 1:
+        raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold {BLOCK_TOKENS} tokens of this model")
+    memory = PagedMemory(Blocks(num_blocks), load.num_sequences)
+    decoder = PagedDecoder(program, memory, num_blocks=num_blocks)
+    checked = f"parity-{precision}-{ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}".replace("/", "-")
+    if not graph.has_note(checked):
+        prompts = [tokenizer.encode(text) for text in PROMPTS]
+        check_parity(load_model(Path(load.folder)), decoder, memory, prompts, precision=precision)
+        graph.note(checked)
+    return decoder, memory, length

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bessemer.kernel.clock import Clock
-from bessemer.kernel.errors import InvalidRequest, LimitReached
+from bessemer.kernel.errors import BessemerError, InvalidRequest, LimitReached
 from bessemer.modeling.tokenizer import Tokenizer
 from torch import Tensor
 
 from serve_svc.engine.answer import Answer
+from serve_svc.engine.constraint import Matcher
 from serve_svc.engine.decoder import Decoder, Run
 from serve_svc.engine.protocol import Abort, Message, Ping, Pong, Sampling, failure
 from serve_svc.engine.sampler import choose
 from serve_svc.engine.slots import Slots
+from serve_svc.engine.text import TokenBytes, keeping
+from serve_svc.engine.tools import MARKERS
 
-__all__ = ["Arrival", "Loop", "answer_tokens"]
+__all__ = ["Arrival", "Loop", "Work", "answer_tokens"]
 
 ANSWER_TOKENS_DEFAULT = 256  # as SamplingParams.max_tokens promises
+WORK_MAX = 128  # requests that are no answers and wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,15 @@ class Arrival:
     prompt_ids: Sequence[int]
     sampling: Sampling
     num_tokens_max: int
+    matcher: Matcher | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A request that is no answer: each step of `steps` is computed between two steps of the answers."""
+
+    id: str
+    steps: Iterator[Message | None]  # the reply last
 
 
 class Loop:
@@ -45,10 +59,12 @@ class Loop:
         send: Callable[[Sequence[Message]], None],
         clock: Clock,
     ) -> None:
-        self.inbox: queue.SimpleQueue[Arrival | Abort | Ping | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Arrival | Work | Abort | Ping | None] = queue.SimpleQueue()
+        self._work: deque[Work] = deque()
         self._decoder = decoder
         self._slots = slots
-        self._decode = tokenizer.decode
+        self._decode = keeping(tokenizer.decode, tokenizer.special_among(MARKERS))
+        self._logprob = TokenBytes(tokenizer.token_bytes).logprob
         self._eos_ids = eos_ids
         self._send = send
         self._clock = clock
@@ -57,7 +73,7 @@ class Loop:
         """Turn until None arrives."""
         while True:
             try:
-                message = self.inbox.get(block=not self._slots.busy)
+                message = self.inbox.get(block=not (self._slots.busy or self._work))
             except queue.Empty:
                 self.step()
                 continue
@@ -65,21 +81,33 @@ class Loop:
                 return
             self.take(message)
 
-    def take(self, message: Arrival | Abort | Ping) -> None:
+    def take(self, message: Arrival | Work | Abort | Ping) -> None:
         """Act on one message."""
         match message:
             case Abort(id=request_id):
-                self._slots.remove(request_id)
+                self._abort(request_id)
             case Ping(id=request_id):
                 self._send([Pong(request_id)])
-            case Arrival(id=request_id) if self._slots.full:
+            case Arrival(id=request_id) | Work(id=request_id) if self._slots.full or len(self._work) >= WORK_MAX:
                 text = "too many requests wait for this model; try again in some seconds"
                 self._send([failure(request_id, LimitReached(text, retry_after_s=2))])
-            case Arrival(id=request_id, prompt_ids=ids, sampling=sampling, num_tokens_max=limit):
-                self._slots.add(Answer(request_id, ids, sampling, num_tokens_max=limit, decode=self._decode))
+            case Work():
+                self._work.append(message)
+            case Arrival(id=request_id, prompt_ids=ids, sampling=sampling, num_tokens_max=limit, matcher=matcher):
+                answer = Answer(request_id, ids, sampling, num_tokens_max=limit, decode=self._decode, matcher=matcher)
+                self._slots.add(answer)
+
+    def _abort(self, request_id: str) -> None:
+        self._work = deque(work for work in self._work if work.id != request_id)
+        answer = self._slots.remove(request_id)
+        if answer is not None:
+            answer.abort()
+            self._send([piece for piece in (answer.piece(self._clock.monotonic()),) if piece is not None])
 
     def step(self) -> None:
-        """Prefill a budget of prompt tokens and continue every answer by one token."""
+        """Prefill a budget of prompt tokens, continue every answer by one token, do one step of other work."""
+        if self._work:
+            self._do(self._work.popleft())
         while (place := self._slots.admit()) is not None:
             self._decoder.place(place)
         step = self._slots.plan()
@@ -94,13 +122,29 @@ class Loop:
         if runs:
             self._advance([*advanced, *step.decode], self._decoder.step(runs))
 
+    def _do(self, work: Work) -> None:
+        try:
+            reply = next(work.steps)
+        except BessemerError as error:
+            reply = failure(work.id, error)
+        if reply is None:
+            self._work.append(work)
+        else:
+            self._send([reply])
+
     def _advance(self, request_ids: Sequence[str], logits: Tensor) -> None:
         answers = [self._slots.answer(request_id) for request_id in request_ids]
-        tokens = choose([answer.sampler for answer in answers], logits)
+        choices = choose([answer.sampler for answer in answers], logits)
         now_s = self._clock.monotonic()
-        pieces = []
-        for answer, token in zip(answers, tokens, strict=True):
-            if answer.take(token, self._eos_ids):
+        pieces: list[Message] = []
+        for answer, choice in zip(answers, choices, strict=True):
+            if isinstance(choice, BessemerError):
+                self._slots.remove(answer.id)
+                pieces.append(failure(answer.id, choice))
+                continue
+            token, found, ended = choice
+            logprob = None if found is None else self._logprob(token, *found)
+            if answer.take(token, self._eos_ids, logprob=logprob, ended=ended):
                 self._slots.remove(answer.id)
             piece = answer.piece(now_s)
             if piece is not None:

@@ -1,23 +1,34 @@
 """What the server and an engine say to each other: one JSON object a line over a socket pair.
 
-Server to engine: Load (first), Generate, Count, Abort, Ping. Engine to server: Ready, Piece, Counted, Pong, Failed.
+Server to engine: Load (first), Generate, Count, Tokenize, Detokenize, Score, Embed, Abort, Ping.
+Engine to server: Ready, Piece, Counted, Tokenized, Detokenized, Scored, Embedded, Pong, Failed.
 Standard library only, because the server imports it too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, TypeAlias
 
 from bessemer.kernel.errors import BessemerError, error_class
 
 __all__ = [
     "LINE_BYTES_MAX",
     "Abort",
+    "Alternative",
+    "Constraint",
     "Count",
     "Counted",
+    "Detokenize",
+    "Detokenized",
+    "Embed",
+    "Embedded",
     "Failed",
     "Generate",
     "Load",
@@ -28,6 +39,13 @@ __all__ = [
     "Prompt",
     "Ready",
     "Sampling",
+    "Score",
+    "Scored",
+    "TokenLogprob",
+    "Tokenize",
+    "Tokenized",
+    "Tool",
+    "ToolCall",
     "Turn",
     "decode",
     "encode",
@@ -38,24 +56,62 @@ LINE_BYTES_MAX = 32 << 20  # a 4 MiB prompt grows at most sixfold when JSON esca
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the assistant made; `arguments` is the text of a JSON object."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the assistant may call; `parameters` is the text of a JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation."""
+    """One turn of a conversation; a turn of role `tool` answers the call `tool_call_id`."""
 
     role: str
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation or, without turns, plain text to continue."""
+    """A conversation or, without turns, plain text to continue; `tools` may be called in the answer."""
 
     turns: tuple[Turn, ...] = ()
     text: str = ""
+    tools: tuple[Tool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What the answer must be, whatever the model would rather say.
+
+    `kind` and `value`: `json_schema` and the schema's text; `json_object` and nothing; `regex` and the expression;
+    `grammar` and Lark text; `choices` and a JSON list of texts; `tool_calls` and JSON such as
+    `{"names": ["weather"], "parallel": true}`: one of these tools of the prompt must be called, or several.
+    """
+
+    kind: str
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How to choose tokens, validated; `max_tokens` None means what fits, at most the default."""
+    """How to choose tokens, validated; `max_tokens` None means what fits, at most the default.
+
+    `logprobs` asks for the log-probability of each token and of so many alternatives; None asks for nothing.
+    """
 
     max_tokens: int | None = None
     temperature: float = 0.7
@@ -63,11 +119,22 @@ class Sampling:
     top_k: int = 0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    min_p: float = 0.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Loads the model; the limits hold for the life of the engine."""
+    """Loads the model; the limits hold for the life of the engine.
+
+    `num_slots` answers run together where each has room for a whole conversation, `num_sequences` where they share
+    blocks. `precision` is fp32, bf16 or int8; empty takes what suits model and processor.
+    """
 
     folder: str
     threads: int
@@ -75,6 +142,8 @@ class Load:
     num_waiting_max: int
     kv_bytes_max: int
     prefill_tokens_max: int
+    num_sequences: int = 32
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +164,45 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Asks for the tokens of a prompt, as Generate would read them."""
+
+    id: str
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Detokenize:
+    """Asks for the text of tokens."""
+
+    id: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Asks how likely each continuation is after the prompt; continuations are tokenised on their own.
+
+    Without any prompt the first token of a continuation is read and not scored. `logprobs` as in Sampling.
+    """
+
+    id: str
+    prompt: Prompt
+    continuations: tuple[str, ...]
+    logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Asks for one vector per text."""
+
+    id: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Abort:
-    """Frees the slot of a request; unknown ids are ignored, because the answer may have ended meanwhile."""
+    """Ends a request, whose last Piece then finishes with `abort`; unknown ids are ignored: it may have ended."""
 
     id: str
 
@@ -110,14 +216,40 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded."""
+    """The model is loaded; `tool_format` is how it writes calls of tools, a name of `engine.tools.FORMATS`."""
 
     context_length: int
+    tool_format: str = "hermes"
+    engine: str = ""
+    precision: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that could have been chosen: its bytes in hex, its log-probability in nats."""
+
+    token_id: int
+    hex: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token, its bytes in hex, its log-probability in nats before any sampling setting, and the likeliest ones."""
+
+    token_id: int
+    hex: str
+    logprob: float | None
+    top: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What became certain since the last piece; `finish` is `stop` or `length` in the last one."""
+    """What became certain since the last piece; `finish` is `stop`, `length` or `abort` in the last one.
+
+    `logprobs` holds one entry for each of `token_ids` if they were asked for.
+    """
 
     id: str
     text: str
@@ -125,6 +257,7 @@ class Piece:
     finish: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +265,41 @@ class Counted:
     """Number of tokens of a prompt."""
 
     id: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """The tokens of a prompt, and the bytes of each in hex."""
+
+    id: str
+    token_ids: tuple[int, ...]
+    hexes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Detokenized:
+    """The text of tokens."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The tokens of each continuation with their log-probabilities."""
+
+    id: str
+    prompt_tokens: int
+    continuations: tuple[tuple[TokenLogprob, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One vector per text: float32, little endian, base64."""
+
+    id: str
+    vectors: tuple[str, ...]
     tokens: int
 
 
@@ -157,10 +325,27 @@ class Failed:
         return error_class(self.code)(self.message, reason=self.reason, **self.fields)
 
 
-Message = Load | Generate | Count | Abort | Ping | Ready | Piece | Counted | Pong | Failed
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Load, Generate, Count, Abort, Ping, Ready, Piece, Counted, Pong, Failed)
-}
+Message: TypeAlias = (
+    Load
+    | Generate
+    | Count
+    | Tokenize
+    | Detokenize
+    | Score
+    | Embed
+    | Abort
+    | Ping
+    | Ready
+    | Piece
+    | Counted
+    | Tokenized
+    | Detokenized
+    | Scored
+    | Embedded
+    | Pong
+    | Failed
+)
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(Message)}
 
 
 def failure(request_id: str, error: BessemerError) -> Failed:
@@ -176,14 +361,30 @@ def encode(message: Message) -> bytes:
 def decode(line: bytes) -> Message:
     """Read one line; both ends are ours, so a malformed one is a defect and raises."""
     values = json.loads(line)
-    kind = _KINDS[values.pop("kind")]
-    if "prompt" in values:
-        prompt = values["prompt"]
-        values["prompt"] = Prompt(tuple(Turn(**turn) for turn in prompt["turns"]), prompt["text"])
-    if "sampling" in values:
-        sampling = values["sampling"]
-        values["sampling"] = Sampling(**{**sampling, "stop": tuple(sampling["stop"])})
-    if "token_ids" in values:
-        values["token_ids"] = tuple(values["token_ids"])
-    message: Message = kind(**values)
+    message: Message = _revive(_KINDS[values.pop("kind")], values)
     return message
+
+
+def _revive(cls: type[Any], values: Mapping[str, Any]) -> Any:
+    readers = _readers(cls)  # type: ignore[arg-type] # classes are hashable
+    return cls(**{key: reader(value) if (reader := readers[key]) else value for key, value in values.items()})
+
+
+@cache
+def _readers(cls: Any) -> Mapping[str, Callable[[Any], Any] | None]:
+    hints = typing.get_type_hints(cls)
+    return {entry.name: _reader(hints[entry.name]) for entry in dataclasses.fields(cls)}
+
+
+def _reader(hint: Any) -> Callable[[Any], Any] | None:
+    """Return what makes a value of a field from its JSON; None if it is one already."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return lambda value: _revive(hint, value)
+    arguments = typing.get_args(hint)
+    if isinstance(hint, UnionType):
+        (inner,) = (_reader(argument) for argument in arguments if argument is not type(None))
+        return inner and (lambda value: None if value is None else inner(value))
+    if typing.get_origin(hint) is tuple:
+        element = _reader(arguments[0])
+        return (lambda value: tuple(map(element, value))) if element else tuple
+    return None

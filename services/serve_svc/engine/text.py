@@ -1,10 +1,13 @@
-"""From tokens to text that is certain: whole characters, nothing of a stop string."""
+"""From tokens to text that is certain: whole characters, nothing of a stop string; and tokens as bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
-__all__ = ["TextStream"]
+from serve_svc.engine.protocol import Alternative, TokenLogprob
+
+__all__ = ["TextStream", "TokenBytes", "keeping"]
 
 _UNKNOWN = "\ufffd"  # what a tokenizer writes for bytes that are not (yet) a character
 
@@ -59,3 +62,29 @@ class TextStream:
 def _overlap(text: str, stop: str) -> int:
     """Return how many of the last characters of `text` begin `stop` without completing it."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)
+
+
+class TokenBytes:
+    """The bytes that tokens stand for, remembered once asked for."""
+
+    def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
+        self.hex = lru_cache(maxsize=65_536)(lambda token: token_bytes(token).hex())
+
+    def logprob(self, token: int, logprob: float | None, top: Sequence[tuple[int, float]]) -> TokenLogprob:
+        """Return a token with its log-probability and the likeliest tokens."""
+        likeliest = tuple(Alternative(other, self.hex(other), value) for other, value in top)
+        return TokenLogprob(token, self.hex(token), logprob, likeliest)
+
+
+def keeping(decode: Callable[[list[int]], str], markers: Mapping[int, str]) -> Callable[[list[int]], str]:
+    """Return a decoder that writes some special tokens out, where `decode` leaves all of them out."""
+    if not markers:
+        return decode
+
+    def decode_all(tokens: list[int]) -> str:
+        first = next((index for index, token in enumerate(tokens) if token in markers), None)
+        if first is None:
+            return decode(tokens)
+        return decode(tokens[:first]) + markers[tokens[first]] + decode_all(tokens[first + 1 :])
+
+    return decode_all

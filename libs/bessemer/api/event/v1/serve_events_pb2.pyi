@@ -1,3 +1,4 @@
+from bessemer.api.serve.v1 import api_key_pb2 as _api_key_pb2
 from bessemer.api.serve.v1 import deployment_pb2 as _deployment_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -21,3 +22,11 @@ class DeploymentChanged(_message.Message):
     deployment: _deployment_pb2.Deployment
     previous_state: str
     def __init__(self, deployment: _Optional[_Union[_deployment_pb2.Deployment, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class ApiKeyChanged(_message.Message):
+    __slots__ = ("api_key", "previous_state")
+    API_KEY_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    api_key: _api_key_pb2.ApiKey
+    previous_state: str
+    def __init__(self, api_key: _Optional[_Union[_api_key_pb2.ApiKey, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...

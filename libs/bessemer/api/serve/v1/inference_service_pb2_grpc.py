@@ -50,6 +50,31 @@ class InferenceServiceStub:
                 request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.CountTokensRequest.SerializeToString,
                 response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.CountTokensResponse.FromString,
                 _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/bessemer.api.serve.v1.InferenceService/Tokenize',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Detokenize = channel.unary_unary(
+                '/bessemer.api.serve.v1.InferenceService/Detokenize',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.DetokenizeRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.DetokenizeResponse.FromString,
+                _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/bessemer.api.serve.v1.InferenceService/Score',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.ScoreResponse.FromString,
+                _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/bessemer.api.serve.v1.InferenceService/Embed',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.EmbedResponse.FromString,
+                _registered_method=True)
+        self.AbortRequest = channel.unary_unary(
+                '/bessemer.api.serve.v1.InferenceService/AbortRequest',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.AbortRequestRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.AbortRequestResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -77,6 +102,41 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tokenize(self, request, context):
+        """Gives the tokens of a prompt as the model reads them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """Gives the text of tokens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Score(self, request, context):
+        """Gives the log-probabilities of continuations of a prompt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Gives one vector per text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortRequest(self, request, context):
+        """Ends an answer of one's own; what was generated so far reaches whoever waits for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +154,31 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.CountTokens,
                     request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.CountTokensRequest.FromString,
                     response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.CountTokensResponse.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.TokenizeRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Detokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.DetokenizeRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.DetokenizeResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.ScoreRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.ScoreResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.EmbedRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.EmbedResponse.SerializeToString,
+            ),
+            'AbortRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortRequest,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.AbortRequestRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.AbortRequestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +263,141 @@ class InferenceService:
             '/bessemer.api.serve.v1.InferenceService/CountTokens',
             bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.CountTokensRequest.SerializeToString,
             bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.CountTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.InferenceService/Tokenize',
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.TokenizeRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.InferenceService/Detokenize',
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.DetokenizeRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.DetokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.InferenceService/Score',
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.ScoreRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.InferenceService/Embed',
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.EmbedRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.InferenceService/AbortRequest',
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.AbortRequestRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_inference__service__pb2.AbortRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,16 @@ class InferenceServiceStub:
     """Generates an answer piece by piece; cancelling frees the slot."""
     CountTokens: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.CountTokensRequest, _inference_service_pb2.CountTokensResponse]
     """Counts the tokens of a prompt."""
+    Tokenize: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.TokenizeRequest, _inference_service_pb2.TokenizeResponse]
+    """Gives the tokens of a prompt as the model reads them."""
+    Detokenize: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.DetokenizeRequest, _inference_service_pb2.DetokenizeResponse]
+    """Gives the text of tokens."""
+    Score: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.ScoreRequest, _inference_service_pb2.ScoreResponse]
+    """Gives the log-probabilities of continuations of a prompt."""
+    Embed: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedRequest, _inference_service_pb2.EmbedResponse]
+    """Gives one vector per text."""
+    AbortRequest: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.AbortRequestRequest, _inference_service_pb2.AbortRequestResponse]
+    """Ends an answer of one's own; what was generated so far reaches whoever waits for it."""
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -51,6 +61,16 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """Generates an answer piece by piece; cancelling frees the slot."""
     CountTokens: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.CountTokensRequest, _inference_service_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of a prompt."""
+    Tokenize: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.TokenizeRequest, _inference_service_pb2.TokenizeResponse]  # type: ignore[assignment]
+    """Gives the tokens of a prompt as the model reads them."""
+    Detokenize: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.DetokenizeRequest, _inference_service_pb2.DetokenizeResponse]  # type: ignore[assignment]
+    """Gives the text of tokens."""
+    Score: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.ScoreRequest, _inference_service_pb2.ScoreResponse]  # type: ignore[assignment]
+    """Gives the log-probabilities of continuations of a prompt."""
+    Embed: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.EmbedRequest, _inference_service_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Gives one vector per text."""
+    AbortRequest: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.AbortRequestRequest, _inference_service_pb2.AbortRequestResponse]  # type: ignore[assignment]
+    """Ends an answer of one's own; what was generated so far reaches whoever waits for it."""
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers prompts."""
@@ -78,5 +98,45 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inference_service_pb2.CountTokensResponse, _abc.Awaitable[_inference_service_pb2.CountTokensResponse]]:
         """Counts the tokens of a prompt."""
+
+    @_abc_1.abstractmethod
+    def Tokenize(
+        self,
+        request: _inference_service_pb2.TokenizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.TokenizeResponse, _abc.Awaitable[_inference_service_pb2.TokenizeResponse]]:
+        """Gives the tokens of a prompt as the model reads them."""
+
+    @_abc_1.abstractmethod
+    def Detokenize(
+        self,
+        request: _inference_service_pb2.DetokenizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.DetokenizeResponse, _abc.Awaitable[_inference_service_pb2.DetokenizeResponse]]:
+        """Gives the text of tokens."""
+
+    @_abc_1.abstractmethod
+    def Score(
+        self,
+        request: _inference_service_pb2.ScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.ScoreResponse, _abc.Awaitable[_inference_service_pb2.ScoreResponse]]:
+        """Gives the log-probabilities of continuations of a prompt."""
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _inference_service_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.EmbedResponse, _abc.Awaitable[_inference_service_pb2.EmbedResponse]]:
+        """Gives one vector per text."""
+
+    @_abc_1.abstractmethod
+    def AbortRequest(
+        self,
+        request: _inference_service_pb2.AbortRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_service_pb2.AbortRequestResponse, _abc.Awaitable[_inference_service_pb2.AbortRequestResponse]]:
+        """Ends an answer of one's own; what was generated so far reaches whoever waits for it."""
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
