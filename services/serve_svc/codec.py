@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 
+from bessemer.api.serve.v1 import deployment_pb2
 from bessemer.api.serve.v1 import inference_service_pb2 as api
 from bessemer.kernel.errors import InvalidRequest
 
 from serve_svc.engine.protocol import Prompt, Sampling, Turn
 
-__all__ = ["finish_reason", "prompt_json", "to_prompt", "to_sampling"]
+__all__ = ["finish_reason", "precision_name", "prompt_json", "to_precision", "to_prompt", "to_sampling"]
 
 PROMPT_BYTES_MAX = 3 << 20  # the transport takes messages of 4 MiB; no context of today is as long
 STOP_LENGTH_MAX = 256
 _FINISH = {"stop": api.FINISH_REASON_STOP, "length": api.FINISH_REASON_LENGTH, "": api.FINISH_REASON_UNSPECIFIED}
+
+
+def precision_name(precision: deployment_pb2.Precision) -> str:
+    """Return a number format as engines call it; empty if that is left to them."""
+    name = deployment_pb2.Precision.Name(precision).removeprefix("PRECISION_")
+    return "" if name == "UNSPECIFIED" else name.lower()
+
+
+def to_precision(name: str) -> deployment_pb2.Precision:
+    """Return the number format that an engine calls so."""
+    return deployment_pb2.Precision.Value(f"PRECISION_{name.upper()}")
 
 
 def to_prompt(message: api.Prompt) -> Prompt:

@@ -69,7 +69,11 @@ def _plain(load: Load, model: Transformer) -> tuple[Decoder, Memory, int]:
     length = min(model.config.context_length, slot_tokens)
     if length < 1:
         raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold a token of this model in every slot")
-    return TorchDecoder(model, KVCache(model.config, slots=load.num_slots, max_length=length)), SlotMemory(load.num_slots), length
+    return (
+        TorchDecoder(model, KVCache(model.config, slots=load.num_slots, max_length=length)),
+        SlotMemory(load.num_slots),
+        length,
+    )
 
 
 def _paged(load: Load, config: ModelConfig, precision: str, tokenizer: Tokenizer) -> tuple[Decoder, Memory, int]:

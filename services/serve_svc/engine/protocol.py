@@ -216,7 +216,10 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded; `tool_format` is how it writes calls of tools, a name of `engine.tools.FORMATS`."""
+    """The model is loaded; `tool_format` is how it writes calls of tools, a name of `engine.tools.FORMATS`.
+
+    `engine` and `precision` say what computes; `note` why not what was asked for, if so.
+    """
 
     context_length: int
     tool_format: str = "hermes"

@@ -40,8 +40,9 @@ class Distance:
     divergence: float
 
 
-def check_parity(model: Transformer, decoder: Decoder, memory: Memory, prompts: Sequence[Sequence[int]],
-                 *, precision: str) -> Distance:
+def check_parity(
+    model: Transformer, decoder: Decoder, memory: Memory, prompts: Sequence[Sequence[int]], *, precision: str
+) -> Distance:
     """Compare logits after prompts and after each token of the reference's greedy answers.
 
     Raises: FailedPrecondition if they differ by more than rounding explains.
