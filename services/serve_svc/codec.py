@@ -25,7 +25,11 @@ def precision_name(precision: deployment_pb2.Precision) -> str:
 
 def to_precision(name: str) -> deployment_pb2.Precision:
     """Return the number format that an engine calls so."""
-    return deployment_pb2.Precision.Value(f"PRECISION_{name.upper()}")
+    return {
+        "fp32": deployment_pb2.PRECISION_FP32,
+        "bf16": deployment_pb2.PRECISION_BF16,
+        "int8": deployment_pb2.PRECISION_INT8,
+    }[name]
 
 
 def to_prompt(message: api.Prompt) -> Prompt:

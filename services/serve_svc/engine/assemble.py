@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import openvino as ov
@@ -50,7 +50,7 @@ def assemble(load: Load, tokenizer: Tokenizer) -> Assembly:
     """
     folder = Path(load.folder)
     config = ModelConfig.from_json(read_json(folder / "config.json"))
-    model = cache(lambda: load_model(folder))
+    model = lru_cache(lambda: load_model(folder))
     choice = choose(config, load.precision, ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     if choice.engine == "openvino":
         try:
@@ -69,11 +69,8 @@ def _plain(load: Load, model: Transformer) -> tuple[Decoder, Memory, int]:
     length = min(model.config.context_length, slot_tokens)
     if length < 1:
         raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold a token of this model in every slot")
-    return (
-        TorchDecoder(model, KVCache(model.config, slots=load.num_slots, max_length=length)),
-        SlotMemory(load.num_slots),
-        length,
-    )
+    cache = KVCache(model.config, slots=load.num_slots, max_length=length)
+    return TorchDecoder(model, cache), SlotMemory(load.num_slots), length
 
 
 def _paged(load: Load, config: ModelConfig, precision: str, tokenizer: Tokenizer) -> tuple[Decoder, Memory, int]:

@@ -12,7 +12,10 @@ __all__ = ["Choice", "choose"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine, and how it stores weights and computes: `fp32`, `bf16` or `int8`; `note` says what was not possible."""
+    """The engine, and how it stores weights and computes: `fp32`, `bf16` or `int8`.
+
+    `note` says what of the wish was not possible.
+    """
 
     engine: str
     precision: str

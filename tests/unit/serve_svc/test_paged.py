@@ -59,9 +59,8 @@ class Bench:
 
 def prompts(folder, count):
     tokenizer = Tokenizer.from_folder(folder)
-    texts = [
-        f"What is the capital of France? {i} The furnace holds the charge. " * (1 + i * 7 % 5) for i in range(count)
-    ]
+    text = "What is the capital of France? {} The furnace holds the charge. "
+    texts = [text.format(i) * (1 + i * 7 % 5) for i in range(count)]
     return [tokenizer.render_chat([{"role": "user", "content": text}]) for text in texts]
 
 

@@ -21,8 +21,7 @@ __all__ = ["Distance", "check_parity", "measure"]
 PROMPTS = (
     "Iron",
     "The capital of France is",
-    "A furnace holds the charge until the lining glows. Ore, coke and limestone go in; pig iron and slag leave it. "
-    "Pressure, temperature and time decide the grain of the steel; water cools the mould, and the ladle pours.",
+    "Ore, coke and limestone go into the blast furnace; pig iron and slag leave it. Water cools the mould. " * 2,
 )
 STEPS = 6
 
@@ -78,8 +77,7 @@ def measure(model: Transformer, decoder: Decoder, memory: Memory, prompts: Seque
         errors.append(float((got - expected).abs().max() / expected.abs().max()))
         divergences.append(float(_divergence(expected, got)))
         fresh = [[token] for token in expected.argmax(1).tolist()]
-        for text, tokens in zip(texts, fresh, strict=True):
-            text += tokens
+        texts = [[*text, *tokens] for text, tokens in zip(texts, fresh, strict=True)]
     for slot, _ in slots:
         memory.give_back(slot)
     # Not a number is not close to anything, whatever max() makes of it.
