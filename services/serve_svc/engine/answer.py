@@ -12,6 +12,7 @@ from serve_svc.engine.text import TextStream
 __all__ = ["Answer"]
 
 COALESCE_S = 0.02  # one message costs as much as several tokens; 20 ms is below what a reader notices
+COALESCE_TOKENS = 8  # beyond that a message costs little more per token
 
 
 class Answer:
@@ -71,9 +72,9 @@ class Answer:
         self._finish = "abort"
 
     def piece(self, now_s: float) -> Piece | None:
-        """Return what to send now: the first token and the end at once, the rest in turns of `COALESCE_S`."""
+        """Return what to send now: the first token and the end at once, the rest together, as told above."""
         recent = self._sent_s is not None and now_s - self._sent_s < COALESCE_S
-        if recent and not self._finish:
+        if recent and not self._finish and len(self.token_ids) - self._num_sent < COALESCE_TOKENS:
             return None
         fresh = tuple(self.token_ids[self._num_sent :])
         logprobs = tuple(self._logprobs[self._num_sent :])
