@@ -205,21 +205,25 @@ def same(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]], eos_ids
 def table(found: dict[tuple[str, str], float], exact: float) -> list[dict[str, object]]:
     """Return the rows of the engines."""
     ours, int8, llama = "ours fp32", "ours int8", "llama.cpp q8_0"
+    rate, first = "tokens per CPU second", f"CPU seconds to the first token after {LONG}"
+    wanted = [
+        (f"fp32, 8 at a time, {rate}", "c8", ours, "transformers fp32", 4.5),
+        (f"fp32, one stream, {rate}", "rest", ours, "transformers fp32", None),
+        (f"fp32, {first}", "first", ours, "transformers fp32", 0.7),
+        (f"fp32, 8 at a time, {rate}", "c8", ours, "genai fp32", None),
+        (f"fp32, one stream, {rate}", "rest", ours, "genai fp32", None),
+        (f"fp32, {first}", "first", ours, "genai fp32", None),
+        (f"8 bit, 8 at a time, {rate}", "c8", int8, llama, 3.3),
+        (f"8 bit, one stream, {rate}", "rest", int8, llama, 1.0),
+        (f"8 bit, {first}", "first", int8, llama, None),
+    ]
     rows = [row("fp32, answers with the tokens of transformers, share", exact, None, 1.0)]
-    for peer, goal in (("transformers fp32", 4.5), ("genai fp32", None)):
-        rows += [
-            row(f"fp32, 8 at a time, tokens per CPU second, against {peer}", found[ours, "c8"], found[peer, "c8"], goal),
-            row(f"fp32, one stream, tokens per CPU second, against {peer}", found[ours, "rest"], found[peer, "rest"], None),
-            row(f"fp32, CPU seconds to the first token after {LONG}, against {peer}",
-                found[ours, "first"], found[peer, "first"], 0.7 if goal else None),
-        ]  # fmt: skip
     rows += [
-        row(f"8 bit, 8 at a time, tokens per CPU second, against {llama}", found[int8, "c8"], found[llama, "c8"], 3.3),
-        row(f"8 bit, one stream, tokens per CPU second, against {llama}", found[int8, "rest"], found[llama, "rest"], 1.0),
-        row(f"8 bit, CPU seconds to the first token after {LONG}, against {llama}",
-            found[int8, "first"], found[llama, "first"], None),
-        row(f"fp32, a prompt of {LONG} tokens read before, against reading it", found[ours, "again"], 1.0, 0.06),
-    ]  # fmt: skip
+        row(f"{what}, against {peer}", found[us, key], found[peer, key], goal) for what, key, us, peer, goal in wanted
+    ]
+    rows.append(
+        row(f"fp32, a prompt of {LONG} tokens read before, against reading it", found[ours, "again"], 1.0, 0.06)
+    )
     return rows
 
 

@@ -81,7 +81,12 @@ def _paged(load: Load, config: ModelConfig, precision: str, tokenizer: Tokenizer
     if length < 1:
         raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold {BLOCK_TOKENS} tokens of this model")
     memory = PagedMemory(Blocks(num_blocks), load.num_sequences)
-    decoder = PagedDecoder(program, memory, num_blocks=num_blocks)
+    decoder = PagedDecoder(
+        program,
+        memory,
+        num_blocks=num_blocks,
+        adapting=lambda: compile_paged(graph.read(), precision=precision, threads=load.threads, adapts=True),
+    )
     checked = f"parity-{precision}-{ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}".replace("/", "-")
     if not graph.has_note(checked):
         prompts = [tokenizer.encode(text) for text in PROMPTS]

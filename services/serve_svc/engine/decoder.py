@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
+from bessemer.kernel.errors import FailedPrecondition
 from bessemer.modeling.generate import KVCache, decode_step, prefill
 from bessemer.modeling.transformer import Transformer
 from torch import Tensor
@@ -18,11 +20,12 @@ __all__ = ["Decoder", "Run", "TorchDecoder"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Tokens to append to a slot; `wanted` if the logits after them are."""
+    """Tokens to append to a slot; `wanted` if the logits after them are. `adapter` is empty for the bare model."""
 
     slot: int
     tokens: Sequence[int]
     wanted: bool
+    adapter: str = ""
 
 
 class Decoder(Protocol):
@@ -33,6 +36,15 @@ class Decoder(Protocol):
 
     def step(self, runs: Sequence[Run]) -> Tensor:
         """Append the tokens of each run to its slot, and return the logits after those that are wanted, [W, V]."""
+
+    def load_adapter(self, key: str, folder: Path) -> None:
+        """Let runs name an adapter in PEFT format.
+
+        Raises: InvalidRequest if it does not fit the model; FailedPrecondition if this engine takes none.
+        """
+
+    def drop_adapter(self, key: str) -> None:
+        """Forget an adapter that no run names."""
 
 
 class TorchDecoder:
@@ -61,3 +73,11 @@ class TorchDecoder:
             found |= {run.slot: row for run, row in zip(short, logits, strict=True)}
         wanted = [found[run.slot] for run in runs if run.wanted]
         return torch.stack(wanted) if wanted else torch.empty(0, self._model.config.vocab_size)
+
+    def load_adapter(self, key: str, folder: Path) -> None:  # noqa: ARG002
+        """Refuse: adapters are for the engine over OpenVINO."""
+        raise FailedPrecondition("this model is served by the plain engine, which takes no adapters; merge it instead")
+
+    def drop_adapter(self, key: str) -> None:
+        """Refuse: there is none."""
+        raise FailedPrecondition(f"there is no adapter {key}")

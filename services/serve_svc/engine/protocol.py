@@ -1,7 +1,7 @@
 """What the server and an engine say to each other: one JSON object a line over a socket pair.
 
-Server to engine: Load (first), Generate, Count, Tokenize, Detokenize, Score, Embed, Abort, Ping.
-Engine to server: Ready, Piece, Counted, Tokenized, Detokenized, Scored, Embedded, Pong, Failed.
+Server to engine: Load (first), Generate, Count, Tokenize, Detokenize, Score, Embed, LoadAdapter, UnloadAdapter, Abort,
+Ping. Engine to server: Ready, Piece, Counted, Tokenized, Detokenized, Scored, Embedded, AdapterChanged, Pong, Failed.
 Standard library only, because the server imports it too.
 """
 
@@ -21,6 +21,7 @@ from bessemer.kernel.errors import BessemerError, error_class
 __all__ = [
     "LINE_BYTES_MAX",
     "Abort",
+    "AdapterChanged",
     "Alternative",
     "Constraint",
     "Count",
@@ -32,6 +33,7 @@ __all__ = [
     "Failed",
     "Generate",
     "Load",
+    "LoadAdapter",
     "Message",
     "Piece",
     "Ping",
@@ -47,6 +49,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "Turn",
+    "UnloadAdapter",
     "decode",
     "encode",
     "failure",
@@ -153,6 +156,31 @@ class Generate:
     id: str
     prompt: Prompt
     sampling: Sampling
+    adapter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAdapter:
+    """Loads low-rank adapters in PEFT format, which Generate names afterwards; one of the same name is replaced."""
+
+    id: str
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadAdapter:
+    """Forgets an adapter; a name that is not loaded is ignored."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterChanged:
+    """An adapter is loaded or forgotten."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +375,9 @@ Message: TypeAlias = (
     | Embedded
     | Pong
     | Failed
+    | LoadAdapter
+    | UnloadAdapter
+    | AdapterChanged
 )
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(Message)}
 

@@ -112,6 +112,10 @@ class Slots:
             self._memory.grow(self.slot(request_id), self._answers[request_id].token_ids[-1:])
         return step
 
+    def uses(self, adapter: str) -> bool:
+        """Say whether anybody waits or runs with an adapter."""
+        return any(answer.adapter == adapter for answer in (*self._waiting, *self._answers.values()))
+
     def answer(self, request_id: str) -> Answer:
         """Return a running request."""
         return self._answers[request_id]
