@@ -24,7 +24,7 @@ Prompts = Sequence[Sequence[int]]
 class Ours:
     """The engine as serve_svc runs it, without the process boundary and the text of the answers."""
 
-    def __init__(self, given: dict[str, Any], precision: str) -> None:
+    def __init__(self, given: dict[str, Any], precision: str, *, adapts: bool = False) -> None:
         from bessemer.kernel.clock import SystemClock
         from bessemer.modeling.numerics import prepare
         from bessemer.modeling.tokenizer import Tokenizer
@@ -51,13 +51,29 @@ class Ours:
         self.loop = Loop(
             engine.decoder, engine.slots, tokenizer, eos_ids=frozenset(), send=self.sent.extend, clock=SystemClock()
         )
+        self.adapters = [""]
+        if adapts:
+            self.load_adapters(sorted(Path(given["adapters"]).iterdir()))
+
+    def load_adapters(self, folders: Sequence[Path]) -> None:
+        from serve_svc.engine.protocol import AdapterChanged, LoadAdapter
+
+        for folder in folders:
+            self.loop.take(LoadAdapter("", folder.name, str(folder)))
+        assert all(isinstance(message, AdapterChanged) for message in self.sent), self.sent
+        self.sent.clear()
+        self.adapters = [folder.name for folder in folders]
 
     def generate(self, prompts: Prompts, lengths: Sequence[int], together: int) -> list[list[int]]:
         from serve_svc.engine.loop import Arrival
         from serve_svc.engine.protocol import Sampling
 
         greedy = Sampling(temperature=0)
-        todo = [Arrival(str(i), p, greedy, n) for i, (p, n) in enumerate(zip(prompts, lengths, strict=True))]
+        todo = []
+        for i, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
+            # Seven steps on: neighbours in a batch have different adapters.
+            adapter = self.adapters[7 * i % len(self.adapters)]
+            todo.append(Arrival(str(i), prompt, greedy, length, adapter=adapter))
         answers: list[list[int]] = [[] for _ in prompts]
         num_live = 0
         while todo or self.slots.busy:
@@ -165,6 +181,7 @@ ENGINES = {
     "ours fp32": lambda given: Ours(given, "fp32"),
     "ours bf16": lambda given: Ours(given, "bf16"),
     "ours int8": lambda given: Ours(given, "int8"),
+    "ours fp32, 100 adapters": lambda given: Ours(given, "fp32", adapts=True),
     "genai fp32": GenAI,
     "transformers fp32": Transformers,
     "llama.cpp q8_0": LlamaCpp,
