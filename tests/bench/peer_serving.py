@@ -32,7 +32,7 @@ class Ours:
         from serve_svc.engine.loop import Loop
         from serve_svc.engine.protocol import Load
 
-        prepare(1, "fp32")
+        fastest = prepare(1).name
         tokenizer = Tokenizer.from_folder(Path(given["model"]))
         load = Load(
             folder=given["model"],
@@ -44,7 +44,7 @@ class Ours:
             num_sequences=32,
             precision=precision,
         )
-        engine = assemble(load, tokenizer)
+        engine = assemble(load, tokenizer, fastest=fastest)
         assert (engine.choice.engine, engine.choice.precision) == ("openvino", precision), engine.choice
         self.slots = engine.slots
         self.sent: list[Any] = []

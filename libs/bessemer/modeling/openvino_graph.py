@@ -10,14 +10,13 @@ SDPAToPagedAttention).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino as ov
-import safetensors
 import torch
 from numpy.typing import NDArray
 from openvino import opset13 as ops
@@ -25,7 +24,7 @@ from openvino.op.util import Variable, VariableInfo
 
 from bessemer.kernel.errors import FailedPrecondition
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
-from bessemer.modeling.load import REWARD_HEAD, read_json
+from bessemer.modeling.load import hf_tensors, load_model, read_json
 from bessemer.modeling.transformer import inverse_frequencies
 
 __all__ = ["WEIGHT_FORMATS", "build_graph", "check_supported"]
@@ -60,7 +59,7 @@ def build_graph(folder: Path, *, weights: str = "fp32", gathers: bool = False) -
     assert weights in WEIGHT_FORMATS
     config = ModelConfig.from_json(read_json(folder / "config.json"))
     check_supported(config)
-    return _Builder(config, dict(_tensors(folder)), quantises=weights == "int8").build(gathers=gathers)
+    return _Builder(config, hf_tensors(load_model(folder)), quantises=weights == "int8").build(gathers=gathers)
 
 
 @dataclass(frozen=True)
@@ -230,11 +229,3 @@ def _broadcast_rows(rows: NDArray[np.float32], like: Any) -> Any:
 
 def _float32(tensor: torch.Tensor) -> NDArray[np.float32]:
     return tensor.to(torch.float32).contiguous().numpy()
-
-
-def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    for file in sorted(folder.glob("*.safetensors")):
-        if file.name != REWARD_HEAD:
-            with safetensors.safe_open(file, framework="pt") as reader:
-                for name in reader.keys():  # noqa: SIM118 - not a mapping
-                    yield name, reader.get_tensor(name)

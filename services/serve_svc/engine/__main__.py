@@ -47,9 +47,9 @@ def main(fd: int) -> None:
 
 
 def _build(load: Load, send: _Sender) -> tuple[Loop, Front, Ready]:
-    prepare(load.threads, "fp32")
+    numerics = prepare(load.threads)
     tokenizer = Tokenizer.from_folder(Path(load.folder))
-    engine = assemble(load, tokenizer)
+    engine = assemble(load, tokenizer, fastest=numerics.name)
     eos_ids = tokenizer.eos_ids | engine.config.eos_ids
     loop = Loop(engine.decoder, engine.slots, tokenizer, eos_ids=eos_ids, send=send, clock=SystemClock())
     tool_format = format_of(tokenizer.template.source if tokenizer.template else "")

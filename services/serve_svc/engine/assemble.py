@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,15 +44,19 @@ class Assembly:
     context_length: int
 
 
-def assemble(load: Load, tokenizer: Tokenizer) -> Assembly:
+def assemble(load: Load, tokenizer: Tokenizer, *, fastest: str) -> Assembly:
     """Load a model into the engine that suits it; if the fast one does not compute what it should, into the plain one.
+
+    `fastest` is the number format in which this processor was measured to multiply fastest.
 
     Raises: InvalidRequest if the model cannot be served.
     """
     folder = Path(load.folder)
     config = ModelConfig.from_json(read_json(folder / "config.json"))
     model = lru_cache(lambda: load_model(folder))
-    choice = choose(config, load.precision, ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    # OpenVINO names bf16 also where it is emulated, and torch may be fast where OpenVINO has no kernels.
+    has_kernels = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    choice = choose(config, load.precision, multiplies_bf16=has_kernels and fastest == "bf16")
     if choice.engine == "openvino":
         try:
             decoder, memory, length = _paged(load, config, choice.precision, tokenizer)
@@ -92,4 +97,12 @@ def _paged(load: Load, config: ModelConfig, precision: str, tokenizer: Tokenizer
         prompts = [tokenizer.encode(text) for text in PROMPTS]
         check_parity(load_model(Path(load.folder)), decoder, memory, prompts, precision=precision)
         graph.note(checked)
+        _release_memory()
     return decoder, memory, length
+
+
+def _release_memory() -> None:
+    """Give the memory of the reference back to the kernel, which the allocator would keep."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
@@ -22,14 +21,14 @@ class Choice:
     note: str = ""
 
 
-def choose(config: ModelConfig, wanted: str, capabilities: Collection[str]) -> Choice:
-    """Choose for a model on a processor with such capabilities, as OpenVINO names them.
+def choose(config: ModelConfig, wanted: str, *, multiplies_bf16: bool) -> Choice:
+    """Choose for a model on a processor that does or does not multiply in bf16.
 
-    `wanted` is a precision or empty, which takes bf16 where the processor multiplies in it, fp32 elsewhere.
+    `wanted` is a precision or empty, which takes bf16 where that is possible, fp32 elsewhere.
     """
     if config.experts is not None or config.qk_norm is QueryKeyNorm.ALL:
         note = f"{wanted} is not possible for {config.model_type}" if wanted not in ("", "fp32") else ""
         return Choice("torch", "fp32", note)
-    if wanted == "bf16" and "BF16" not in capabilities:
+    if wanted == "bf16" and not multiplies_bf16:
         return Choice("openvino", "fp32", "this processor does not multiply in bf16")
-    return Choice("openvino", wanted or ("bf16" if "BF16" in capabilities else "fp32"))
+    return Choice("openvino", wanted or ("bf16" if multiplies_bf16 else "fp32"))

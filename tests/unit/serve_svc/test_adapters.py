@@ -53,7 +53,9 @@ class Bench:
     def __init__(self, folder):
         tokenizer = Tokenizer.from_folder(folder)
         limits = {"num_slots": 4, "num_waiting_max": 99, "kv_bytes_max": 1 << 24, "prefill_tokens_max": 48}
-        self.engine = assemble(Load(folder=str(folder), threads=1, num_sequences=6, **limits), tokenizer)
+        self.engine = assemble(
+            Load(folder=str(folder), threads=1, num_sequences=6, **limits), tokenizer, fastest="fp32"
+        )
         self.sent = []
         send, clock = self.sent.extend, ManualClock()
         slots = self.engine.slots
