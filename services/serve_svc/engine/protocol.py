@@ -7,16 +7,15 @@ Standard library only, because the server imports it too.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from types import UnionType
 from typing import Any, TypeAlias
 
 from bessemer.kernel.errors import BessemerError, error_class
+
+from serve_svc.engine.revive import revive
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -395,30 +394,5 @@ def encode(message: Message) -> bytes:
 def decode(line: bytes) -> Message:
     """Read one line; both ends are ours, so a malformed one is a defect and raises."""
     values = json.loads(line)
-    message: Message = _revive(_KINDS[values.pop("kind")], values)
+    message: Message = revive(_KINDS[values.pop("kind")], values)
     return message
-
-
-def _revive(cls: type[Any], values: Mapping[str, Any]) -> Any:
-    readers = _readers(cls)  # type: ignore[arg-type] # classes are hashable
-    return cls(**{key: reader(value) if (reader := readers[key]) else value for key, value in values.items()})
-
-
-@cache
-def _readers(cls: Any) -> Mapping[str, Callable[[Any], Any] | None]:
-    hints = typing.get_type_hints(cls)
-    return {entry.name: _reader(hints[entry.name]) for entry in dataclasses.fields(cls)}
-
-
-def _reader(hint: Any) -> Callable[[Any], Any] | None:
-    """Return what makes a value of a field from its JSON; None if it is one already."""
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return lambda value: _revive(hint, value)
-    arguments = typing.get_args(hint)
-    if isinstance(hint, UnionType):
-        (inner,) = (_reader(argument) for argument in arguments if argument is not type(None))
-        return inner and (lambda value: None if value is None else inner(value))
-    if typing.get_origin(hint) is tuple:
-        element = _reader(arguments[0])
-        return (lambda value: tuple(map(element, value))) if element else tuple
-    return None
