@@ -117,10 +117,11 @@ class Stack:
             held = tuple(dict.fromkeys(a for a in adapters if a is not None))
             self._set(request, held)
             self._adapters = held
-        starts, rank = {}, 0
-        for adapter in held:
-            starts[adapter] = rank
-            rank += adapter.rank
+        starts: dict[Adapter, int] = {}
+        rank = 0
+        for member in held:
+            starts[member] = rank
+            rank += member.rank
         mask = np.zeros((sum(lengths), 1, max(rank, 1)), np.float32)
         end = 0
         for adapter, length in zip(adapters, lengths, strict=True):
