@@ -13,7 +13,7 @@ from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
 from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 
-from serve_svc.engine.protocol import Piece, Prompt, Sampling
+from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
 
 __all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "ModelFiles"]
 
@@ -33,14 +33,42 @@ class Engine(Protocol):
     def precision(self) -> str:
         """Number format it computes in: `fp32`, `bf16` or `int8`."""
 
-    def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
-        """Yield pieces of the answer; closing the generator early frees the slot.
+    @property
+    def tool_format(self) -> str:
+        """How the model writes calls of tools, a name of `engine.tools.FORMATS`."""
+
+    def generate(self, prompt: Prompt, sampling: Sampling, request_id: str = "") -> AsyncGenerator[Piece, None]:
+        """Yield pieces of the answer; closing the generator early frees the slot. `request_id` is what `abort` takes.
 
         Raises: InvalidRequest; LimitReached when too many wait; Unavailable when the engine ends meanwhile.
         """
 
+    async def abort(self, request_id: str) -> None:
+        """End an answer, whose last piece then finishes with `abort`; an unknown one is ignored."""
+
     async def count_tokens(self, prompt: Prompt) -> int:
         """Return the number of tokens of a rendered prompt."""
+
+    async def tokenize(self, prompt: Prompt) -> Tokenized:
+        """Return the tokens of a rendered prompt."""
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Return the text of tokens.
+
+        Raises: InvalidRequest for a number that is no token.
+        """
+
+    async def score(self, prompt: Prompt, continuations: Sequence[str], logprobs: int) -> Scored:
+        """Return the log-probabilities of continuations, with so many alternatives at each place.
+
+        Raises: InvalidRequest; LimitReached; Unavailable.
+        """
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        """Return one vector per text.
+
+        Raises: InvalidRequest; LimitReached; Unavailable.
+        """
 
     async def responds(self, timeout_s: float) -> bool:
         """Say whether the engine's loop answers in time."""

@@ -560,7 +560,7 @@ async def test_openai_client_errors_are_its_own_classes(serving):
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("nobody")
     with pytest.raises(openai.BadRequestError) as caught:
-        await client.chat.completions.create(**ask, n=2)
+        await client.chat.completions.create(**ask, n=99)
     assert caught.value.param == "n"
     with pytest.raises(openai.BadRequestError) as caught:
         await client.chat.completions.create(**ask | {"max_tokens": 5000}, stream=True)

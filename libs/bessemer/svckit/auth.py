@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -38,10 +38,14 @@ _RENEW = timedelta(days=30)
 
 
 class Authenticator:
-    """Turns the metadata `authorization` into a principal; verified tokens are remembered until they expire."""
+    """Turns the metadata `authorization` into a principal; verified tokens are remembered until they expire.
 
-    def __init__(self, config: AuthConfig) -> None:
+    `other` is asked first, for credentials that are no tokens; it returns None for what it does not know the form of.
+    """
+
+    def __init__(self, config: AuthConfig, *, other: Callable[[str], Principal | None] | None = None) -> None:
         self._config = config
+        self._other = other
         self._keys: dict[str, jwt.PyJWK] = {}
         self._stamp = (0, 0)
         self._looked = -_RELOAD_S
@@ -54,11 +58,14 @@ class Authenticator:
 
         Raises: Unauthenticated saying what is wrong with it.
         """
+        scheme, _, token = authorization.partition(" ")
+        bearer = scheme.lower() == "bearer"
+        if bearer and self._other is not None and (principal := self._other(token)) is not None:
+            return principal
         if self._config.jwks_file is None:
             return _LOCAL
         self._reload(self._config.jwks_file)
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        if not bearer or not token:
             raise Unauthenticated("no bearer token; send metadata `authorization: Bearer <token>`")
         known = self._known.get(token)
         if known is not None and time.time() < known[1]:

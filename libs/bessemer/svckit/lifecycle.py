@@ -84,7 +84,10 @@ class Process:
         """
         self._enter(State.STARTING)
         chain = Chain(
-            Authenticator(self._config.auth), Authorizer(), self._admission, replay=replay_from(self.service.store)
+            self.service.authenticator or Authenticator(self._config.auth),
+            Authorizer(),
+            self._admission,
+            replay=replay_from(self.service.store),
         )
         self._server, port = build_server(
             self._config.listen, self._handlers, chain=chain, health=self._health, tls=self._config.tls

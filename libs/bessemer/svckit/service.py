@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bessemer.kernel.errors import BessemerError, InvalidRequest
 from bessemer.svckit import log, telemetry
+from bessemer.svckit.auth import Authenticator
 from bessemer.svckit.bus import Bus
 from bessemer.svckit.config import ServiceConfig, load
 from bessemer.svckit.store import Store
@@ -39,6 +40,7 @@ class Service:
     http: Starlette | None = None  # served on `http_listen`, in the same event loop
     bus: Bus | None = None  # where events are published; opened from the configuration when None
     capabilities: Sequence[str] = ()
+    authenticator: Authenticator | None = None  # of gRPC calls; by tokens alone when None
     on_close: Callable[[], Awaitable[None]] = field(default=_nothing)
 
     async def close(self) -> None:

@@ -8,9 +8,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.kernel.ids import id_of
@@ -22,6 +23,10 @@ from serve_svc.engine.protocol import (
     Abort,
     Count,
     Counted,
+    Detokenize,
+    Detokenized,
+    Embed,
+    Embedded,
     Failed,
     Generate,
     Load,
@@ -32,12 +37,17 @@ from serve_svc.engine.protocol import (
     Prompt,
     Ready,
     Sampling,
+    Score,
+    Scored,
+    Tokenize,
+    Tokenized,
     decode,
     encode,
 )
 
 __all__ = ["EngineProcess", "EngineProcesses"]
 
+M = TypeVar("M", bound=Message)
 
 # Engines need no settings and get no secrets, only two habits of their libraries are broken. Threads that wait for each
 # other by spinning multiply the cost of a step by six once a training worker wants the same cores. Huge pages make the
@@ -115,7 +125,7 @@ class EngineProcess:
         writer: asyncio.StreamWriter,
     ) -> None:
         self.context_length = 0
-        self.kind = self.precision = ""
+        self.kind = self.precision = self.tool_format = ""
         self._deployment = deployment
         self._process = process
         self._reader = reader
@@ -143,15 +153,15 @@ class EngineProcess:
         if isinstance(reply, Failed):
             raise reply.error()
         assert isinstance(reply, Ready)
-        self.context_length = reply.context_length
+        self.context_length, self.tool_format = reply.context_length, reply.tool_format
         self.kind, self.precision = reply.engine, reply.precision
         if reply.note:
             log.warning("engine_choice", deployment=self._deployment, engine=reply.engine, note=reply.note)
         self._listener = asyncio.create_task(self._listen())
 
-    async def generate(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+    async def generate(self, prompt: Prompt, sampling: Sampling, request_id: str = "") -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer; closing the generator early frees the slot."""
-        request_id, finished = self._next_id(), False
+        request_id, finished = request_id or self._next_id(), False
         replies = self._replies[request_id] = asyncio.Queue()
         try:
             await self._send(Generate(request_id, prompt, sampling))
@@ -168,19 +178,36 @@ class EngineProcess:
             if not finished and not self._writer.is_closing():
                 self._writer.write(encode(Abort(request_id)))
 
+    async def abort(self, request_id: str) -> None:
+        """End an answer, whose last piece then finishes with `abort`; an unknown one is ignored."""
+        await self._send(Abort(request_id))
+
     async def count_tokens(self, prompt: Prompt) -> int:
         """Return the number of tokens of a rendered prompt."""
-        request_id = self._next_id()
-        reply = await self._ask(request_id, Count(request_id, prompt))
-        assert isinstance(reply, Counted)
-        return reply.tokens
+        return (await self._ask(Count(self._next_id(), prompt), Counted)).tokens
+
+    async def tokenize(self, prompt: Prompt) -> Tokenized:
+        """Return the tokens of a rendered prompt."""
+        return await self._ask(Tokenize(self._next_id(), prompt), Tokenized)
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Return the text of tokens."""
+        return (await self._ask(Detokenize(self._next_id(), tuple(token_ids)), Detokenized)).text
+
+    async def score(self, prompt: Prompt, continuations: Sequence[str], logprobs: int) -> Scored:
+        """Return the log-probabilities of continuations, with so many alternatives at each place."""
+        return await self._ask(Score(self._next_id(), prompt, tuple(continuations), logprobs), Scored)
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        """Return one vector per text."""
+        return await self._ask(Embed(self._next_id(), tuple(texts)), Embedded)
 
     async def responds(self, timeout_s: float) -> bool:
         """Say whether the engine's loop answers in time; an engine that has ended does not."""
-        request_id = self._next_id()
         try:
             async with asyncio.timeout(timeout_s):
-                return isinstance(await self._ask(request_id, Ping(request_id)), Pong)
+                await self._ask(Ping(self._next_id()), Pong)
+                return True
         except (TimeoutError, Unavailable):
             return False
 
@@ -205,7 +232,7 @@ class EngineProcess:
             with suppress(ConnectionError):
                 while line := await self._reader.readline():
                     message = decode(line)
-                    assert isinstance(message, Piece | Counted | Pong | Failed)
+                    assert not isinstance(message, Load | Ready)
                     if message.id in self._replies:
                         self._replies[message.id].put_nowait(message)
         finally:
@@ -213,13 +240,20 @@ class EngineProcess:
             for replies in self._replies.values():
                 replies.put_nowait(None)
 
-    async def _ask(self, request_id: str, message: Message) -> Message:
-        replies = self._replies[request_id] = asyncio.Queue()
+    async def _ask(self, message: Count | Tokenize | Detokenize | Score | Embed | Ping, kind: type[M]) -> M:
+        """Send a message and wait for its one reply; a caller that goes away meanwhile gives its place free."""
+        replies, answered = self._replies.setdefault(message.id, asyncio.Queue()), False
         try:
             await self._send(message)
-            return self._checked(await replies.get())
+            reply = await replies.get()
+            answered = True
         finally:
-            del self._replies[request_id]
+            del self._replies[message.id]
+            if not answered and not self._writer.is_closing():
+                self._writer.write(encode(Abort(message.id)))
+        reply = self._checked(reply)
+        assert isinstance(reply, kind)
+        return reply
 
     async def _send(self, message: Message) -> None:
         if self._writer.is_closing():

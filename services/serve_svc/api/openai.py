@@ -1,4 +1,4 @@
-"""The HTTP door: OpenAI's API for completions and models, feedback, health.
+"""The HTTP door: OpenAI's API for completions, embeddings and models, feedback, health.
 
 A model is named by its endpoint: `projects/p/endpoints/e`, or `e` alone for the token's only project, or for project
 `default` when the token is good for several.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from bessemer.api.data.v1.feedback_service_pb2 import RATING_DOWN, RATING_UP, FeedbackRecord
+from bessemer.api.serve.v1.inference_service_pb2 import EmbedRequest
 from bessemer.kernel.errors import BessemerError, Internal, InvalidRequest, NotFound
 from bessemer.kernel.ids import new_uid
 from bessemer.svckit import context, log
@@ -28,10 +29,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from serve_svc.api.openai_json import Ask, Shape, error_body, http_status, read_ask
+from serve_svc.api.openai_answer import Collected, Shape, error_body, http_status, quota_headers
+from serve_svc.api.openai_request import Ask, read_chat, read_completion, read_embeddings
 from serve_svc.app.answers import Answers
 from serve_svc.app.inference import Inference, Part
-from serve_svc.codec import to_prompt, to_sampling
+from serve_svc.app.meter import Meter
+from serve_svc.codec import floats, to_prompt, to_sampling
+from serve_svc.engine.protocol import Prompt
 
 __all__ = ["HttpDoor"]
 
@@ -47,12 +51,19 @@ class HttpDoor:
     """Answers over HTTP."""
 
     def __init__(
-        self, inference: Inference, answers: Answers, authenticator: Authenticator, authorizer: Authorizer
+        self,
+        inference: Inference,
+        answers: Answers,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        *,
+        meter: Meter,
     ) -> None:
         self._inference = inference
         self._answers = answers
         self._authenticator = authenticator
         self._authorizer = authorizer
+        self._meter = meter
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -63,6 +74,7 @@ class HttpDoor:
                 Route("/v1/models/{model:path}", self._guarded(self._model)),
                 Route("/v1/chat/completions", self._guarded(self._chat), methods=["POST"]),
                 Route("/v1/completions", self._guarded(self._complete), methods=["POST"]),
+                Route("/v1/embeddings", self._guarded(self._embeddings), methods=["POST"]),
                 Route("/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
             ]
         )
@@ -79,6 +91,8 @@ class HttpDoor:
             except Exception as error:  # noqa: BLE001 - the door's last frame: say what the client may know
                 response = _refusal(error)
             response.headers["x-request-id"] = request_id
+            quota = self._meter.quota(context.current_principal().subject)
+            response.headers.update(quota_headers(quota) if quota else {})
             log.info(
                 "http",
                 path=request.url.path,
@@ -115,28 +129,72 @@ class HttpDoor:
         ]
 
     async def _chat(self, request: Request) -> Response:
-        return await self._answer(request, chat=True)
+        return await self._answer(request, read_chat(await _json(request)), chat=True)
 
     async def _complete(self, request: Request) -> Response:
-        return await self._answer(request, chat=False)
+        return await self._answer(request, read_completion(await _json(request)), chat=False)
 
-    async def _answer(self, request: Request, *, chat: bool) -> Response:
-        ask = read_ask(await _json(request), chat=chat)
-        parts = self._parts(ask)
-        shape = Shape(chat, ask.model, int(time.time()))
+    async def _answer(self, request: Request, ask: Ask, *, chat: bool) -> Response:
+        logprobs = ask.requests[0].sampling.HasField("top_logprobs")
+        shape = Shape(chat, ask.model, int(time.time()), ask.num_choices, logprobs)
+        sources = self._sources(ask) if ask.generates else []
+        parts = merged(sources)
         if not ask.stream:
-            return JSONResponse(await _unless_disconnected(request, _whole(parts, shape)))
+            return JSONResponse(await _unless_disconnected(request, self._whole(ask, parts, shape)))
         # Errors before the first piece still get a status of their own.
         first = await _unless_disconnected(request, anext(parts))
-        return _EventStream(_events(first, parts, shape, include_usage=ask.include_usage), parts)
+        return _EventStream(_events(first, parts, shape, len(sources), include_usage=ask.include_usage), parts)
 
-    def _parts(self, ask: Ask) -> AsyncGenerator[Part, None]:
+    def _sources(self, ask: Ask) -> list[AsyncGenerator[Part, None]]:
+        """Return one generator per answer: the choices of the first prompt, then those of the next."""
+        principal, sources = context.current_principal(), list[AsyncGenerator[Part, None]]()
+        for request in ask.requests:
+            request.target = _target(ask.model, principal)
+            validate(request, strict=True)
+            self._authorize(principal, {request.target.split("/")[1]})
+            seed = request.sampling.seed if request.sampling.HasField("seed") else None
+            for number in range(ask.num_choices):
+                if seed is not None:
+                    request.sampling.seed = (seed + number + (1 << 63)) % (1 << 64) - (1 << 63)
+                prompt, sampling = to_prompt(request.prompt), to_sampling(request.sampling, request.prompt)
+                single = request.prompt.single_tool_call
+                sources.append(self._inference.generate(request.target, prompt, sampling, single_tool_call=single))
+        return sources
+
+    async def _whole(self, ask: Ask, parts: AsyncGenerator[tuple[int, Part], None], shape: Shape) -> dict[str, Any]:
+        answers = [Collected() for _ in ask.requests for _ in range(ask.num_choices)]
+        if ask.echo:
+            await self._echo(ask, answers)
+        async with aclosing(parts):
+            async for index, part in parts:
+                answers[index].add(part)
+        shape.id = answers[0].response_id or f"cmpl-{context.current_request_id()}"
+        return shape.whole(answers)
+
+    async def _echo(self, ask: Ask, answers: Sequence[Collected]) -> None:
+        """Put prompts before their answers, with the log-probabilities of their tokens if asked for."""
         principal = context.current_principal()
-        ask.request.target = _target(ask.model, principal)
-        validate(ask.request, strict=True)
-        self._authorize(principal, {ask.request.target.split("/")[1]})
-        prompt, sampling = to_prompt(ask.request.prompt), to_sampling(ask.request.sampling)
-        return self._inference.generate(ask.request.target, prompt, sampling)
+        for number, request in enumerate(ask.requests):
+            request.target = _target(ask.model, principal)
+            validate(request, strict=True)
+            self._authorize(principal, {request.target.split("/")[1]})
+            text, sampling = request.prompt.text, request.sampling
+            scored, _ = await self._inference.score(request.target, Prompt(), [text], sampling.top_logprobs)
+            for answer in answers[number * ask.num_choices : (number + 1) * ask.num_choices]:
+                answer.text, answer.prompt_tokens = text, len(scored.continuations[0])
+                answer.logprobs += scored.continuations[0]
+
+    async def _embeddings(self, request: Request) -> Response:
+        ask = read_embeddings(await _json(request))
+        target = _target(ask.model, context.current_principal())
+        asked = EmbedRequest(target=target, texts=ask.texts)
+        validate(asked, strict=True)
+        self._authorize(context.current_principal(), {target.split("/")[1]})
+        embedded, _ = await _unless_disconnected(request, self._inference.embed(target, ask.texts))
+        vectors = embedded.vectors if ask.base64 else [list(floats(vector)) for vector in embedded.vectors]
+        data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+        usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
+        return JSONResponse({"object": "list", "data": data, "model": ask.model, "usage": usage})
 
     async def _feedback(self, request: Request) -> Response:
         body = await _json(request)
@@ -168,7 +226,7 @@ class HttpDoor:
 class _EventStream(StreamingResponse):
     """Server-sent events whose source is closed however the response ends, so that the slot is free."""
 
-    def __init__(self, events: AsyncIterator[bytes], parts: AsyncGenerator[Part, None]) -> None:
+    def __init__(self, events: AsyncIterator[bytes], parts: AsyncGenerator[tuple[int, Part], None]) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
         self._parts = parts
 
@@ -177,28 +235,65 @@ class _EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _events(
-    first: Part, parts: AsyncGenerator[Part, None], shape: Shape, *, include_usage: bool
-) -> AsyncIterator[bytes]:
-    part = first
-    chunks = shape.opening(first) + shape.pieces(first)
-    yield b"".join(map(_event, chunks))
+async def merged(sources: Sequence[AsyncGenerator[Part, None]]) -> AsyncGenerator[tuple[int, Part], None]:
+    """Yield parts of several answers as they come, each with the number of its answer; closing it ends them all.
+
+    Raises: what one of them raises.
+    """
+    if len(sources) == 1:
+        async with aclosing(sources[0]) as parts:
+            async for part in parts:
+                yield 0, part
+        return
+    ready: asyncio.Queue[tuple[int, Part] | BaseException | None] = asyncio.Queue()
+
+    async def pump(index: int) -> None:
+        try:
+            async with aclosing(sources[index]) as parts:
+                async for part in parts:
+                    ready.put_nowait((index, part))
+            ready.put_nowait(None)
+        except Exception as error:  # noqa: BLE001 - raised again where the parts are read
+            ready.put_nowait(error)
+
+    tasks = [asyncio.create_task(pump(index)) for index in range(len(sources))]
     try:
-        async for part in parts:
-            yield b"".join(map(_event, shape.pieces(part)))
+        left = len(tasks)
+        while left:
+            item = await ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _events(
+    first: tuple[int, Part],
+    parts: AsyncGenerator[tuple[int, Part], None],
+    shape: Shape,
+    num_answers: int,
+    *,
+    include_usage: bool,
+) -> AsyncIterator[bytes]:
+    shape.id, answers = first[1].response_id, [Collected() for _ in range(num_answers)]
+    openings = [chunk for index in range(num_answers) for chunk in shape.opening(index)]
+    yield b"".join(map(_event, openings + shape.pieces(*first)))
+    answers[first[0]].add(first[1])
+    try:
+        async for index, part in parts:
+            answers[index].add(part)
+            yield b"".join(map(_event, shape.pieces(index, part)))
         if include_usage:
-            yield _event(shape.usage(part))
+            yield _event(shape.usage(answers))
     except Exception as error:  # noqa: BLE001 - the status is sent already; the stream carries the error
         yield _event(error_body(_known(error)))
     yield b"data: [DONE]\n\n"
-
-
-async def _whole(parts: AsyncGenerator[Part, None], shape: Shape) -> dict[str, Any]:
-    texts: list[str] = []
-    async with aclosing(parts):
-        async for part in parts:
-            texts.append(part.piece.text)
-    return shape.whole("".join(texts), part)
 
 
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T] | Awaitable[T]) -> T:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bessemer.svckit.store import METADATA
-from sqlalchemy import Column, Float, Index, Table, Text
+from sqlalchemy import BigInteger, Column, Float, Index, Table, Text
 
-__all__ = ["ANSWERS", "SERVING", "TABLES"]
+__all__ = ["ANSWERS", "API_KEYS", "API_KEY_USAGE", "SERVING", "TABLES"]
 
 # Deployments that are to run: loading or ready.
 SERVING = Table(
@@ -29,4 +29,24 @@ ANSWERS = Table(
     Index("answers_by_created", "created_s"),
 )
 
-TABLES = (SERVING, ANSWERS)
+# API keys by the digest of their secret.
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("sha256", Text, primary_key=True),
+    Column("api_key", Text, nullable=False),
+)
+
+# What keys used, by days of UTC.
+API_KEY_USAGE = Table(
+    "api_key_usage",
+    METADATA,
+    Column("api_key", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("refused_requests", BigInteger, nullable=False),
+)
+
+TABLES = (SERVING, ANSWERS, API_KEYS, API_KEY_USAGE)

@@ -128,7 +128,13 @@ class Grammars:
             wanted = [tool for tool in tools if tool.name in wish["names"]]
             for tool in wanted:
                 _checked_schema(calls.parameters(tool), f"prompt.tools[{tools.index(tool)}].parameters")
-            text = calls.grammar(self._tool_format, wanted, parallel=wish["parallel"], marker_ids=self._marker_ids)
+            text = calls.grammar(
+                self._tool_format,
+                wanted,
+                parallel=wish["parallel"],
+                optional=wish["optional"],
+                marker_ids=self._marker_ids,
+            )
             return LLMatcher.grammar_from_lark(text)
         return LLMatcher.grammar_from_lark(value)
 

@@ -101,7 +101,8 @@ class Constraint:
 
     `kind` and `value`: `json_schema` and the schema's text; `json_object` and nothing; `regex` and the expression;
     `grammar` and Lark text; `choices` and a JSON list of texts; `tool_calls` and JSON such as
-    `{"names": ["weather"], "parallel": true}`: one of these tools of the prompt must be called, or several.
+    `{"names": ["weather"], "parallel": true, "optional": false}`: one of these tools of the prompt must be called, or
+    several; if optional, text may stand before or instead, but what is called fits its schema.
     """
 
     kind: str

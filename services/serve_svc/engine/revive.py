@@ -1,4 +1,4 @@
-"""Dataclasses from the JSON that `asdict` made of them."""
+"""Makes dataclasses of what `json.loads` returns, by the types of their fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["revive"]
 
 
 def revive(cls: type[Any], values: Mapping[str, Any]) -> Any:
-    """Make a dataclass of its JSON, nested ones and tuples included."""
+    """Return an instance of a dataclass whose fields hold JSON, dataclasses, or tuples of either."""
     readers = _readers(cls)  # type: ignore[arg-type] # classes are hashable
     return cls(**{key: reader(value) if (reader := readers[key]) else value for key, value in values.items()})
 

@@ -142,11 +142,13 @@ To call one, write its name and arguments as a JSON object between <tool_call> t
 </tool_call>"""
 
 
-def grammar(tool_format: str, tools: Sequence[Tool], *, parallel: bool, marker_ids: Mapping[str, int]) -> str:
+def grammar(
+    tool_format: str, tools: Sequence[Tool], *, parallel: bool, optional: bool, marker_ids: Mapping[str, int]
+) -> str:
     """Return a Lark grammar of answers that call one of the tools, or more if `parallel`, by their schemas.
 
-    `marker_ids` are the markers that are special tokens of the vocabulary.
-    Source: the syntax of llguidance's Lark and its `%json`.
+    If `optional`, any text may come instead of calls or before them. `marker_ids` are the markers that are special
+    tokens of the vocabulary. Source: the syntax of llguidance's Lark, its `%json` and its lazy lexemes.
     """
     form = FORMATS[tool_format]
     names = [f"call_{index}" for index in range(len(tools))]
@@ -154,10 +156,24 @@ def grammar(tool_format: str, tools: Sequence[Tool], *, parallel: bool, marker_i
     for name, tool in zip(names, tools, strict=True):
         head = json.dumps('{"name": ' + _text(tool.name) + f', "{form.arguments}": ')
         rules.append(f'{name}: {head} {name}_arguments "}}"\n{name}_arguments: %json {parameters(tool)}')
-    one = " ".join(filter(None, (_piece(form.before, marker_ids), "body", _piece(form.after, marker_ids))))
+    first = " ".join(filter(None, ("body", _piece(form.after, marker_ids))))
     more = f"({json.dumps(form.joint)} call)*" if parallel and form.joint else ""
-    calls = " ".join(filter(None, (_piece(form.open, marker_ids), "call", more, _piece(form.close, marker_ids))))
-    return "\n".join([f"start: {calls}", f"call: {one}", f"body: {' | '.join(names)}", *rules])
+    rest = " ".join(filter(None, (first, more, _piece(form.close, marker_ids))))
+    opening = form.open + form.before
+    start = _optional(opening, rest, marker_ids) if optional else f"start: {_piece(opening, marker_ids)} {rest}"
+    call = f"call: {_piece(form.before, marker_ids)} {first}"
+    return "\n".join([start, call, f"body: {' | '.join(names)}", *rules])
+
+
+def _optional(opening: str, rest: str, marker_ids: Mapping[str, int]) -> str:
+    """Return the rules of any text, in which nothing but calls may follow once they have begun."""
+    marker = next((mark for mark in MARKERS if opening.startswith(mark)), None)
+    if marker is None:  # a brace at the very beginning is what begins a call
+        return f"start: TEXT | {rest}\nTEXT: /([^{{](.|\\n)*)?/"
+    lazy = "" if marker in marker_ids else "[lazy]"
+    after = _piece(opening.removeprefix(marker), marker_ids)
+    opened = f"opened{lazy}: TEXT {_piece(marker, marker_ids)}"
+    return f"start: TEXT | opened {after} {rest}\n{opened}\nTEXT: /(.|\\n)*/"
 
 
 def _piece(text: str, marker_ids: Mapping[str, int]) -> str:

@@ -105,13 +105,40 @@ def test_answers_without_luck_are_constrained_too(loaded, grammars):
     ],
 )
 def test_forced_call_is_written_as_the_model_would_and_fits_its_schema(loaded, tool_format, pattern):
-    wish = Constraint("tool_calls", json.dumps({"names": ["weather"], "parallel": False}))
+    wish = Constraint("tool_calls", json.dumps({"names": ["weather"], "parallel": False, "optional": False}))
     closed = Tool("weather", "d", json.dumps(json.loads(CITY.parameters) | {"additionalProperties": False}))
     for text in answers(loaded, grammars_of(loaded, tool_format), [wish] * 6, tools=[closed, Tool("time")]):
         found = re.fullmatch(pattern, text)
         assert found
         json.loads(found[1])
         assert json.loads(found[2])["city"] in {"Köln", "Rom"}
+
+
+@pytest.mark.parametrize(
+    ("tool_format", "before", "call"),
+    [
+        ("hermes", "Let me see. <tool_call>\n", '{"name": "weather", "arguments": {"city": "Rom"}}\n</tool_call>'),
+        ("mistral", "[TOOL_CALLS][", '{"name": "weather", "arguments": {"city": "Rom"}}]'),
+        ("llama3", "", '{"name": "weather", "parameters": {"city": "Rom"}}'),
+    ],
+)
+def test_strict_tool_binds_calls_that_the_model_may_make_and_no_text(loaded, tool_format, before, call):
+    wish = Constraint("tool_calls", json.dumps({"names": ["weather"], "parallel": False, "optional": True}))
+    closed = Tool("weather", "d", json.dumps(json.loads(CITY.parameters) | {"additionalProperties": False}))
+
+    def taken(text):
+        matcher = grammars_of(loaded, tool_format).matcher(wish, [closed])
+        ids = loaded[1].encode(text)
+        for index, token in enumerate(ids):
+            if not matcher.allowed()[token]:
+                return loaded[1].decode(ids[:index])
+            matcher.consume(token)
+        return text if matcher.allowed()[2] else text + "…"
+
+    assert taken("Just text, no call: a < b.") == "Just text, no call: a < b."
+    assert taken(before + call) == before + call
+    assert not taken(before + call.replace("Rom", "Bonn")).endswith("onn")
+    assert not taken(before + call.replace("weather", "rm")).endswith("rm")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +165,7 @@ def test_constraint_that_cannot_be_followed_is_refused_at_its_spot(grammars, con
 
 
 def test_tool_with_a_wrong_schema_is_refused_at_its_spot(grammars):
-    wish = Constraint("tool_calls", '{"names": ["time"], "parallel": false}')
+    wish = Constraint("tool_calls", '{"names": ["time"], "parallel": false, "optional": false}')
     with pytest.raises(InvalidRequest) as caught:
         grammars.matcher(wish, [CITY, Tool("time", "", '{"properties": {"zone": {"type": "text"}}}')])
     assert caught.value.fields == {"field": "prompt.tools[1].parameters", "spot": "$.properties.zone.type"}

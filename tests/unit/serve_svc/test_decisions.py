@@ -61,8 +61,8 @@ def test_backoff_doubles_up_to_its_bound():
 
 
 def test_codec_unset_parameters_get_defaults_and_zero_is_a_value():
-    assert to_sampling(SamplingParams()) == Sampling()
-    zero = to_sampling(SamplingParams(temperature=0, seed=0))
+    assert to_sampling(SamplingParams(), Prompt()) == Sampling()
+    zero = to_sampling(SamplingParams(temperature=0, seed=0), Prompt())
     assert (zero.temperature, zero.seed) == (0.0, 0)
 
 
