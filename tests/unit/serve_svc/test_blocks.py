@@ -1,6 +1,6 @@
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serve_svc.engine.paged.blocks import BLOCK_TOKENS, Blocks
 
@@ -62,6 +62,7 @@ def test_blocks_given_to_others_are_no_longer_found():
     assert len(blocks.lease(WORDS[:80], 90).tokens) < 32
 
 
+@settings(deadline=None)  # machines are busy at times
 @given(st.integers(0, 1 << 32), st.integers(4, 24))
 def test_blocks_whatever_comes_and_goes_hold_what_leases_say(seed, num_blocks):
     """A shadow of the cache is written token by token; a lease always finds its own tokens in its blocks."""
