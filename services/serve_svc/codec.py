@@ -8,12 +8,22 @@ import json
 import sys
 from collections.abc import Iterable
 
+from bessemer.api.serve.v1 import deployment_pb2
 from bessemer.api.serve.v1 import inference_service_pb2 as api
 from bessemer.kernel.errors import InvalidRequest
 
 from serve_svc.engine.protocol import Constraint, Prompt, Sampling, TokenLogprob, Tool, ToolCall, Turn
 
-__all__ = ["finish_reason", "floats", "prompt_json", "to_logprobs", "to_prompt", "to_sampling"]
+__all__ = [
+    "finish_reason",
+    "floats",
+    "precision_name",
+    "prompt_json",
+    "to_logprobs",
+    "to_precision",
+    "to_prompt",
+    "to_sampling",
+]
 
 PROMPT_BYTES_MAX = 3 << 20  # the transport takes messages of 4 MiB; no context of today is as long
 STOP_LENGTH_MAX = 256
@@ -25,6 +35,21 @@ _FINISH = {
     "abort": api.FINISH_REASON_ABORTED,
     "": api.FINISH_REASON_UNSPECIFIED,
 }
+
+
+def precision_name(precision: deployment_pb2.Precision) -> str:
+    """Return a number format as engines call it; empty if that is left to them."""
+    name = deployment_pb2.Precision.Name(precision).removeprefix("PRECISION_")
+    return "" if name == "UNSPECIFIED" else name.lower()
+
+
+def to_precision(name: str) -> deployment_pb2.Precision:
+    """Return the number format that an engine calls so."""
+    return {
+        "fp32": deployment_pb2.PRECISION_FP32,
+        "bf16": deployment_pb2.PRECISION_BF16,
+        "int8": deployment_pb2.PRECISION_INT8,
+    }[name]
 
 
 def to_prompt(message: api.Prompt) -> Prompt:

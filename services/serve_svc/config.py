@@ -13,7 +13,8 @@ class EngineConfig:
     """Limits of one engine process."""
 
     threads: int  # of the matrix products; more than cores owned is slower than one
-    num_slots: int = 8  # answers generated together
+    num_slots: int = 8  # answers generated together where each has room for a whole conversation
+    num_sequences: int = 32  # answers generated together where they share blocks
     num_waiting_max: int = 128  # beyond that callers hear RATE_LIMITED instead of waiting for minutes
     kv_bytes_max: int = 3 << 30  # all slots together; pages are only taken as slots fill up
     prefill_tokens_max: int = 256  # prompt tokens a step, so that running answers pause for less than a second

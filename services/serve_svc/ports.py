@@ -26,6 +26,14 @@ class Engine(Protocol):
         """Longest prompt and answer together, in tokens."""
 
     @property
+    def kind(self) -> str:
+        """What computes: `openvino` or `torch`."""
+
+    @property
+    def precision(self) -> str:
+        """Number format it computes in: `fp32`, `bf16` or `int8`."""
+
+    @property
     def tool_format(self) -> str:
         """How the model writes calls of tools, a name of `engine.tools.FORMATS`."""
 
@@ -75,8 +83,8 @@ class Engine(Protocol):
 class Engines(Protocol):
     """Starts engines."""
 
-    async def start(self, deployment: str, folder: Path) -> Engine:
-        """Load the model of a folder for a deployment.
+    async def start(self, deployment: str, folder: Path, precision: str) -> Engine:
+        """Load the model of a folder for a deployment, in a number format or, if empty, in the one that suits.
 
         Raises: InvalidRequest or FailedPrecondition if the model cannot be served; Internal if the engine ends.
         """

@@ -13,6 +13,7 @@ from bessemer.svckit.store import Store
 from serve_svc.app.answers import Answers
 from serve_svc.app.deployments import mark_failed, mark_loading, mark_ready, wanted
 from serve_svc.app.fleet import Fleet
+from serve_svc.codec import precision_name
 from serve_svc.config import ServeConfig
 from serve_svc.ports import Engine, Engines, ModelFiles
 
@@ -105,10 +106,14 @@ class Reconciler:
     async def _serve(self, deployment: Deployment) -> None:
         """Load, answer, return when the engine has ended."""
         folder = await self._files.fetch(deployment.model_manifest)
-        engine = await self._engines.start(deployment.name, folder)
+        engine = await self._engines.start(deployment.name, folder, precision_name(deployment.precision))
         try:
             self._fleet.add(deployment.name, engine)
-            await self._store.write(lambda tx: mark_ready(tx, deployment.name, engine.context_length))
+            await self._store.write(
+                lambda tx: mark_ready(
+                    tx, deployment.name, engine.context_length, engine=engine.kind, precision=engine.precision
+                )
+            )
             log.info("deployment_ready", deployment=deployment.name, model_version=deployment.model_version)
             await self._until_ended(deployment.name, engine)
         finally:

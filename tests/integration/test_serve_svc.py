@@ -284,6 +284,7 @@ async def test_deployment_passed_gate_becomes_ready_and_takes_the_traffic(servin
     deployment = serving.deployment
     assert (deployment.gate_decision, deployment.context_length) == ("projects/default/gateDecisions/v1", 512)
     assert not deployment.HasField("waiver")
+    assert (deployment.engine, deployment.precision > deployment_pb2.PRECISION_UNSPECIFIED) == ("openvino", True)
     assert (await serving.endpoint()).deployment == deployment.name
     request = deployment_service_pb2.WatchDeploymentRequest(name=deployment.name)
     assert [step.deployment.state async for step in serving.deployments.WatchDeployment(request)] == [READY]
@@ -479,7 +480,7 @@ async def test_engine_port_count_and_health(tmp_path, model):
     from serve_svc.adapters.engine_process import EngineProcesses
     from serve_svc.config import EngineConfig
 
-    engine = await EngineProcesses(EngineConfig(threads=1), tmp_path / "logs").start("x/deployments/d", model)
+    engine = await EngineProcesses(EngineConfig(threads=1), tmp_path / "logs").start("x/deployments/d", model, "")
     try:
         assert await engine.responds(20)
         assert await engine.count_tokens(Prompt(text="one two")) > 0
@@ -502,7 +503,7 @@ async def test_engine_dies_with_its_server(tmp_path, model):
         "from serve_svc.config import EngineConfig\n"
         "async def main():\n"
         "    engines = EngineProcesses(EngineConfig(threads=1), pathlib.Path(sys.argv[1]))\n"
-        "    print((await engines.start('x/y', pathlib.Path(sys.argv[2]))).pid, flush=True)\n"
+        "    print((await engines.start('x/y', pathlib.Path(sys.argv[2]), '')).pid, flush=True)\n"
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )

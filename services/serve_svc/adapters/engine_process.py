@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.kernel.ids import id_of
+from bessemer.svckit import log
 
 from serve_svc.config import EngineConfig
 from serve_svc.engine.protocol import (
@@ -66,7 +67,7 @@ class EngineProcesses:
         self._config = config
         self._logs_folder = logs_folder
 
-    async def start(self, deployment: str, folder: Path) -> EngineProcess:
+    async def start(self, deployment: str, folder: Path, precision: str) -> EngineProcess:
         """Start a process and wait until it has loaded the model.
 
         Raises: the engine's own error; Internal if it ends or takes too long.
@@ -90,7 +91,7 @@ class EngineProcesses:
         engine = EngineProcess(deployment, process, reader, writer)
         try:
             async with asyncio.timeout(self._config.load_timeout_s):
-                await engine.load(self._load(folder))
+                await engine.load(self._load(folder, precision))
         except TimeoutError:
             await engine.close()
             raise Internal(f"the engine did not load its model within {self._config.load_timeout_s:.0f} s") from None
@@ -99,7 +100,7 @@ class EngineProcesses:
             raise
         return engine
 
-    def _load(self, folder: Path) -> Load:
+    def _load(self, folder: Path, precision: str) -> Load:
         config = self._config
         return Load(
             folder=str(folder),
@@ -108,6 +109,8 @@ class EngineProcesses:
             num_waiting_max=config.num_waiting_max,
             kv_bytes_max=config.kv_bytes_max,
             prefill_tokens_max=config.prefill_tokens_max,
+            num_sequences=config.num_sequences,
+            precision=precision,
         )
 
 
@@ -122,7 +125,7 @@ class EngineProcess:
         writer: asyncio.StreamWriter,
     ) -> None:
         self.context_length = 0
-        self.tool_format = ""
+        self.kind = self.precision = self.tool_format = ""
         self._deployment = deployment
         self._process = process
         self._reader = reader
@@ -151,6 +154,9 @@ class EngineProcess:
             raise reply.error()
         assert isinstance(reply, Ready)
         self.context_length, self.tool_format = reply.context_length, reply.tool_format
+        self.kind, self.precision = reply.engine, reply.precision
+        if reply.note:
+            log.warning("engine_choice", deployment=self._deployment, engine=reply.engine, note=reply.note)
         self._listener = asyncio.create_task(self._listen())
 
     async def generate(self, prompt: Prompt, sampling: Sampling, request_id: str = "") -> AsyncGenerator[Piece, None]:

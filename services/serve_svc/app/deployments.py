@@ -16,6 +16,7 @@ from google.rpc.status_pb2 import Status
 from sqlalchemy import delete, insert, select
 
 from serve_svc.app.tables import SERVING
+from serve_svc.codec import to_precision
 from serve_svc.ports import Catalog
 
 __all__ = ["Deployments", "check_gate", "is_terminal", "mark_failed", "mark_loading", "mark_ready", "wanted"]
@@ -65,6 +66,7 @@ class Deployments:
                 state=api.DEPLOYMENT_STATE_LOADING,
                 model_manifest=version.manifest,
                 context_length=version.context_length,
+                precision=request.precision,
             )
             stored = tx.put(deployment, verb="created")
             tx.connection.execute(insert(SERVING).values(deployment=name, endpoint=request.endpoint))
@@ -133,13 +135,14 @@ def mark_loading(tx: Tx, name: str) -> None:
         tx.put(deployment, verb="loading", previous_state="READY")
 
 
-def mark_ready(tx: Tx, name: str, context_length: int) -> None:
+def mark_ready(tx: Tx, name: str, context_length: int, *, engine: str, precision: str) -> None:
     """Give a deployment its endpoint's traffic and stop the older ones, all at once."""
     deployment = tx.get(name, api.Deployment)
     if deployment.state != api.DEPLOYMENT_STATE_LOADING:
         return  # stopped while it was loading
     deployment.state = api.DEPLOYMENT_STATE_READY
     deployment.context_length = context_length
+    deployment.engine, deployment.precision = engine, to_precision(precision)
     deployment = tx.put(deployment, verb="ready", previous_state="LOADING")
     endpoint = tx.get(parent_of(name), api.Endpoint)
     if endpoint.deployment != name:

@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bessemer.kernel.clock import SystemClock
-from bessemer.kernel.errors import BessemerError, InvalidRequest
-from bessemer.modeling.generate import KVCache
-from bessemer.modeling.load import load_model
+from bessemer.kernel.errors import BessemerError
 from bessemer.modeling.numerics import prepare
 from bessemer.modeling.tokenizer import Tokenizer
 
+from serve_svc.engine.assemble import assemble
 from serve_svc.engine.constraint import Grammars
 from serve_svc.engine.front import Front
 from serve_svc.engine.loop import Loop
 from serve_svc.engine.protocol import Load, Message, Ready, decode, encode, failure
-from serve_svc.engine.slots import Slots
 from serve_svc.engine.tools import MARKERS, format_of
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -49,30 +47,22 @@ def main(fd: int) -> None:
 
 
 def _build(load: Load, send: _Sender) -> tuple[Loop, Front, Ready]:
-    prepare(load.threads, "fp32")
-    folder = Path(load.folder)
-    model = load_model(folder)
-    tokenizer = Tokenizer.from_folder(folder)
-    # Memory is taken as slots fill up, so short conversations never use the whole allowance.
-    slot_tokens = load.kv_bytes_max // KVCache.token_bytes(model.config) // load.num_slots
-    context_length = min(model.config.context_length, slot_tokens)
-    if context_length < 1:
-        raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold a token of this model in every slot")
-    cache = KVCache(model.config, slots=load.num_slots, max_length=context_length)
-    slots = Slots(
-        num_slots=load.num_slots, num_waiting_max=load.num_waiting_max, prefill_tokens_max=load.prefill_tokens_max
-    )
-    loop = Loop(model, cache, slots, tokenizer, send=send, clock=SystemClock())
+    numerics = prepare(load.threads)
+    tokenizer = Tokenizer.from_folder(Path(load.folder))
+    engine = assemble(load, tokenizer, fastest=numerics.name)
+    eos_ids = tokenizer.eos_ids | engine.config.eos_ids
+    loop = Loop(engine.decoder, engine.slots, tokenizer, eos_ids=eos_ids, send=send, clock=SystemClock())
     tool_format = format_of(tokenizer.template.source if tokenizer.template else "")
     grammars = Grammars(
         tokenizer.backend.to_str(),
-        vocab_size=model.config.vocab_size,
-        eos_ids=tokenizer.eos_ids | model.config.eos_ids,
+        vocab_size=engine.config.vocab_size,
+        eos_ids=eos_ids,
         tool_format=tool_format,
         marker_ids={text: token for token, text in tokenizer.special_among(MARKERS).items()},
     )
-    front = Front(model, tokenizer, grammars, context_length=context_length, inbox=loop.inbox, send=send)
-    return loop, front, Ready(context_length, tool_format)
+    length, choice = engine.context_length, engine.choice
+    front = Front(engine.model, tokenizer, grammars, context_length=length, inbox=loop.inbox, send=send)
+    return loop, front, Ready(length, tool_format, choice.engine, choice.precision, choice.note)
 
 
 class _Sender:

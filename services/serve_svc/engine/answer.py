@@ -12,6 +12,7 @@ from serve_svc.engine.text import TextStream
 __all__ = ["Answer"]
 
 COALESCE_S = 0.02  # one message costs as much as several tokens; 20 ms is below what a reader notices
+COALESCE_TOKENS = 8  # beyond that a message costs little more per token
 
 
 class Answer:
@@ -26,8 +27,10 @@ class Answer:
         num_tokens_max: int,
         decode: Callable[[list[int]], str],
         matcher: Matcher | None = None,
+        adapter: str = "",
     ) -> None:
         self.id = request_id
+        self.adapter = adapter
         self.prompt_ids = list(prompt_ids)
         self.sampler = Sampler(sampling, prompt_ids=self.prompt_ids, matcher=matcher)
         self.token_ids: list[int] = []
@@ -38,6 +41,11 @@ class Answer:
         self._num_sent = 0
         self._sent_s: float | None = None
         self._finish = ""
+
+    @property
+    def num_tokens_max(self) -> int:
+        """Tokens of the prompt and the longest answer together."""
+        return len(self.prompt_ids) + self._num_tokens_max
 
     def take(self, token: int, eos_ids: frozenset[int], *, logprob: TokenLogprob | None, ended: bool) -> bool:
         """Append a chosen token and say whether the answer has ended; `ended` if nothing may follow the token."""
@@ -64,9 +72,9 @@ class Answer:
         self._finish = "abort"
 
     def piece(self, now_s: float) -> Piece | None:
-        """Return what to send now: the first token and the end at once, the rest in turns of `COALESCE_S`."""
+        """Return what to send now: the first token and the end at once, the rest together, as told above."""
         recent = self._sent_s is not None and now_s - self._sent_s < COALESCE_S
-        if recent and not self._finish:
+        if recent and not self._finish and len(self.token_ids) - self._num_sent < COALESCE_TOKENS:
             return None
         fresh = tuple(self.token_ids[self._num_sent :])
         logprobs = tuple(self._logprobs[self._num_sent :])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -12,7 +11,7 @@ from bessemer.modeling.transformer import Transformer
 
 from serve_svc.engine import tools
 from serve_svc.engine.constraint import Grammars
-from serve_svc.engine.loop import Arrival, Work, answer_tokens
+from serve_svc.engine.loop import Arrival, Inbox, Work, answer_tokens
 from serve_svc.engine.protocol import (
     Abort,
     Count,
@@ -21,12 +20,14 @@ from serve_svc.engine.protocol import (
     Detokenized,
     Embed,
     Generate,
+    LoadAdapter,
     Message,
     Ping,
     Prompt,
     Score,
     Tokenize,
     Tokenized,
+    UnloadAdapter,
     decode,
     failure,
 )
@@ -35,15 +36,13 @@ from serve_svc.engine.work import embed, score
 
 __all__ = ["Front", "prompt_tokens"]
 
-Inbox = queue.SimpleQueue[Arrival | Work | Abort | Ping | None]
-
 
 class Front:
     """Answers what needs no model at once, and hands the rest to the loop."""
 
     def __init__(
         self,
-        model: Transformer,
+        model: Callable[[], Transformer],
         tokenizer: Tokenizer,
         grammars: Grammars,
         *,
@@ -69,7 +68,7 @@ class Front:
 
     def take(self, message: Message) -> None:
         """Act on one message."""
-        if isinstance(message, Abort | Ping):
+        if isinstance(message, Abort | Ping | LoadAdapter | UnloadAdapter):
             self._inbox.put(message)
             return
         assert isinstance(message, Generate | Count | Tokenize | Detokenize | Score | Embed)
@@ -96,7 +95,7 @@ class Front:
                 self._inbox.put(Work(message.id, self._score(message)))
             case Embed():
                 texts = [self._text(text, f"texts[{index}]") for index, text in enumerate(message.texts)]
-                self._inbox.put(Work(message.id, embed(self._model, message.id, texts)))
+                self._inbox.put(Work(message.id, embed(self._model(), message.id, texts)))
 
     def _arrival(self, message: Generate) -> Arrival:
         ids, sampling = prompt_tokens(self._tokenizer, message.prompt), message.sampling
@@ -104,7 +103,7 @@ class Front:
         constraint, matcher = sampling.constraint, None
         if constraint is not None:
             matcher = self._grammars.matcher(constraint, message.prompt.tools)
-        return Arrival(message.id, ids, sampling, num_answer_max, matcher)
+        return Arrival(message.id, ids, sampling, num_answer_max, matcher, message.adapter)
 
     def _score(self, message: Score) -> Iterator[Message | None]:
         empty = not (message.prompt.turns or message.prompt.text)
@@ -112,7 +111,7 @@ class Front:
         continuations = [
             self._text(text, f"continuations[{index}]") for index, text in enumerate(message.continuations)
         ]
-        return score(self._model, message.id, ids, continuations, num_top=message.logprobs, names=self._names)
+        return score(self._model(), message.id, ids, continuations, num_top=message.logprobs, names=self._names)
 
     def _text(self, text: str, field: str) -> list[int]:
         ids = self._tokenizer.encode(text)

@@ -6,23 +6,33 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bessemer.kernel.clock import Clock
-from bessemer.kernel.errors import BessemerError, InvalidRequest, LimitReached
-from bessemer.modeling.generate import KVCache, decode_step, prefill
+from bessemer.kernel.errors import BessemerError, FailedPrecondition, InvalidRequest, LimitReached, NotFound
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
 from torch import Tensor
 
 from serve_svc.engine.answer import Answer
 from serve_svc.engine.constraint import Matcher
-from serve_svc.engine.protocol import Abort, Message, Ping, Pong, Sampling, failure
+from serve_svc.engine.decoder import Decoder, Run
+from serve_svc.engine.protocol import (
+    Abort,
+    AdapterChanged,
+    LoadAdapter,
+    Message,
+    Ping,
+    Pong,
+    Sampling,
+    UnloadAdapter,
+    failure,
+)
 from serve_svc.engine.sampler import choose
 from serve_svc.engine.slots import Slots
 from serve_svc.engine.text import TokenBytes, keeping
 from serve_svc.engine.tools import MARKERS
 
-__all__ = ["Arrival", "Loop", "Work", "answer_tokens"]
+__all__ = ["Arrival", "Inbox", "Loop", "Work", "answer_tokens"]
 
 ANSWER_TOKENS_DEFAULT = 256  # as SamplingParams.max_tokens promises
 WORK_MAX = 128  # requests that are no answers and wait
@@ -37,6 +47,7 @@ class Arrival:
     sampling: Sampling
     num_tokens_max: int
     matcher: Matcher | None = None
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +58,31 @@ class Work:
     steps: Iterator[Message | None]  # the reply last
 
 
+Inbox = queue.SimpleQueue[Arrival | Work | LoadAdapter | UnloadAdapter | Abort | Ping | None]
+
+
 class Loop:
     """Runs on one thread; others reach it through its inbox only."""
 
     def __init__(
         self,
-        model: Transformer,
-        cache: KVCache,
+        decoder: Decoder,
         slots: Slots,
         tokenizer: Tokenizer,
         *,
+        eos_ids: frozenset[int],
         send: Callable[[Sequence[Message]], None],
         clock: Clock,
     ) -> None:
-        self.inbox: queue.SimpleQueue[Arrival | Work | Abort | Ping | None] = queue.SimpleQueue()
+        self.inbox: Inbox = queue.SimpleQueue()
         self._work: deque[Work] = deque()
-        self._model = model
-        self._cache = cache
+        self._adapters: dict[str, str] = {}  # what the decoder calls those that requests name
+        self._num_adapters = 0
+        self._decoder = decoder
         self._slots = slots
         self._decode = keeping(tokenizer.decode, tokenizer.special_among(MARKERS))
         self._logprob = TokenBytes(tokenizer.token_bytes).logprob
-        self._eos_ids = tokenizer.eos_ids | model.config.eos_ids
+        self._eos_ids = eos_ids
         self._send = send
         self._clock = clock
 
@@ -83,7 +98,7 @@ class Loop:
                 return
             self.take(message)
 
-    def take(self, message: Arrival | Work | Abort | Ping) -> None:
+    def take(self, message: Arrival | Work | LoadAdapter | UnloadAdapter | Abort | Ping) -> None:
         """Act on one message."""
         match message:
             case Abort(id=request_id):
@@ -95,8 +110,20 @@ class Loop:
                 self._send([failure(request_id, LimitReached(text, retry_after_s=2))])
             case Work():
                 self._work.append(message)
+            case LoadAdapter() | UnloadAdapter():
+                self._change(message)
+            case Arrival(id=request_id, adapter=adapter) if adapter and adapter not in self._adapters:
+                self._send([failure(request_id, NotFound(f"no adapter {adapter} is loaded", field="adapter"))])
             case Arrival(id=request_id, prompt_ids=ids, sampling=sampling, num_tokens_max=limit, matcher=matcher):
-                answer = Answer(request_id, ids, sampling, num_tokens_max=limit, decode=self._decode, matcher=matcher)
+                answer = Answer(
+                    request_id,
+                    ids,
+                    sampling,
+                    num_tokens_max=limit,
+                    decode=self._decode,
+                    matcher=matcher,
+                    adapter=self._adapters.get(message.adapter, ""),
+                )
                 self._slots.add(answer)
 
     def _abort(self, request_id: str) -> None:
@@ -111,20 +138,38 @@ class Loop:
         if self._work:
             self._do(self._work.popleft())
         while (place := self._slots.admit()) is not None:
-            self._cache.reset(place.slot, place.num_shared)
-            if place.source != place.slot:
-                self._cache.copy_prefix(place.source, place.slot, place.num_shared)
+            self._decoder.place(place)
         step = self._slots.plan()
-        if step.prefill:
-            slots = [chunk.slot for chunk in step.prefill]
-            prompts = [self._slots.answer(chunk.id).prompt_ids[chunk.start : chunk.stop] for chunk in step.prefill]
-            logits = prefill(self._model, self._cache, slots, prompts)
-            last = [index for index, chunk in enumerate(step.prefill) if chunk.last]
-            self._advance([step.prefill[index].id for index in last], logits[last])
-        if step.decode:
-            slots = [self._slots.slot(request_id) for request_id in step.decode]
-            tokens = [self._slots.answer(request_id).token_ids[-1] for request_id in step.decode]
-            self._advance(step.decode, decode_step(self._model, self._cache, slots, tokens))
+        runs, advanced = [], []
+        for chunk in step.prefill:
+            tokens = self._slots.answer(chunk.id).prompt_ids[chunk.start : chunk.stop]
+            runs.append(Run(chunk.slot, tokens, chunk.last, self._slots.answer(chunk.id).adapter))
+            advanced += [chunk.id] if chunk.last else []
+        for request_id in step.decode:
+            answer = self._slots.answer(request_id)
+            runs.append(Run(self._slots.slot(request_id), answer.token_ids[-1:], True, answer.adapter))
+        if runs:
+            self._advance([*advanced, *step.decode], self._decoder.step(runs))
+
+    def _change(self, message: LoadAdapter | UnloadAdapter) -> None:
+        """Load or forget an adapter; keys are never used again, as cached text was computed with what they meant."""
+        try:
+            held = self._adapters.get(message.name)
+            if held is not None and self._slots.uses(held):
+                text = f"answers are being given with adapter {message.name}; wait for their end"
+                raise FailedPrecondition(text, reason="RESOURCE_IN_USE")
+            if isinstance(message, LoadAdapter):
+                self._num_adapters += 1
+                key = f"{message.name}#{self._num_adapters}"
+                self._decoder.load_adapter(key, Path(message.folder))
+                self._adapters[message.name] = key
+            else:
+                self._adapters.pop(message.name, None)
+            if held is not None:
+                self._decoder.drop_adapter(held)
+            self._send([AdapterChanged(message.id)])
+        except BessemerError as error:
+            self._send([failure(message.id, error)])
 
     def _do(self, work: Work) -> None:
         try:

@@ -1,7 +1,7 @@
 """What the server and an engine say to each other: one JSON object a line over a socket pair.
 
-Server to engine: Load (first), Generate, Count, Tokenize, Detokenize, Score, Embed, Abort, Ping.
-Engine to server: Ready, Piece, Counted, Tokenized, Detokenized, Scored, Embedded, Pong, Failed.
+Server to engine: Load (first), Generate, Count, Tokenize, Detokenize, Score, Embed, LoadAdapter, UnloadAdapter, Abort,
+Ping. Engine to server: Ready, Piece, Counted, Tokenized, Detokenized, Scored, Embedded, AdapterChanged, Pong, Failed.
 Standard library only, because the server imports it too.
 """
 
@@ -20,6 +20,7 @@ from serve_svc.engine.revive import revive
 __all__ = [
     "LINE_BYTES_MAX",
     "Abort",
+    "AdapterChanged",
     "Alternative",
     "Constraint",
     "Count",
@@ -31,6 +32,7 @@ __all__ = [
     "Failed",
     "Generate",
     "Load",
+    "LoadAdapter",
     "Message",
     "Piece",
     "Ping",
@@ -46,6 +48,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "Turn",
+    "UnloadAdapter",
     "decode",
     "encode",
     "failure",
@@ -130,7 +133,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Loads the model; the limits hold for the life of the engine."""
+    """Loads the model; the limits hold for the life of the engine.
+
+    `num_slots` answers run together where each has room for a whole conversation, `num_sequences` where they share
+    blocks. `precision` is fp32, bf16 or int8; empty takes what suits model and processor.
+    """
 
     folder: str
     threads: int
@@ -138,6 +145,8 @@ class Load:
     num_waiting_max: int
     kv_bytes_max: int
     prefill_tokens_max: int
+    num_sequences: int = 32
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,31 @@ class Generate:
     id: str
     prompt: Prompt
     sampling: Sampling
+    adapter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAdapter:
+    """Loads low-rank adapters in PEFT format, which Generate names afterwards; one of the same name is replaced."""
+
+    id: str
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadAdapter:
+    """Forgets an adapter; a name that is not loaded is ignored."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterChanged:
+    """An adapter is loaded or forgotten."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +244,16 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded; `tool_format` is how it writes calls of tools, a name of `engine.tools.FORMATS`."""
+    """The model is loaded; `tool_format` is how it writes calls of tools, a name of `engine.tools.FORMATS`.
+
+    `engine` and `precision` say what computes; `note` why not what was asked for, if so.
+    """
 
     context_length: int
     tool_format: str = "hermes"
+    engine: str = ""
+    precision: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +375,9 @@ Message: TypeAlias = (
     | Embedded
     | Pong
     | Failed
+    | LoadAdapter
+    | UnloadAdapter
+    | AdapterChanged
 )
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(Message)}
 

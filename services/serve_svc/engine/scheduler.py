@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Chunk", "Place", "Running", "Step", "place", "plan"]
+__all__ = ["Chunk", "Place", "Running", "Step", "has_turn", "place", "plan"]
 
 PREFIX_TOKENS_MIN = 16  # below that, copying costs more care than it saves time
 
@@ -59,20 +59,17 @@ class Step:
     decode: tuple[str, ...]
 
 
-def place(
-    prompt: Sequence[int],
-    *,
-    running: Sequence[Running],
-    cached: Mapping[int, Sequence[int]],
-    free: Sequence[int],
-    budget: int,
-) -> Place | None:
+def has_turn(running: Sequence[Running], budget: int) -> bool:
+    """Say whether the next request may have a slot: one given away before its prompt can be read would be idle."""
+    return sum(request.num_unread for request in running) < budget
+
+
+def place(prompt: Sequence[int], *, cached: Mapping[int, Sequence[int]], free: Sequence[int]) -> Place | None:
     """Decide where the next request goes, or None to let it wait.
 
     `cached` holds the tokens of every slot, in use or not; `free` the unused slots, longest unused first.
     """
-    # A slot given away before its prompt can be read would only be idle.
-    if not free or sum(request.num_unread for request in running) >= budget:
+    if not free:
         return None
     # The last prompt token is always read anew: its logits choose the first token of the answer.
     shared = {slot: _num_shared(prompt[:-1], tokens) for slot, tokens in cached.items()}

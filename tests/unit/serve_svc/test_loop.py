@@ -9,9 +9,10 @@ from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.generate import KVCache
 from bessemer.modeling.load import load_model
 from bessemer.modeling.tokenizer import Tokenizer
+from serve_svc.engine.decoder import TorchDecoder
 from serve_svc.engine.loop import Arrival, Loop, answer_tokens
 from serve_svc.engine.protocol import Abort, Failed, Ping, Pong, Sampling
-from serve_svc.engine.slots import Slots
+from serve_svc.engine.slots import SlotMemory, Slots
 
 from tests.fixtures.tiny_model import make_tiny_model
 
@@ -31,9 +32,11 @@ class Bench:
     def __init__(self, model, tokenizer, num_slots=4, num_waiting_max=100, budget=48):
         self.sent = []
         self.clock = ManualClock()
-        self.slots = Slots(num_slots=num_slots, num_waiting_max=num_waiting_max, prefill_tokens_max=budget)
-        cache = KVCache(model.config, slots=num_slots, max_length=512)
-        self.loop = Loop(model, cache, self.slots, tokenizer, send=self.sent.extend, clock=self.clock)
+        self.slots = Slots(SlotMemory(num_slots), num_waiting_max=num_waiting_max, prefill_tokens_max=budget)
+        decoder = TorchDecoder(model, KVCache(model.config, slots=num_slots, max_length=512))
+        eos_ids = tokenizer.eos_ids | model.config.eos_ids
+        send = self.sent.extend
+        self.loop = Loop(decoder, self.slots, tokenizer, eos_ids=eos_ids, send=send, clock=self.clock)
 
     def run(self, *arrivals):
         for arrival in arrivals:
@@ -88,7 +91,7 @@ def test_loop_follow_up_reuses_the_prefix_and_says_the_same(loaded):
     bench.loop.take(Arrival("2", follow_up, GREEDY, 20))
     place = bench.slots.admit()
     assert place.num_shared >= len(first)
-    bench.loop._cache.reset(place.slot, place.num_shared)
+    bench.loop._decoder.place(place)
     bench.steps(1000)
     assert bench.text("2") == Bench(*loaded).run(Arrival("2", follow_up, GREEDY, 20))["2"]
 

@@ -16,7 +16,7 @@ SAMPLING = p.Sampling(
 LOGPROBS = (p.TokenLogprob(1, "61", -0.5, (p.Alternative(2, "ff", -1.0),)), p.TokenLogprob(2, "", None))
 MESSAGES = [
     p.Load(folder="/m", threads=2, num_slots=8, num_waiting_max=9, kv_bytes_max=1, prefill_tokens_max=5),
-    p.Generate("1", p.Prompt(TURNS, tools=(p.Tool("weather", "d", '{"type": "object"}'),)), SAMPLING),
+    p.Generate("1", p.Prompt(TURNS, tools=(p.Tool("weather", "d", '{"type": "object"}'),)), SAMPLING, "law"),
     p.Count("2", p.Prompt(text="x")),
     p.Tokenize("2", p.Prompt(text="x")),
     p.Detokenize("2", (1, 2)),
@@ -24,7 +24,7 @@ MESSAGES = [
     p.Embed("2", ("a", "é")),
     p.Abort("3"),
     p.Ping("4"),
-    p.Ready(128, "mistral"),
+    p.Ready(128, "mistral", "openvino", "fp32"),
     p.Piece("5", "é", (1, 2), "stop", 3, 4, LOGPROBS),
     p.Counted("6", 7),
     p.Tokenized("6", (1,), ("61",)),
@@ -32,6 +32,9 @@ MESSAGES = [
     p.Scored("6", 3, (LOGPROBS, ())),
     p.Embedded("6", ("AAAA",), 2),
     p.Pong("8"),
+    p.LoadAdapter("9", "law", "/a"),
+    p.UnloadAdapter("9", "law"),
+    p.AdapterChanged("9"),
     p.failure("9", InvalidRequest("no", field="sampling.stop")),
 ]
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from serve_svc.engine.scheduler import Chunk, Place, Running, place, plan
+from serve_svc.engine.scheduler import Chunk, Place, Running, has_turn, place, plan
 
 WORDS = list(range(100))
 
@@ -25,28 +25,27 @@ def test_plan_many_short_prompts_share_the_budget():
 
 
 def test_place_no_free_slot_waits():
-    assert place(WORDS, running=[], cached={}, free=[], budget=64) is None
+    assert place(WORDS, cached={}, free=[]) is None
 
 
 def test_place_budget_already_spoken_for_waits():
-    assert place(WORDS, running=[Running("a", 0, 64, 0)], cached={}, free=[1], budget=64) is None
+    assert not has_turn([Running("a", 0, 64, 0)], 64)
 
 
 def test_place_unknown_prompt_takes_the_longest_unused_slot():
-    assert place(WORDS, running=[], cached={0: [7] * 50, 1: []}, free=[1, 0], budget=64) == Place(1, 1, 0)
+    assert place(WORDS, cached={0: [7] * 50, 1: []}, free=[1, 0]) == Place(1, 1, 0)
 
 
 def test_place_known_prefix_in_unused_slot_goes_on_there():
-    assert place(WORDS, running=[], cached={0: [], 1: [*WORDS[:40], -1]}, free=[0, 1], budget=64) == Place(1, 1, 40)
+    assert place(WORDS, cached={0: [], 1: [*WORDS[:40], -1]}, free=[0, 1]) == Place(1, 1, 40)
 
 
 def test_place_known_prefix_in_used_slot_is_copied():
-    running = [Running("a", 1, 41, 41)]
-    assert place(WORDS, running=running, cached={0: [], 1: WORDS[:41]}, free=[0], budget=64) == Place(0, 1, 41)
+    assert place(WORDS, cached={0: [], 1: WORDS[:41]}, free=[0]) == Place(0, 1, 41)
 
 
 def test_place_same_prompt_again_still_reads_its_last_token():
-    assert place(WORDS, running=[], cached={0: [*WORDS, 5]}, free=[0], budget=64) == Place(0, 0, 99)
+    assert place(WORDS, cached={0: [*WORDS, 5]}, free=[0]) == Place(0, 0, 99)
 
 
 @given(
@@ -58,9 +57,10 @@ def test_scheduler_run_to_the_end_serves_everybody_in_order_within_the_budget(re
     answered = {request_id: 0 for request_id, _ in waiting}
     for _ in range(20_000):
         free = sorted(set(range(num_slots)) - {request.slot for request in running.values()})
-        while waiting and (
-            found := place([0] * waiting[0][1], running=list(running.values()), cached={}, free=free, budget=budget)
-        ):
+        while waiting and has_turn(list(running.values()), budget):
+            found = place([0] * waiting[0][1], cached={}, free=free)
+            if found is None:
+                break
             request_id, num_prompt = waiting.pop(0)
             free.remove(found.slot)
             running[request_id] = Running(request_id, found.slot, num_prompt, 0)

@@ -46,20 +46,22 @@ class ListEndpointsResponse(_message.Message):
     def __init__(self, endpoints: _Optional[_Iterable[_Union[_deployment_pb2.Endpoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeployModelVersionRequest(_message.Message):
-    __slots__ = ("endpoint", "deployment_id", "model_version", "gate_decision", "request_id", "gate_waiver")
+    __slots__ = ("endpoint", "deployment_id", "model_version", "gate_decision", "request_id", "gate_waiver", "precision")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     GATE_DECISION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     GATE_WAIVER_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment_id: str
     model_version: str
     gate_decision: str
     request_id: str
     gate_waiver: str
-    def __init__(self, endpoint: _Optional[str] = ..., deployment_id: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., request_id: _Optional[str] = ..., gate_waiver: _Optional[str] = ...) -> None: ...
+    precision: _deployment_pb2.Precision
+    def __init__(self, endpoint: _Optional[str] = ..., deployment_id: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., request_id: _Optional[str] = ..., gate_waiver: _Optional[str] = ..., precision: _Optional[_Union[_deployment_pb2.Precision, str]] = ...) -> None: ...
 
 class UndeployModelVersionRequest(_message.Message):
     __slots__ = ("name", "request_id")
