@@ -1,4 +1,5 @@
 from bessemer.api.serve.v1 import deployment_pb2 as _deployment_pb2
+from bessemer.api.serve.v1 import rollout_pb2 as _rollout_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -21,3 +22,11 @@ class DeploymentChanged(_message.Message):
     deployment: _deployment_pb2.Deployment
     previous_state: str
     def __init__(self, deployment: _Optional[_Union[_deployment_pb2.Deployment, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class RolloutChanged(_message.Message):
+    __slots__ = ("rollout", "previous_state")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    previous_state: str
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
