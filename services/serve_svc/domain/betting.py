@@ -30,7 +30,7 @@ BLOCK_MAX = 8  # of the larger arm in one block; beyond that its share of the va
 # and rates near 1 within dozens of blocks. Weights favour what differences of 5 to 15 points ask for.
 _STAKES = (0.04, 0.08, 0.13, 0.19, 0.26, 0.36, 0.55, 0.85)
 _WEIGHTS = (0.10, 0.14, 0.18, 0.18, 0.14, 0.12, 0.08, 0.06)
-_LOG_MAX = 600.0  # far above any threshold; exp of it is a number
+_CAPITAL_MAX = 1e200  # far above any threshold; sums of it are numbers
 
 
 class Arm(StrEnum):
@@ -51,30 +51,33 @@ class Side(StrEnum):
 class Bet:
     """Evidence for one side of a margin.
 
-    Shapes: logs [stakes], the logarithm of each stake's capital.
+    Shapes: capitals [stakes], each begins with its weight.
     """
 
     side: Side
     margin: float  # by how much the candidate's rate may be lower, from 0 to 1
-    logs: list[float] = field(default_factory=lambda: [0.0] * len(_STAKES))
-    best: float = 0.0  # logarithm of the most evidence that there ever was
+    capitals: list[float] = field(default_factory=lambda: list(_WEIGHTS))
+    best: float = 1.0  # the most evidence that there ever was
 
     def observe(self, difference: float) -> float:
         """Take the difference of a block, in [-1, 1]; return the evidence."""
-        worse = self.side is Side.WORSE
-        z = -self.margin - difference if worse else difference + self.margin
-        largest = 1 / (1 + self.margin) if worse else 1 / (1 - self.margin)
-        for at, share in enumerate(_STAKES):
-            # The largest stake could lose everything at once; shares below 1 cannot.
-            self.logs[at] = min(self.logs[at] + math.log1p(share * largest * z), _LOG_MAX)
+        if self.side is Side.WORSE:
+            gain = (-self.margin - difference) / (1 + self.margin)
+        else:
+            gain = (difference + self.margin) / (1 - self.margin)
+        # A gain of -1 loses all that is staked; stakes are below 1, so no capital is ever lost whole.
+        self.capitals = [
+            min(capital * (1 + stake * gain), _CAPITAL_MAX)
+            for capital, stake in zip(self.capitals, _STAKES, strict=True)
+        ]
         value = self.evidence
-        self.best = max(self.best, math.log(value))
+        self.best = max(self.best, value)
         return value
 
     @property
     def evidence(self) -> float:
         """Capital now; 1 before the first block."""
-        return math.fsum(weight * math.exp(log) for weight, log in zip(_WEIGHTS, self.logs, strict=True))
+        return math.fsum(self.capitals)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -46,7 +45,7 @@ class Evidence:
 
     def excludes(self, harm: float, threshold: float) -> bool:
         """Say whether a loss of `harm` was ruled out at some time; what was once shown stays shown."""
-        return self._safe(harm).best >= math.log(threshold)
+        return self._safe(harm).best >= threshold
 
     def safe_evidence(self, harm: float) -> float:
         """Return the evidence that the loss is below `harm`."""
@@ -81,4 +80,4 @@ def load(state: Mapping[str, Any]) -> Evidence:
 
 
 def _bet(state: Mapping[str, Any]) -> Bet:
-    return Bet(Side(state["side"]), state["margin"], list(state["logs"]), state["best"])
+    return Bet(Side(state["side"]), state["margin"], list(state["capitals"]), state["best"])
