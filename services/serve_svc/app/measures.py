@@ -52,9 +52,9 @@ IN_FLIGHT = Instrument("bessemer.serve.in_flight", "gauge", "{request}", "Answer
 OCCUPANCY = Instrument("bessemer.serve.engine.occupancy", "gauge", "1", "Share of the engine's slots in use")
 QUEUE = Instrument("bessemer.serve.engine.queue", "gauge", "{request}", "Requests that wait for a slot")
 STAGE = Instrument("bessemer.serve.rollout.stage", "gauge", "{stage}", "Stage of a running rollout, from 0")
-EVIDENCE = Instrument("bessemer.serve.rollout.evidence", "gauge", "1", "Evidence by metric and side: worse or safe")
-THRESHOLD = Instrument("bessemer.serve.rollout.threshold", "gauge", "1", "Evidence at which the rollout moves")
-DIFFERENCE = Instrument("bessemer.serve.rollout.difference", "gauge", "1", "Candidate's good share minus baseline's")
+EVIDENCE = Instrument("bessemer.serve.rollout.evidence", "gauge", "", "Evidence by metric and side: worse or safe")
+THRESHOLD = Instrument("bessemer.serve.rollout.threshold", "gauge", "", "Evidence at which the rollout moves")
+DIFFERENCE = Instrument("bessemer.serve.rollout.difference", "gauge", "", "Candidate's good share minus baseline's")
 INSTRUMENTS = (
     DURATION, TTFT, TPOT, REQUESTS, TOKENS, COST, DROPPED, IN_FLIGHT, OCCUPANCY, QUEUE, STAGE, EVIDENCE, THRESHOLD,
     DIFFERENCE,
