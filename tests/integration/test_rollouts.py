@@ -93,6 +93,13 @@ async def ended(stub, name, limit_s=60):
             await asyncio.sleep(0.1)
 
 
+async def begun(world, name):
+    async with asyncio.timeout(20):
+        get = rollouts.GetRolloutRequest(name=name)
+        while (await world.rollouts.GetRollout(get)).state != rollout_pb2.ROLLOUT_STATE_RUNNING:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def test_split_is_sticky_guarded_by_etag_and_rolled_back_within_a_second(world):
     new = await standby(world)
     assert {one.deployment for one in (await world.endpoint()).traffic} == {world.old.name}, "a standby takes none"
@@ -221,10 +228,7 @@ async def test_rollout_is_ended_by_hand_either_way_and_verdicts_count_once(world
     }
     ask = rollouts.StartRolloutRequest(endpoint=ENDPOINT, deployment=new.name, plan=plan)
     first = await world.rollouts.StartRollout(ask)
-    async with asyncio.timeout(20):
-        get = rollouts.GetRolloutRequest(name=first.name)
-        while (await world.rollouts.GetRollout(get)).state != rollout_pb2.ROLLOUT_STATE_RUNNING:
-            await asyncio.sleep(0.05)
+    await begun(world, first.name)
     answer = await say(world.inference, "one user")
     verdict = rollouts.ReportVerdictRequest(endpoint=ENDPOINT, response_id=answer.response_id, good=True)
     assert (await world.rollouts.ReportVerdict(verdict)).counted
@@ -238,10 +242,7 @@ async def test_rollout_is_ended_by_hand_either_way_and_verdicts_count_once(world
     assert (aborted.state, aborted.steps[-1].reason) == (rollout_pb2.ROLLOUT_STATE_ABORTED, "lunch")
     assert (await world.endpoint()).deployment == world.old.name
     second = await world.rollouts.StartRollout(ask)
-    async with asyncio.timeout(20):
-        get = rollouts.GetRolloutRequest(name=second.name)
-        while (await world.rollouts.GetRollout(get)).state != rollout_pb2.ROLLOUT_STATE_RUNNING:
-            await asyncio.sleep(0.05)
+    await begun(world, second.name)
     promoted = await world.rollouts.PromoteRollout(rollouts.PromoteRolloutRequest(name=second.name))
     assert promoted.state == rollout_pb2.ROLLOUT_STATE_PROMOTED
     assert (await world.endpoint()).deployment == new.name

@@ -109,6 +109,8 @@ def is_over(rollout: api.Rollout) -> bool:
 def advance(tx: Tx, name: str) -> bool:
     """Look at the outcomes that came and make at most one move; say whether there may be more to look at."""
     rollout = tx.get(name, api.Rollout)
+    if is_over(rollout):
+        return False
     candidate = tx.get(rollout.candidate, deployment_pb2.Deployment)
     if candidate.state in {deployment_pb2.DEPLOYMENT_STATE_FAILED, deployment_pb2.DEPLOYMENT_STATE_STOPPED}:
         why = candidate.error.message or "it was stopped"
