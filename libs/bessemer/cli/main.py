@@ -13,6 +13,7 @@ from bessemer.cli import (
     assess,
     data,
     deployment,
+    endpoint,
     erase,
     evaluation,
     job,
@@ -20,6 +21,7 @@ from bessemer.cli import (
     model,
     monitor,
     plan,
+    rollout,
     stack,
     synthesize,
     tokenizer,
@@ -89,6 +91,8 @@ app.add_typer(model.app, name="model")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(rollout.app, name="rollout")
 
 
 def main() -> None:
