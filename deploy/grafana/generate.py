@@ -138,8 +138,6 @@ def rollouts(names: Mapping[str, str]) -> list[Panel]:
             [(rate(names[m.DROPPED.name], "deployment"), "{{deployment}}")],
         ),
         ("Share that failed", "percentunit", [(failed_share(names), "{{deployment}}")]),
-    ],
-        ),
     ]
 
 
