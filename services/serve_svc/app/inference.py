@@ -80,7 +80,7 @@ class Inference:
                             self._shadows.mirror(route, prompt, sampling, times)
                         yield Part(response_id, deployment.model_version, piece)
         except FAULTS:
-            await self._note_failure(trial)
+            await self._note_failure(deployment, trial)
             raise
 
     async def count_tokens(self, target: str, prompt: Prompt) -> int:
@@ -96,12 +96,12 @@ class Inference:
             for deployment in route.deployments:
                 if self._fleet.has(deployment.name):
                     if deployment.name != route.deployments[0].name:
-                        await self._note_failure(route.trial)
+                        await self._note_failure(route.deployments[0], route.trial)
                     return deployment, route
         return route.deployments[0], route
 
-    async def _note_failure(self, trial: Trial | None) -> None:
-        if trial is not None:
+    async def _note_failure(self, deployment: api.Deployment, trial: Trial | None) -> None:
+        if trial is not None and self._fleet.knows(deployment.name):
             await self._store.write(lambda tx: record_failure(tx, trial))
 
     async def endpoints(self, principal: Principal) -> list[api.Endpoint]:
