@@ -1,7 +1,7 @@
 """Canaries: how often a rollout turns back a candidate that is as good, and how soon it finds one that is worse.
 
 Every row is 4,000 seeded rollouts with a look after every block. Bets are computed for all runs at once; that they are
-those of the code that rollouts run is checked on some of the runs. A peer column holds how often a two-proportion z-test
+those of the code that rollouts run is checked on some of them. A peer column holds how often a two-proportion z-test
 at 2.5 % on one side, of the same hypothesis, turns back when it is looked at every 50 pairs, as dashboards are.
 
 Unequal arms: the candidate gets 1 of 100 requests, the control group 8; blocks are then one candidate and up to eight
