@@ -179,7 +179,7 @@ async def test_rollout_needs_the_gate_that_a_deployment_needs(world):
 @pytest.mark.slow
 async def test_rollout_goes_through_its_shadow_and_is_promoted_and_can_be_taken_back(world):
     plan = {
-        "stages": [{"shadow": True, "percent": 100, "harm": 0.4}, {"percent": 50}],
+        "stages": [{"shadow": True, "percent": 100, "harm": 0.4}, {"percent": 50, "min_s": 1.5}],
         "metrics": [{**SUCCESS, "margin": 0.2}],
         "alpha": 0.25,
     }

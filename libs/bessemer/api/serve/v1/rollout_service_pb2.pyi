@@ -92,16 +92,18 @@ class PromoteRolloutRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ReportVerdictRequest(_message.Message):
-    __slots__ = ("endpoint", "response_id", "metric", "good")
+    __slots__ = ("endpoint", "response_id", "metric", "good", "request_id")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_ID_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     GOOD_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     response_id: str
     metric: str
     good: bool
-    def __init__(self, endpoint: _Optional[str] = ..., response_id: _Optional[str] = ..., metric: _Optional[str] = ..., good: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    def __init__(self, endpoint: _Optional[str] = ..., response_id: _Optional[str] = ..., metric: _Optional[str] = ..., good: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ReportVerdictResponse(_message.Message):
     __slots__ = ("counted",)
