@@ -207,9 +207,10 @@ def _check_standby(tx: Tx, name: str, endpoint: str, baseline: str) -> None:
 def _enter(tx: Tx, rollout: api.Rollout, number: int, reason: str) -> None:
     """Begin a stage: its traffic from the next request on."""
     before = api.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_")
-    rollout.state, rollout.stage = api.ROLLOUT_STATE_RUNNING, number
+    rollout.state = api.ROLLOUT_STATE_RUNNING
+    _note(tx, rollout, number, reason)  # with the evidence as the stage before asked for it
+    rollout.stage = number
     rollout.stage_time.FromDatetime(tx.clock.now())
-    _note(tx, rollout, number, reason)
     tx.put(rollout, verb="advanced", previous_state=before)
     endpoint, stage = tx.get(parent_of(rollout.name), deployment_pb2.Endpoint), rollout.plan.stages[number]
     percent = 0.0 if stage.shadow else stage.percent
