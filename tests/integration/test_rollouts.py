@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -249,6 +250,40 @@ async def test_rollout_is_ended_by_hand_either_way_and_verdicts_count_once(world
     assert (await world.endpoint()).deployment == new.name
     listed = await world.rollouts.ListRollouts(rollouts.ListRolloutsRequest(parent=ENDPOINT))
     assert [one.name for one in listed.rollouts] == [first.name, second.name]
+
+
+@pytest.mark.slow
+async def test_commands_show_and_move_traffic(world, tmp_path):
+    new = await standby(world)
+    address = world.process.address
+    stack = {
+        "services": dict.fromkeys(("data", "train", "eval", "serve"), address),
+        "http": {"serve": f"http://{world.http_address}"},
+    }
+    (tmp_path / "stack.json").write_text(json.dumps(stack))
+
+    async def command(*arguments, ok=True):
+        run = (sys.executable, "-m", "bessemer.cli.main", "--home", str(tmp_path), *arguments)
+        process = await asyncio.create_subprocess_exec(
+            *run, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=os.environ | {"COLUMNS": "220"}
+        )
+        out = (await process.communicate())[0].decode()
+        assert (process.returncode == 0) == ok, out
+        return out
+
+    old_id, new_id = (name.rpartition("/")[2] for name in (world.old.name, new.name))
+    started = await command("rollout", "start", "chat", new_id, "--standby", "--stages", "shadow:20,50")
+    assert "bessemer rollout watch chat/" in started
+    assert "feedback" in await command("rollout", "watch", "chat", "--seconds", "1")
+    assert "lunch" in await command("rollout", "abort", "chat", "--reason", "lunch")
+    assert "aborted: lunch" in await command("rollout", "watch", "chat", ok=False)
+    await command("endpoint", "split", "chat", f"{old_id}=90", f"{new_id}=10")
+    await say(world.inference)
+    described = await command("endpoint", "describe", "chat")
+    assert "90 %" in described
+    assert "the way back, warm until" in described
+    assert f"{old_id} 100 %" in await command("endpoint", "rollback", "chat")
+    assert f"{old_id} 100 %" in await command("endpoint", "list")
 
 
 class Processes:
