@@ -118,6 +118,7 @@ class InferenceApi(InferenceServiceServicer):
             request.target,
             to_prompt(request.prompt),
             to_sampling(request.sampling, request.prompt),
+            user=request.user,
             single_tool_call=request.prompt.single_tool_call,
         )
 

@@ -157,8 +157,10 @@ class HttpDoor:
                 if seed is not None:
                     request.sampling.seed = (seed + number + (1 << 63)) % (1 << 64) - (1 << 63)
                 prompt, sampling = to_prompt(request.prompt), to_sampling(request.sampling, request.prompt)
-                single = request.prompt.single_tool_call
-                sources.append(self._inference.generate(request.target, prompt, sampling, single_tool_call=single))
+                user, single = request.user, request.prompt.single_tool_call
+                sources.append(
+                    self._inference.generate(request.target, prompt, sampling, user=user, single_tool_call=single)
+                )
         return sources
 
     async def _whole(self, ask: Ask, parts: AsyncGenerator[tuple[int, Part], None], shape: Shape) -> dict[str, Any]:

@@ -21,9 +21,7 @@ CHOICES_MAX = 16
 PROMPTS_MAX = 64
 LOGPROBS_MAX = 20
 # Of the platform, not of the answer.
-_IGNORED = frozenset(
-    {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
-)
+_IGNORED = frozenset({"metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention"})
 # Understood only when it asks for nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
@@ -48,7 +46,11 @@ _GUIDED = {
     "guided_grammar": "grammar",
     "guided_choice": "choices",
 }
-_KNOWN = frozenset({"model", "stream", "stream_options", "stop", "n", "logprobs", "logit_bias", *_SAMPLING, *_GUIDED})
+# Who asks, newest name first: requests of one user go to one deployment.
+_USER = ("safety_identifier", "user")
+_KNOWN = frozenset(
+    {"model", "stream", "stream_options", "stop", "n", "logprobs", "logit_bias", *_SAMPLING, *_GUIDED, *_USER}
+)
 _CHAT = frozenset(
     {
         "messages",
@@ -150,6 +152,9 @@ def _ask(values: Mapping[str, Any], requests: tuple[api.StreamGenerateRequest, .
     options = values.get("stream_options", {})
     if not isinstance(options, dict):
         raise InvalidRequest("stream_options must be an object", field="stream_options")
+    user = next((_text(values, key) for key in _USER if values.get(key)), "")
+    for request in requests:
+        request.user = user
     return Ask(
         _text(values, "model"),
         requests,

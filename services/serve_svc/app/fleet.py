@@ -18,12 +18,14 @@ class Fleet:
 
     def __init__(self) -> None:
         self._engines: dict[str, Engine] = {}
+        self._known: set[str] = set()
         self._num_in_flight: dict[str, int] = {}
         self._drained: dict[str, asyncio.Event] = {}
 
     def add(self, deployment: str, engine: Engine) -> None:
         """Let an engine take answers."""
         self._engines[deployment] = engine
+        self._known.add(deployment)
 
     def remove(self, deployment: str) -> None:
         """Send no more answers to an engine."""
@@ -32,6 +34,18 @@ class Fleet:
     def has(self, deployment: str) -> bool:
         """Say whether an engine takes answers."""
         return deployment in self._engines
+
+    def knows(self, deployment: str) -> bool:
+        """Say whether an engine has taken answers since the service started; before, it is not to blame for none."""
+        return deployment in self._known
+
+    def num_in_flight(self, deployment: str) -> int:
+        """Return how many answers an engine is giving, those that wait for a slot included."""
+        return self._num_in_flight.get(deployment, 0)
+
+    def loads(self) -> dict[str, int]:
+        """Return the same for every engine."""
+        return {name: self.num_in_flight(name) for name in self._engines}
 
     @contextmanager
     def use(self, deployment: str) -> Iterator[Engine]:

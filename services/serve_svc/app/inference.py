@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bessemer.api.serve.v1 import deployment_pb2 as api
-from bessemer.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from bessemer.kernel.ids import new_id, project_of
 from bessemer.svckit.context import Principal, current_principal
 from bessemer.svckit.store import Store, Tx
@@ -17,7 +16,11 @@ from sqlalchemy import select
 from serve_svc.app.answers import Answers
 from serve_svc.app.drift_feed import DriftFeed
 from serve_svc.app.fleet import Fleet
-from serve_svc.app.meter import Meter
+from serve_svc.app.measures import FAULTS, Measures, Stopwatch
+from serve_svc.app.meter import Bill, Meter
+from serve_svc.app.outcomes import record_failure, record_success
+from serve_svc.app.routes import Route, Trial, resolve
+from serve_svc.app.shadows import Shadows
 from serve_svc.app.tables import SERVING
 from serve_svc.codec import prompt_json
 from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
@@ -49,26 +52,39 @@ class _Running:
 class Inference:
     """Answers prompts."""
 
-    def __init__(self, store: Store, fleet: Fleet, answers: Answers, feed: DriftFeed, meter: Meter) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        answers: Answers,
+        feed: DriftFeed,
+        shadows: Shadows,
+        *,
+        meter: Meter,
+        measures: Measures,
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._answers = answers
         self._feed = feed
+        self._shadows = shadows
         self._meter = meter
+        self._measures = measures
         self._running: dict[str, _Running] = {}
 
     async def generate(
-        self, target: str, prompt: Prompt, sampling: Sampling, *, single_tool_call: bool = False
+        self, target: str, prompt: Prompt, sampling: Sampling, *, user: str = "", single_tool_call: bool = False
     ) -> AsyncGenerator[Part, None]:
         """Yield parts of the answer; closing the generator early frees the slot.
 
+        Requests of one `user`, in the caller's words, go to one deployment as long as the traffic stays as it is.
+
         Raises: as the engine, as `resolve`, and as `Meter.charge`.
         """
-        deployment, subject = await self._resolve(target), current_principal().subject
-        response_id, texts, began_s = new_id("r"), list[str](), time.monotonic()
-        charge = self._meter.charge(subject, prompt_tokens=_estimate(prompt), completion_tokens=sampling.max_tokens)
-        with charge as bill, self._fleet.use(deployment.name) as engine:
-            names = [tool.name for tool in prompt.tools]
+        response_id, subject, texts = new_id("r"), current_principal().subject, list[str]()
+        deployment, route = await self._choose(target, user, response_id)
+        names = [tool.name for tool in prompt.tools]
+        async with self._answering(deployment, route, prompt, sampling) as (engine, bill, times):
             reader = ToolCallReader(engine.tool_format, names, single=single_tool_call) if names else None
             self._running[response_id] = _Running(target, subject, engine)
             try:
@@ -76,18 +92,36 @@ class Inference:
                     async for piece in pieces:
                         texts.append(piece.text)
                         bill.see(piece)
+                        times.saw(piece)
                         if piece.finish:
+                            trial = _trial(deployment, route) if piece.finish != "abort" else None
                             await self._answers.record(
                                 response_id,
                                 project=project_of(target),
                                 model_version=deployment.model_version,
                                 prompt_json=prompt_json(prompt),
                                 answer="".join(texts),
+                                also=partial(record_success, trial=trial, response_id=response_id, times=times),
                             )
-                            self._feed.offer(target, response_id, prompt, piece, time.monotonic() - began_s)
+                            self._feed.offer(target, response_id, prompt, piece, times.last_s - times.began_s)
+                            self._shadows.mirror(route, prompt, sampling, times)
                         yield _part(response_id, deployment.model_version, piece, reader)
             finally:
                 del self._running[response_id]
+
+    @asynccontextmanager
+    async def _answering(
+        self, deployment: api.Deployment, route: Route, prompt: Prompt, sampling: Sampling
+    ) -> AsyncIterator[tuple[Engine, Bill, Stopwatch]]:
+        """Hold an engine for an answer, charge and measure it; faults of the server are evidence, spent quotas not."""
+        subject, size = current_principal().subject, _estimate(prompt)
+        with self._meter.charge(subject, prompt_tokens=size, completion_tokens=sampling.max_tokens) as bill:
+            try:
+                with self._measures.answer(deployment) as times, self._fleet.use(deployment.name) as engine:
+                    yield engine, bill, times
+            except FAULTS:
+                await self._note_failure(deployment, _trial(deployment, route))
+                raise
 
     async def abort(self, target: str, response_id: str) -> bool:
         """End an answer of the caller's own, and say whether there was one to end."""
@@ -140,16 +174,24 @@ class Inference:
 
     @asynccontextmanager
     async def _engine(self, target: str) -> AsyncIterator[tuple[Engine, str]]:
-        deployment = await self._resolve(target)
+        deployment, _ = await self._choose(target, "", "")
         with self._fleet.use(deployment.name) as engine:
             yield engine, deployment.model_version
 
-    async def _resolve(self, target: str) -> api.Deployment:
-        deployment = await self._store.read(lambda tx: resolve(tx, target))
-        if self._fleet.has(deployment.name):
-            return deployment
-        # Another deployment may have taken over between our reading and now.
-        return await self._store.read(lambda tx: resolve(tx, target))
+    async def _choose(self, target: str, user: str, response_id: str) -> tuple[api.Deployment, Route]:
+        """Return who answers: who is to, or a stand-in while that one's engine is away, which counts against it."""
+        for _ in range(2):  # another deployment may have taken over between our reading and now
+            route = await self._store.read(lambda tx: resolve(tx, target, user, response_id))
+            for deployment in route.deployments:
+                if self._fleet.has(deployment.name):
+                    if deployment.name != route.deployments[0].name:
+                        await self._note_failure(route.deployments[0], route.trial)
+                    return deployment, route
+        return route.deployments[0], route
+
+    async def _note_failure(self, deployment: api.Deployment, trial: Trial | None) -> None:
+        if trial is not None and self._fleet.knows(deployment.name):
+            await self._store.write(lambda tx: record_failure(tx, trial))
 
     async def endpoints(self, principal: Principal) -> list[api.Endpoint]:
         """Return the endpoints with a deployment that a caller may use."""
@@ -161,23 +203,9 @@ class Inference:
         return await self._store.read(read)
 
 
-def resolve(tx: Tx, target: str) -> api.Deployment:
-    """Return the deployment that takes an endpoint's traffic.
-
-    Raises: NotFound without endpoint or deployment; Unavailable while the first one loads; FailedPrecondition if
-    it failed.
-    """
-    endpoint = tx.get(target, api.Endpoint)
-    if not endpoint.deployment:
-        if tx.connection.execute(select(SERVING.c.deployment).where(SERVING.c.endpoint == target)).first():
-            text = f"{target} is loading its first model; try again in some seconds"
-            raise Unavailable(text, reason="MODEL_LOADING", resource=target, retry_after_s=2)
-        raise NotFound(f"{target} has no deployment; deploy a model version first", resource=target)
-    deployment = tx.get(endpoint.deployment, api.Deployment)
-    if deployment.state == api.DEPLOYMENT_STATE_FAILED:
-        text = f"{deployment.name} failed: {deployment.error.message}; deploy a model version again"
-        raise FailedPrecondition(text, resource=deployment.name)
-    return deployment
+def _trial(deployment: api.Deployment, route: Route) -> Trial | None:
+    """Return the trial that an answer is evidence in; that of a stand-in is none."""
+    return route.trial if deployment.name == route.deployments[0].name else None
 
 
 def _part(response_id: str, model_version: str, piece: Piece, reader: ToolCallReader | None) -> Part:
