@@ -1,4 +1,5 @@
 from bessemer.api.serve.v1 import deployment_pb2 as _deployment_pb2
+from bessemer.api.serve.v1 import loop_pb2 as _loop_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -21,3 +22,11 @@ class DeploymentChanged(_message.Message):
     deployment: _deployment_pb2.Deployment
     previous_state: str
     def __init__(self, deployment: _Optional[_Union[_deployment_pb2.Deployment, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class LoopChanged(_message.Message):
+    __slots__ = ("loop", "previous_state")
+    LOOP_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    loop: _loop_pb2.Loop
+    previous_state: str
+    def __init__(self, loop: _Optional[_Union[_loop_pb2.Loop, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
