@@ -32,5 +32,6 @@ class ServeConfig:
     drain_s: float = 60.0  # for answers in flight when another deployment takes over
     backoff_s_max: float = 30.0  # between tries to start an engine
     crashes_max: int = 5  # in a row, each within a minute of starting, before a deployment fails
+    count_feedback_every_s: float = 10.0  # of a loop that waits for it
     answers_kept: int = 10_000  # to join feedback with; about 40 MB
     answers_kept_s: float = 86_400.0

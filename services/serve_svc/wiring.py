@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bessemer.api.serve.v1.deployment_service_pb2_grpc import add_DeploymentServiceServicer_to_server
 from bessemer.api.serve.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from bessemer.api.serve.v1.loop_service_pb2_grpc import add_LoopServiceServicer_to_server
 from bessemer.kernel.clock import SystemClock
 from bessemer.svckit.auth import Authenticator
 from bessemer.svckit.authorization import Authorizer
@@ -13,16 +14,21 @@ from bessemer.svckit.service import Service
 from bessemer.svckit.store import Store
 
 from serve_svc.adapters.engine_process import EngineProcesses
+from serve_svc.adapters.loop_peers import GrpcLoopWork
 from serve_svc.adapters.model_files import LocalModelFiles
 from serve_svc.adapters.peers import GrpcCatalog, GrpcDriftSink, GrpcFeedbackSink, Peers
 from serve_svc.api.deployments import DeploymentApi
 from serve_svc.api.inference import InferenceApi
+from serve_svc.api.loops import LoopApi
 from serve_svc.api.openai import HttpDoor
 from serve_svc.app.answers import Answers
 from serve_svc.app.deployments import Deployments
 from serve_svc.app.drift_feed import DriftFeed
 from serve_svc.app.fleet import Fleet
 from serve_svc.app.inference import Inference
+from serve_svc.app.loop_runner import LoopRunner
+from serve_svc.app.loops import Loops
+from serve_svc.app.releases import DeploymentReleases
 from serve_svc.app.tables import TABLES
 from serve_svc.config import EngineConfig, ServeConfig
 from serve_svc.reconcile import Reconciler
@@ -49,15 +55,20 @@ def build(config: ServiceConfig) -> Service:
     engines = EngineProcesses(settings.engine, settings.logs_folder)
     files = LocalModelFiles(objects, settings.models_folder)
     reconciler = Reconciler(store, engines, files, fleet, answers, config=settings)
+    work = GrpcLoopWork(peers)
+    runner = LoopRunner(
+        store, work, DeploymentReleases(store, deployments), count_every_s=settings.count_feedback_every_s
+    )
     door = HttpDoor(inference, answers, Authenticator(config.auth), Authorizer())
     return Service(
         name="serve",
         servicers=[
             (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments)),
+            (add_LoopServiceServicer_to_server, LoopApi(store, Loops(store, work))),
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),
         ],
         store=store,
-        background=[reconciler.run, feed.run],
+        background=[reconciler.run, feed.run, runner.run],
         http=door.app(),
         on_close=peers.close,
     )

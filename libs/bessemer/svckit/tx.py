@@ -170,6 +170,12 @@ class Tx:
         more = page.page_token(self.facts.page_key, query, rows[limit - 1].uid) if len(rows) > limit else ""
         return [kind.FromString(row.payload) for row in rows[:limit]], more
 
+    def every_of(self, kind: type[M]) -> Sequence[M]:
+        """Return all resources of a kind, oldest first; for kinds of which there are few."""
+        mine = RESOURCES.c.kind == kind.DESCRIPTOR.full_name
+        rows = self.connection.execute(select(RESOURCES.c.payload).where(mine).order_by(RESOURCES.c.uid))
+        return [kind.FromString(row.payload) for row in rows]
+
     def newest(self, kind: type[M], parent: str, count: int) -> Sequence[M]:
         """Return the last `count` resources made right under `parent`, newest first."""
         mine = and_(RESOURCES.c.kind == kind.DESCRIPTOR.full_name, RESOURCES.c.parent == parent)
