@@ -202,7 +202,7 @@ def _training(loop: api.Loop, current: api.LoopRound, seen: Seen) -> list[Need]:
     if job.status.state == JOB_STATE_SUCCEEDED:
         current.model_version = job.model_version
         current.stage, current.reason = api.ROUND_STAGE_EVALUATING, f"evaluates {current.model_version}"
-        return ["baseline_run", "candidate_run"]
+        return []  # the served version may have been judged before: look first
     if job.status.state in _LOST:
         _lost(current, job.name, job.status)
     return []
