@@ -16,6 +16,7 @@ from bessemer.cli import (
     erase,
     evaluation,
     job,
+    loop,
     mixture,
     model,
     monitor,
@@ -89,6 +90,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(monitor.app, name="monitor")
+app.add_typer(loop.app, name="loop")
 
 
 def main() -> None:
