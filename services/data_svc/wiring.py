@@ -24,6 +24,7 @@ from bessemer.svckit.config import ServiceConfig
 from bessemer.svckit.consumer import EventConsumer
 from bessemer.svckit.objects import ObjectsConfig, ObjectStore, open_objects
 from bessemer.svckit.objects_files import FileObjects
+from bessemer.svckit.peer_events import PeerEvents
 from bessemer.svckit.service import Service
 from bessemer.svckit.store import Store
 from starlette.applications import Starlette
@@ -32,7 +33,6 @@ from data_svc import api, events
 from data_svc.adapters.contamination_sql import SUITES, SuiteTable
 from data_svc.adapters.file_door import FileDoor
 from data_svc.adapters.lineage_sql import TABLES, LineageTables
-from data_svc.adapters.peer_events_grpc import PeerEvents
 from data_svc.app.contents import Contents
 from data_svc.app.curation import Curation, curation_kind
 from data_svc.app.dataset_jobs import TASKS, DatasetJobs, dataset_job_kind

@@ -1,4 +1,7 @@
-"""The loop that makes engines match the store: starts what is to run, restarts what ended, stops the rest."""
+"""The loops that make the world match the store.
+
+One starts engines that are to run, restarts those that ended and stops the rest; one moves rollouts by their evidence.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,25 @@ import asyncio
 import time
 
 from bessemer.api.serve.v1.deployment_pb2 import Deployment
+from bessemer.api.serve.v1.rollout_pb2 import Rollout
 from bessemer.kernel.errors import BessemerError, Internal, LimitReached, Unavailable
 from bessemer.svckit import log, status
-from bessemer.svckit.store import Store
+from bessemer.svckit.store import Store, Tx
 
+from serve_svc.app import evidence
 from serve_svc.app.answers import Answers
-from serve_svc.app.deployments import mark_failed, mark_loading, mark_ready, wanted
+from serve_svc.app.deployments import is_due, mark_failed, mark_loading, mark_ready, retire_due, wanted
 from serve_svc.app.fleet import Fleet
+from serve_svc.app.measures import Measures
+from serve_svc.app.rollouts import advance
 from serve_svc.config import ServeConfig
 from serve_svc.ports import Engine, Engines, ModelFiles
 
-__all__ = ["Reconciler", "backoff_s", "is_final"]
+__all__ = ["Reconciler", "RolloutLoop", "backoff_s", "is_final"]
 
 LOOK_EVERY_S = 5.0  # commits of this process wake the loop at once
 PRUNE_EVERY_S = 60.0
+MOVE_EVERY_S = 0.25  # one transaction for the outcomes of so long; each outcome in it is looked at
 STABLE_S = 60.0  # an engine that ran so long did not crash at start
 
 
@@ -62,6 +70,9 @@ class Reconciler:
             if task.done():
                 task.result()  # a defect of ours ends the service, loudly
         deployments = {deployment.name: deployment for deployment in await self._store.read(wanted)}
+        if any(is_due(deployment, self._store.facts.clock.now()) for deployment in deployments.values()):
+            await self._store.write(retire_due)
+            deployments = {deployment.name: deployment for deployment in await self._store.read(wanted)}
         for name in self._tasks.keys() - deployments.keys():
             task = asyncio.create_task(self._stop(name, self._tasks.pop(name)))
             self._stopping.add(task)
@@ -121,6 +132,36 @@ class Reconciler:
             if not await engine.responds(settings.ping_timeout_s):
                 log.error("engine_hangs", deployment=name)
                 return
+
+
+class RolloutLoop:
+    """Moves all rollouts; what it knows is in the store, so it may end at any point."""
+
+    def __init__(self, store: Store, measures: Measures) -> None:
+        self._store = store
+        self._measures = measures
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        seen = 0
+        while True:
+            try:
+                await self.turn()
+            except BessemerError as error:
+                log.warning("rollouts_wait", reason=error.reason, message=error.message)
+            await asyncio.sleep(MOVE_EVERY_S)
+            seen = await self._store.changed().wait_after(seen, LOOK_EVERY_S)
+
+    async def turn(self) -> None:
+        """Move each rollout as far as its outcomes take it."""
+        for name in await self._store.read(evidence.running):
+            while await self._store.write(lambda tx, name=name: advance(tx, name)):  # type: ignore[misc]
+                pass
+        self._measures.set_rollouts(await self._store.read(_running_rollouts))
+
+
+def _running_rollouts(tx: Tx) -> list[Rollout]:
+    return [evidence.fill(tx, tx.get(name, Rollout)) for name in evidence.running(tx)]
 
 
 def is_final(error: BessemerError) -> bool:

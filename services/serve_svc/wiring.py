@@ -5,11 +5,16 @@ from __future__ import annotations
 from bessemer.api.serve.v1.deployment_service_pb2_grpc import add_DeploymentServiceServicer_to_server
 from bessemer.api.serve.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 from bessemer.api.serve.v1.loop_service_pb2_grpc import add_LoopServiceServicer_to_server
+from bessemer.api.serve.v1.rollout_service_pb2_grpc import add_RolloutServiceServicer_to_server
 from bessemer.kernel.clock import SystemClock
 from bessemer.svckit.auth import Authenticator
 from bessemer.svckit.authorization import Authorizer
+from bessemer.svckit.bus import Bus
+from bessemer.svckit.bus_nats import NatsBus
 from bessemer.svckit.config import ServiceConfig
+from bessemer.svckit.consumer import EventConsumer
 from bessemer.svckit.objects import ObjectsConfig, open_objects
+from bessemer.svckit.peer_events import PeerEvents
 from bessemer.svckit.service import Service
 from bessemer.svckit.store import Store
 
@@ -21,6 +26,7 @@ from serve_svc.api.deployments import DeploymentApi
 from serve_svc.api.inference import InferenceApi
 from serve_svc.api.loops import LoopApi
 from serve_svc.api.openai import HttpDoor
+from serve_svc.api.rollouts import RolloutApi
 from serve_svc.app.answers import Answers
 from serve_svc.app.deployments import Deployments
 from serve_svc.app.drift_feed import DriftFeed
@@ -28,10 +34,14 @@ from serve_svc.app.fleet import Fleet
 from serve_svc.app.inference import Inference
 from serve_svc.app.loop_runner import LoopRunner
 from serve_svc.app.loops import Loops
-from serve_svc.app.releases import DeploymentReleases
+from serve_svc.app.measures import Measures, Prices
+from serve_svc.app.outcomes import on_data_event
+from serve_svc.app.releases import LoopReleases
+from serve_svc.app.rollouts import Rollouts
+from serve_svc.app.shadows import Shadows
 from serve_svc.app.tables import TABLES
 from serve_svc.config import EngineConfig, ServeConfig
-from serve_svc.reconcile import Reconciler
+from serve_svc.reconcile import Reconciler, RolloutLoop
 
 __all__ = ["build"]
 
@@ -49,26 +59,57 @@ def build(config: ServiceConfig) -> Service:
     )
     peers, fleet = Peers(config), Fleet()
     deployments = Deployments(store, GrpcCatalog(peers))
+    measures = Measures(
+        Prices(config.price_prompt_1k, config.price_completion_1k),
+        num_slots=settings.engine.num_slots,
+        in_flight=fleet.loads,
+    )
+    shadows = Shadows(
+        store,
+        fleet,
+        measures,
+        most=settings.shadows_max,
+        busy=settings.shadow_busy,
+        timeout_s=settings.shadow_timeout_s,
+    )
     answers = Answers(store, GrpcFeedbackSink(peers), kept=settings.answers_kept, kept_s=settings.answers_kept_s)
     feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
-    inference = Inference(store, fleet, answers, feed)
+    inference = Inference(store, fleet, answers, feed, shadows, measures=measures)
     engines = EngineProcesses(settings.engine, settings.logs_folder)
     files = LocalModelFiles(objects, settings.models_folder)
     reconciler = Reconciler(store, engines, files, fleet, answers, config=settings)
-    work = GrpcLoopWork(peers)
-    runner = LoopRunner(
-        store, work, DeploymentReleases(store, deployments), count_every_s=settings.count_feedback_every_s
-    )
+    work, rollouts = GrpcLoopWork(peers), Rollouts(store, deployments)
+    releases = LoopReleases(store, deployments, rollouts)
+    runner = LoopRunner(store, work, releases, count_every_s=settings.count_feedback_every_s)
     door = HttpDoor(inference, answers, Authenticator(config.auth), Authorizer())
+    bus = NatsBus(config.nats_url, service="serve") if config.nats_url else None
+    said = _feedback(config, store, peers, bus)
+
+    async def close() -> None:
+        await shadows.close()
+        await peers.close()
+
     return Service(
         name="serve",
         servicers=[
-            (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments)),
+            (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments, measures)),
+            (add_RolloutServiceServicer_to_server, RolloutApi(store, rollouts)),
             (add_LoopServiceServicer_to_server, LoopApi(store, Loops(store, work))),
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),
         ],
         store=store,
-        background=[reconciler.run, feed.run, runner.run],
+        background=[reconciler.run, RolloutLoop(store, measures).run, feed.run, runner.run, *(one.run for one in said)],
         http=door.app(),
-        on_close=peers.close,
+        bus=bus,
+        on_close=close,
     )
+
+
+def _feedback(config: ServiceConfig, store: Store, peers: Peers, bus: Bus | None) -> list[EventConsumer]:
+    """Return what brings users' feedback, wherever they gave it."""
+    if "data" not in config.peers:
+        return []
+    read = PeerEvents(peers.channel("data")).read
+    return [
+        EventConsumer(store, producer="data", consumer="feedback", handler=on_data_event, bus=bus, read_events=read)
+    ]

@@ -179,9 +179,11 @@ class World:
     async def endpoint(self):
         return await self.deployments.GetEndpoint(deployment_service_pb2.GetEndpointRequest(name=ENDPOINT))
 
-    async def ready(self):
+    async def ready(self, *, keep_warm_s=600):
         """Have one deployment answer."""
-        request = deployment_service_pb2.CreateEndpointRequest(parent="projects/default", endpoint_id="chat")
+        request = deployment_service_pb2.CreateEndpointRequest(
+            parent="projects/default", endpoint_id="chat", endpoint=deployment_pb2.Endpoint(keep_warm_s=keep_warm_s)
+        )
         await self.deployments.CreateEndpoint(request)
         deployment = await self.deploy(gate_decision="projects/default/gateDecisions/v1")
         return await self.wait(deployment.name)
@@ -340,7 +342,7 @@ async def test_deployment_with_waiver_that_expired_or_was_taken_back_is_refused(
 
 @pytest.mark.slow
 async def test_deployment_newer_takes_over_and_the_older_ends(world, tmp_path):
-    first = await world.ready()
+    first = await world.ready(keep_warm_s=0)
     (old_engine,) = world.engines()
     second_version = VERSION.replace("v1", "v2")
     decision = world.publish(make_tiny_model(tmp_path / "two", seed=2), second_version)

@@ -31,8 +31,9 @@ def deploy(
     endpoint: Annotated[str, typer.Option(help="Endpoint that shall answer; made when missing.")] = "assistant",
     gate: Annotated[str, typer.Option(help="Gate decision that passed this version.")] = "",
     waiver: Annotated[str, typer.Option(help="Signed waiver, in place of a passed gate: eval waiver sign.")] = "",
+    standby: Annotated[bool, typer.Option("--standby", help="Load it without giving it traffic.")] = False,
 ) -> None:
-    """Deploy a model version behind an endpoint.
+    """Deploy a model version behind an endpoint; it takes all traffic, while `rollout start` goes in stages.
 
     Example: bessemer deploy assistant/v3 --endpoint assistant --gate gate-0199f3
     """
@@ -44,6 +45,7 @@ def deploy(
             model_version=settings.version_name("models", model),
             gate_decision=settings.name("gateDecisions", gate) if gate else "",
             gate_waiver=settings.name("gateWaivers", waiver) if waiver else "",
+            standby=standby,
         )
         with console.status(f"loading {model}"):
             ready = await_deployment(client, made.name)

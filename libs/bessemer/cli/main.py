@@ -13,6 +13,7 @@ from bessemer.cli import (
     assess,
     data,
     deployment,
+    endpoint,
     erase,
     evaluation,
     job,
@@ -21,6 +22,7 @@ from bessemer.cli import (
     model,
     monitor,
     plan,
+    rollout,
     stack,
     synthesize,
     tokenizer,
@@ -91,6 +93,8 @@ app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(loop.app, name="loop")
+app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(rollout.app, name="rollout")
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ _PREFIX = "BESSEMER_"
 _NAMES = frozenset({
     "AUDIENCE", "DATABASE_URL", "DOOR_KEY_FILE", "DOOR_URL", "DRAIN_WAIT_S", "GRACE_S", "HOME", "HTTP_LISTEN", "ISSUER",
     "JWKS_FILE", "LISTEN", "NATS_URL", "OBJECTS_URL", "OTLP_ENDPOINT", "PEER_DATA", "PEER_EVAL", "PEER_SERVE",
-    "PEER_TRAIN", "S3_ACCESS_KEY", "S3_SECRET_KEY", "THREADS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN_FILE",
-    "WORKER_ADDRESS", "WORKER_TASK",
+    "PEER_TRAIN", "PRICE_COMPLETION_1K", "PRICE_PROMPT_1K", "S3_ACCESS_KEY", "S3_SECRET_KEY", "THREADS", "TLS_CA",
+    "TLS_CERT", "TLS_KEY", "TOKEN_FILE", "WORKER_ADDRESS", "WORKER_TASK",
 })  # fmt: skip
 
 
@@ -63,6 +63,8 @@ class ServiceConfig:
     tls: TlsConfig | None = None
     otlp_endpoint: str | None = None
     threads: int = 2
+    price_prompt_1k: float = 0.0  # of 1,000 tokens, for the cost that serving reports
+    price_completion_1k: float = 0.0
     drain_wait_s: float = 0.0  # for load balancers to notice
     grace_s: float = 25.0  # for calls in flight to end
 
@@ -109,6 +111,8 @@ def load(name: str, environ: Mapping[str, str] | None = None) -> ServiceConfig:
         tls=_tls(values),
         otlp_endpoint=values.get("OTLP_ENDPOINT") or None,
         threads=int(_number(values, "THREADS", os.cpu_count() or 1, least=1)),
+        price_prompt_1k=_number(values, "PRICE_PROMPT_1K", 0.0),
+        price_completion_1k=_number(values, "PRICE_COMPLETION_1K", 0.0),
         drain_wait_s=_number(values, "DRAIN_WAIT_S", 0.0),
         grace_s=_number(values, "GRACE_S", 25.0),
     )

@@ -1,4 +1,4 @@
-"""The HTTP door of a service: uvicorn in the same event loop, under our lifecycle."""
+"""The HTTP door of a service: uvicorn in the same event loop, under our lifecycle; and the metrics behind it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
-from bessemer.kernel.errors import Unavailable
+from bessemer.kernel.errors import PermissionDenied, Unauthenticated, Unavailable
+from bessemer.svckit.auth import Authenticator
+from bessemer.svckit.authorization import Authorizer
 from bessemer.svckit.config import TlsConfig
+from bessemer.svckit.telemetry import prometheus_text
 
-__all__ = ["HttpDoor"]
+__all__ = ["HttpDoor", "metrics_route"]
+
+_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 _GRACE_S = 5
 _WAITING_MAX = 512
@@ -59,3 +67,19 @@ class HttpDoor(uvicorn.Server):
     def stop(self) -> None:
         """Stop accepting, end after the requests in flight."""
         self.should_exit = True
+
+
+def metrics_route(authenticator: Authenticator, authorizer: Authorizer) -> Route:
+    """Return the route that Prometheus scrapes; its token must be good for reading in all projects."""
+
+    def serve(request: Request) -> Response:
+        try:
+            principal = authenticator.authenticate(request.headers.get("authorization", ""))
+            authorizer.check(principal, action="read", permission="system.metrics.read", projects=())
+        except Unauthenticated as error:
+            return PlainTextResponse(error.message, status_code=401)
+        except PermissionDenied as error:
+            return PlainTextResponse(error.message, status_code=403)
+        return Response(prometheus_text(), media_type=_TEXT_FORMAT)
+
+    return Route("/metrics", serve)

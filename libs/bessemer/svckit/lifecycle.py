@@ -26,7 +26,7 @@ from bessemer.svckit.bus_nats import NatsBus
 from bessemer.svckit.config import ServiceConfig
 from bessemer.svckit.context import IdempotencyKey
 from bessemer.svckit.health import Health
-from bessemer.svckit.http import HttpDoor
+from bessemer.svckit.http import HttpDoor, metrics_route
 from bessemer.svckit.interceptors import Admission, Chain, Replay
 from bessemer.svckit.outbox import CURSOR, relay, upkeep
 from bessemer.svckit.server import build_server, collect
@@ -100,6 +100,7 @@ class Process:
         for number, background in enumerate(self.service.background):
             self._spawn(getattr(background, "__qualname__", f"background-{number}"), background)
         if self.service.http is not None and self._config.http_listen is not None:
+            self.service.http.router.routes.insert(0, metrics_route(Authenticator(self._config.auth), Authorizer()))
             self._door = HttpDoor(self.service.http, self._config.http_listen, self._config.tls)
             self._spawn("http", self._door.run_here)
         await self._health.ready()

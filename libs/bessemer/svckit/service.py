@@ -54,7 +54,12 @@ def run(name: str, build: Build | None = None) -> int:
     try:
         config = load(name)
         build = build or _installed(name)
-        stop_telemetry = telemetry.setup(name, config.otlp_endpoint, version=metadata.version("bessemer"))
+        stop_telemetry = telemetry.setup(
+            name,
+            config.otlp_endpoint,
+            scraped=config.http_listen is not None,
+            version=metadata.version("bessemer"),
+        )
     except BessemerError as error:
         log.error("refused_to_start", reason=error.message)
         return EX_CONFIG

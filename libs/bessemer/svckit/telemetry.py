@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
 
 from bessemer.svckit.context import current_traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.resources import Resource
 
 __all__ = [
     "attach",
@@ -22,6 +27,7 @@ __all__ = [
     "inject_environ",
     "link",
     "parent_of",
+    "prometheus_text",
     "setup",
 ]
 
@@ -45,33 +51,60 @@ _duration = metrics.get_meter("bessemer").create_histogram(
 )
 
 
-def setup(service: str, endpoint: str | None, *, version: str = "") -> Callable[[], None]:
-    """Export traces and metrics to an OTLP gRPC endpoint, or nothing; returns what flushes and stops the export."""
-    if endpoint is None:
+def setup(service: str, endpoint: str | None, *, scraped: bool = False, version: str = "") -> Callable[[], None]:
+    """Export traces and metrics to an OTLP gRPC endpoint, keep metrics for `prometheus_text`, or neither.
+
+    Returns what flushes and stops the export.
+    """
+    if endpoint is None and not scraped:
         return lambda: None
-    # Only here: they take 150 ms and 10 MB, and most processes export nothing.
+    # Only here: they take 150 ms and 10 MB, and many processes export nothing.
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.resources import Resource
+
+    resource = Resource.create({"service.name": f"bessemer-{service}", "service.version": version})
+    readers, stops = list[MetricReader](), list[Callable[[], object]]()
+    if scraped:
+        from opentelemetry.exporter.prometheus import PrometheusMetricReader
+
+        readers.append(PrometheusMetricReader())
+    if endpoint is not None:
+        reader, stop_traces = _otlp(endpoint, resource)
+        readers.append(reader)
+        stops.append(stop_traces)
+    meters = MeterProvider(resource=resource, metric_readers=readers)
+    metrics.set_meter_provider(meters)
+    stops.append(meters.shutdown)
+
+    def stop() -> None:
+        for each in stops:
+            each()
+
+    return stop
+
+
+def prometheus_text() -> bytes:
+    """Return all metrics of this process in Prometheus' text form."""
+    from prometheus_client import generate_latest
+
+    return generate_latest()
+
+
+def _otlp(endpoint: str, resource: Resource) -> tuple[MetricReader, Callable[[], object]]:
+    """Start exporting traces; return the reader that exports metrics, and what stops the traces."""
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    resource = Resource.create({"service.name": f"bessemer-{service}", "service.version": version})
     plain = not endpoint.startswith("https://")
     tracers = TracerProvider(resource=resource)
     tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=plain)))
     trace.set_tracer_provider(tracers)
     exporter = OTLPMetricExporter(endpoint=endpoint, insecure=plain)
-    meters = MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(exporter)])
-    metrics.set_meter_provider(meters)
-
-    def stop() -> None:
-        tracers.shutdown()
-        meters.shutdown()
-
-    return stop
+    return PeriodicExportingMetricReader(exporter), tracers.shutdown
 
 
 def parent_of(traceparent: str) -> trace.SpanContext | None:

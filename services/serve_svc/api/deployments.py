@@ -12,7 +12,10 @@ from bessemer.api.serve.v1.deployment_service_pb2_grpc import DeploymentServiceS
 from bessemer.svckit.store import Store
 from bessemer.svckit.watch import watch
 
-from serve_svc.app.deployments import Deployments, is_terminal
+from serve_svc.app.deployments import Deployments, is_terminal, placed
+from serve_svc.app.measures import WINDOW_S, Measures
+from serve_svc.app.rollouts import rollback
+from serve_svc.app.traffic import set_traffic
 
 __all__ = ["DeploymentApi"]
 
@@ -20,9 +23,10 @@ __all__ = ["DeploymentApi"]
 class DeploymentApi(DeploymentServiceServicer):
     """Endpoints and deployments over gRPC."""
 
-    def __init__(self, store: Store, deployments: Deployments) -> None:
+    def __init__(self, store: Store, deployments: Deployments, measures: Measures) -> None:
         self._store = store
         self._deployments = deployments
+        self._measures = measures
 
     async def CreateEndpoint(self, request: api.CreateEndpointRequest, context: Any) -> Endpoint:
         """Create an endpoint."""
@@ -46,6 +50,26 @@ class DeploymentApi(DeploymentServiceServicer):
     async def UndeployModelVersion(self, request: api.UndeployModelVersionRequest, context: Any) -> Deployment:
         """Take a deployment down."""
         return await self._deployments.undeploy(request.name)
+
+    async def SetTraffic(self, request: api.SetTrafficRequest, context: Any) -> Endpoint:
+        """Set who answers which share."""
+        return await self._store.write(lambda tx: set_traffic(tx, request))
+
+    async def RollbackEndpoint(self, request: api.RollbackEndpointRequest, context: Any) -> Endpoint:
+        """Give the traffic back to who had it before."""
+        return await self._store.write(lambda tx: rollback(tx, request.name, request.reason))
+
+    async def GetEndpointStats(self, request: api.GetEndpointStatsRequest, context: Any) -> api.EndpointStats:
+        """Tell how each deployment does."""
+        endpoint, deployments = await self._store.read(lambda tx: placed(tx, request.name))
+        percents = {share.deployment: share.percent for share in endpoint.traffic}
+        stats = api.EndpointStats(window_s=WINDOW_S)
+        for deployment in deployments:
+            one = stats.deployments.add()
+            one.CopyFrom(self._measures.stats(deployment))
+            one.percent = percents.get(deployment.name, 0.0)
+            one.shadow = endpoint.shadow.deployment == deployment.name
+        return stats
 
     async def GetDeployment(self, request: api.GetDeploymentRequest, context: Any) -> Deployment:
         """Get a deployment."""

@@ -14,7 +14,7 @@ __all__ = ["read_feedback"]
 _TEXTS = ("response_id", "rating", "comment", "edited_answer", "user", "consent")
 _LISTS = ("categories", "signals")
 _RATINGS = {"up": RATING_UP, "down": RATING_DOWN}
-_SIGNALS = {name.removeprefix("SIGNAL_").lower(): number for name, number in Signal.items() if number}
+_SIGNALS: dict[str, Signal] = {name.removeprefix("SIGNAL_").lower(): Signal.Value(name) for name in Signal.keys()[1:]}
 
 
 def read_feedback(body: object) -> FeedbackRecord:
@@ -36,12 +36,10 @@ def read_feedback(body: object) -> FeedbackRecord:
     for signal in lists["signals"]:
         if signal not in _SIGNALS:
             raise InvalidRequest(f"signals may be {', '.join(sorted(_SIGNALS))}; got {signal[:80]!r}", field="signals")
-    record = FeedbackRecord(
-        rating=_RATINGS.get(rating),
-        categories=lists["categories"],
-        signals=[_SIGNALS[signal] for signal in lists["signals"]],
-        **texts,
-    )
+    record = FeedbackRecord(rating=_RATINGS.get(rating), categories=lists["categories"])
+    record.signals.extend(_SIGNALS[signal] for signal in lists["signals"])
+    for name, text in texts.items():
+        setattr(record, name, text)
     validate(record, strict=True)
     return record
 

@@ -26,7 +26,9 @@ class InferenceApi(InferenceServiceServicer):
         """Generate an answer."""
         answer = api.GenerateResponse()
         texts: list[str] = []
-        parts = self._inference.generate(request.target, to_prompt(request.prompt), to_sampling(request.sampling))
+        parts = self._inference.generate(
+            request.target, to_prompt(request.prompt), to_sampling(request.sampling), request.user
+        )
         async with aclosing(parts):
             async for part in parts:
                 texts.append(part.piece.text)
@@ -41,7 +43,9 @@ class InferenceApi(InferenceServiceServicer):
         self, request: api.StreamGenerateRequest, context: Any
     ) -> AsyncIterator[api.StreamGenerateResponse]:
         """Generate an answer piece by piece; cancelling frees the slot."""
-        parts = self._inference.generate(request.target, to_prompt(request.prompt), to_sampling(request.sampling))
+        parts = self._inference.generate(
+            request.target, to_prompt(request.prompt), to_sampling(request.sampling), request.user
+        )
         async with aclosing(parts):
             async for part in parts:
                 piece = part.piece

@@ -135,7 +135,7 @@ class HttpDoor:
         validate(ask.request, strict=True)
         self._authorize(principal, {ask.request.target.split("/")[1]})
         prompt, sampling = to_prompt(ask.request.prompt), to_sampling(ask.request.sampling)
-        return self._inference.generate(ask.request.target, prompt, sampling)
+        return self._inference.generate(ask.request.target, prompt, sampling, ask.request.user)
 
     async def _feedback(self, request: Request) -> Response:
         record = read_feedback(await _json(request))

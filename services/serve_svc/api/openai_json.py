@@ -18,9 +18,7 @@ from serve_svc.app.inference import Part
 __all__ = ["Ask", "Shape", "error_body", "http_status", "read_ask"]
 
 # Of the platform, not of the answer.
-_IGNORED = frozenset(
-    {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"}
-)
+_IGNORED = frozenset({"metadata", "store", "service_tier", "prompt_cache_key", "parallel_tool_calls"})
 # Understood only when it asks for nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -38,7 +36,9 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
 }
 _SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "seed")
-_KNOWN = frozenset({"model", "stream", "stream_options", "stop", "max_completion_tokens", *_SAMPLING})
+# Who asks, newest name first: requests of one user go to one deployment.
+_USER = ("safety_identifier", "user")
+_KNOWN = frozenset({"model", "stream", "stream_options", "stop", "max_completion_tokens", *_SAMPLING, *_USER})
 _ROLES = {"developer": "system"}
 _STATUS = {
     "INVALID_ARGUMENT": 400,
@@ -91,6 +91,7 @@ def read_ask(body: object, *, chat: bool) -> Ask:
         raise InvalidRequest("stream_options must be an object", field="stream_options")
     request = api.StreamGenerateRequest(prompt=_chat(values) if chat else _completion(values))
     _set_sampling(request.sampling, values)
+    request.user = next((_text(values, key) for key in _USER if values.get(key)), "")
     return Ask(model, request, values.get("stream") is True, options.get("include_usage") is True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord
 from bessemer.kernel.errors import BessemerError, NotFound
 from bessemer.svckit import log
@@ -26,11 +28,17 @@ class Answers:
         self._kept_s = kept_s
 
     async def record(
-        self, response_id: str, *, project: str, model_version: str, prompt_json: str, answer: str
+        self,
+        response_id: str,
+        *,
+        project: str,
+        model_version: str,
+        prompt_json: str,
+        answer: str,
+        also: Callable[[Tx], None],
     ) -> None:
-        """Keep an answer; one that is too large for feedback, or a full disk, loses only the join."""
-        if max(len(prompt_json.encode()), len(answer.encode())) > TEXT_BYTES_MAX:
-            return
+        """Keep an answer, and what `also` writes, at once; one that is too large, or a full disk, loses the join."""
+        large = max(len(prompt_json.encode()), len(answer.encode())) > TEXT_BYTES_MAX
         values = {
             "response_id": response_id,
             "project": project,
@@ -40,7 +48,9 @@ class Answers:
         }
 
         def write(tx: Tx) -> None:
-            tx.connection.execute(insert(ANSWERS).values(values | {"created_s": tx.clock.now().timestamp()}))
+            also(tx)
+            if not large:
+                tx.connection.execute(insert(ANSWERS).values(values | {"created_s": tx.clock.now().timestamp()}))
 
         try:
             await self._store.write(write)

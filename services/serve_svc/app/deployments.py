@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bessemer.api.eval.v1.evaluation_pb2 import VERDICT_PASS, GateDecision, Verdict
@@ -16,11 +17,34 @@ from google.rpc.status_pb2 import Status
 from sqlalchemy import delete, insert, select
 
 from serve_svc.app.tables import SERVING
+from serve_svc.app.traffic import change, refuse_during_rollout, take_over
 from serve_svc.ports import Catalog
 
-__all__ = ["Deployments", "check_gate", "is_terminal", "mark_failed", "mark_loading", "mark_ready", "wanted"]
+__all__ = [
+    "Admission",
+    "Deployments",
+    "check_gate",
+    "is_due",
+    "is_terminal",
+    "mark_failed",
+    "mark_loading",
+    "mark_ready",
+    "placed",
+    "record",
+    "retire_due",
+    "wanted",
+]
 
 TERMINAL = frozenset({api.DEPLOYMENT_STATE_FAILED, api.DEPLOYMENT_STATE_STOPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A version and what is to allow it."""
+
+    version: ModelVersion
+    decision: GateDecision | None
+    waiver: GateWaiver | None
 
 
 class Deployments:
@@ -34,43 +58,42 @@ class Deployments:
         """Create an endpoint."""
         name = f"{request.parent}/endpoints/{request.endpoint_id}"
         endpoint = api.Endpoint(name=name, display_name=request.endpoint.display_name)
+        if request.endpoint.HasField("keep_warm_s"):
+            endpoint.keep_warm_s = request.endpoint.keep_warm_s
         return await self._store.write(lambda tx: tx.put(endpoint, verb="created"))
 
     async def deploy(self, request: DeployModelVersionRequest) -> api.Deployment:
         """Record a deployment that the reconcile loop will load.
 
-        Raises: FailedPrecondition GATE_NOT_PASSED without a passed gate or a waiver.
+        Raises: FailedPrecondition GATE_NOT_PASSED without a passed gate or a waiver; FailedPrecondition if it would
+        take the traffic from a running rollout.
         """
-        project = project_of(request.endpoint)
-        for field in ("model_version", "gate_decision", "gate_waiver"):
-            name = getattr(request, field)
+        endpoint = await self._store.read(lambda tx: tx.get(request.endpoint, api.Endpoint))
+        wish = await self.admit(
+            request.endpoint, request.model_version, decision=request.gate_decision, waiver=request.gate_waiver
+        )
+        if not request.standby:
+            refuse_during_rollout(endpoint)
+        name = f"{request.endpoint}/deployments/{request.deployment_id or new_id('d')}"
+        return await self._store.write(lambda tx: record(tx, name, wish, standby=request.standby))
+
+    async def admit(self, endpoint: str, model_version: str, *, decision: str, waiver: str) -> Admission:
+        """Ask the peers for what allows a version behind an endpoint.
+
+        Raises: InvalidRequest for what lies in another project; NotFound, Unavailable.
+        """
+        project = project_of(endpoint)
+        names = {"model_version": model_version, "gate_decision": decision, "gate_waiver": waiver}
+        for field, name in names.items():
             if name and project_of(name) != project:
                 raise InvalidRequest(
                     f"{field} must lie in projects/{project} like its endpoint; got {name}", field=field
                 )
-        await self._store.read(lambda tx: tx.get(request.endpoint, api.Endpoint))
-        version = await self._catalog.get_model_version(request.model_version)
-        decision = await self._catalog.get_gate_decision(request.gate_decision) if request.gate_decision else None
-        waiver = await self._catalog.get_gate_waiver(request.gate_waiver) if request.gate_waiver else None
-        name = f"{request.endpoint}/deployments/{request.deployment_id or new_id('d')}"
-
-        def write(tx: Tx) -> api.Deployment:
-            tx.get(request.endpoint, api.Endpoint)
-            passed = check_gate(version, decision, waiver, tx.clock.now())
-            deployment = api.Deployment(
-                name=name,
-                model_version=version.name,
-                gate_decision=request.gate_decision if passed else "",
-                waiver=None if passed or waiver is None else _waiver(waiver),
-                state=api.DEPLOYMENT_STATE_LOADING,
-                model_manifest=version.manifest,
-                context_length=version.context_length,
-            )
-            stored = tx.put(deployment, verb="created")
-            tx.connection.execute(insert(SERVING).values(deployment=name, endpoint=request.endpoint))
-            return stored
-
-        return await self._store.write(write)
+        return Admission(
+            await self._catalog.get_model_version(model_version),
+            await self._catalog.get_gate_decision(decision) if decision else None,
+            await self._catalog.get_gate_waiver(waiver) if waiver else None,
+        )
 
     async def undeploy(self, name: str) -> api.Deployment:
         """Stop a deployment; one that has ended stays as it is."""
@@ -79,14 +102,36 @@ class Deployments:
             deployment = tx.get(name, api.Deployment)
             if is_terminal(deployment):
                 return deployment
-            stopped = _stop(tx, deployment)
             endpoint = tx.get(parent_of(name), api.Endpoint)
-            if endpoint.deployment == name:
-                endpoint.deployment = ""
-                tx.put(endpoint, verb="updated")
+            refuse_during_rollout(endpoint)
+            stopped = _stop(tx, deployment)
+            _leave(tx, endpoint, name)
             return stopped
 
         return await self._store.write(write)
+
+
+def record(tx: Tx, name: str, wish: Admission, *, standby: bool) -> api.Deployment:
+    """Create a deployment, if its gate allows it.
+
+    Raises: FailedPrecondition GATE_NOT_PASSED; AlreadyExists.
+    """
+    endpoint, version, decision, waiver = parent_of(name), wish.version, wish.decision, wish.waiver
+    tx.get(endpoint, api.Endpoint)
+    passed = check_gate(version, decision, waiver, tx.clock.now())
+    deployment = api.Deployment(
+        name=name,
+        model_version=version.name,
+        gate_decision=decision.name if passed and decision is not None else "",
+        waiver=None if passed or waiver is None else _waiver(waiver),
+        state=api.DEPLOYMENT_STATE_LOADING,
+        model_manifest=version.manifest,
+        context_length=version.context_length,
+        standby=standby,
+    )
+    stored = tx.put(deployment, verb="created")
+    tx.connection.execute(insert(SERVING).values(deployment=name, endpoint=endpoint))
+    return stored
 
 
 def check_gate(version: ModelVersion, decision: GateDecision | None, waiver: GateWaiver | None, now: datetime) -> bool:
@@ -125,6 +170,15 @@ def wanted(tx: Tx) -> list[api.Deployment]:
     return [tx.get(name, api.Deployment) for name in names]
 
 
+def placed(tx: Tx, endpoint: str) -> tuple[api.Endpoint, list[api.Deployment]]:
+    """Return an endpoint and its deployments that are loaded or have traffic."""
+    found = tx.get(endpoint, api.Endpoint)
+    names = {share.deployment for share in found.traffic}
+    loaded = select(SERVING.c.deployment).where(SERVING.c.endpoint == endpoint)
+    names.update(tx.connection.execute(loaded).scalars())
+    return found, [tx.get(name, api.Deployment) for name in sorted(names)]
+
+
 def mark_loading(tx: Tx, name: str) -> None:
     """Note that a deployment does not answer right now."""
     deployment = tx.get(name, api.Deployment)
@@ -134,22 +188,45 @@ def mark_loading(tx: Tx, name: str) -> None:
 
 
 def mark_ready(tx: Tx, name: str, context_length: int) -> None:
-    """Give a deployment its endpoint's traffic and stop the older ones, all at once."""
+    """Note that a deployment answers; unless it is a standby or had its turn, it takes the traffic."""
     deployment = tx.get(name, api.Deployment)
     if deployment.state != api.DEPLOYMENT_STATE_LOADING:
         return  # stopped while it was loading
+    endpoint = tx.get(parent_of(name), api.Endpoint)
     deployment.state = api.DEPLOYMENT_STATE_READY
     deployment.context_length = context_length
+    deployment.standby |= bool(endpoint.rollout)
     deployment = tx.put(deployment, verb="ready", previous_state="LOADING")
-    endpoint = tx.get(parent_of(name), api.Endpoint)
-    if endpoint.deployment != name:
-        endpoint.deployment = name
-        tx.put(endpoint, verb="updated")
-    others = select(SERVING.c.deployment).where(SERVING.c.endpoint == endpoint.name, SERVING.c.deployment != name)
-    for other in tx.connection.execute(others).scalars().all():
-        older = tx.get(other, api.Deployment)
-        if older.uid < deployment.uid:
+    placed = {share.deployment for share in endpoint.traffic}
+    if deployment.standby or deployment.HasField("retire_time") or name in placed:
+        return
+    if all(tx.get(other, api.Deployment).uid < deployment.uid for other in placed):
+        take_over(tx, endpoint, name, verb="updated")
+        _stop_overtaken(tx, deployment)
+
+
+def _stop_overtaken(tx: Tx, newer: api.Deployment) -> None:
+    """Stop what was to take over too and is still loading."""
+    others = select(SERVING.c.deployment).where(
+        SERVING.c.endpoint == parent_of(newer.name), SERVING.c.deployment != newer.name
+    )
+    for name in tx.connection.execute(others).scalars().all():
+        older = tx.get(name, api.Deployment)
+        loading = older.state == api.DEPLOYMENT_STATE_LOADING and not older.HasField("retire_time")
+        if loading and not older.standby and older.uid < newer.uid:
             _stop(tx, older)
+
+
+def is_due(deployment: api.Deployment, now: datetime) -> bool:
+    """Say whether a deployment is to stop."""
+    return deployment.HasField("retire_time") and deployment.retire_time.ToDatetime(UTC) <= now
+
+
+def retire_due(tx: Tx) -> None:
+    """Stop the deployments whose time is over."""
+    for deployment in wanted(tx):
+        if is_due(deployment, tx.clock.now()):
+            _stop(tx, deployment)
 
 
 def mark_failed(tx: Tx, name: str, error: Status) -> None:
@@ -162,6 +239,18 @@ def mark_failed(tx: Tx, name: str, error: Status) -> None:
     deployment.error.CopyFrom(error)
     tx.put(deployment, verb="failed", previous_state=previous)
     tx.connection.execute(delete(SERVING).where(SERVING.c.deployment == name))
+
+
+def _leave(tx: Tx, endpoint: api.Endpoint, name: str) -> None:
+    """Take a deployment that is gone out of the traffic; what others have grows in proportion."""
+    if name not in {share.deployment for share in endpoint.traffic} | {endpoint.shadow.deployment}:
+        return
+    others = [share for share in endpoint.traffic if share.deployment != name]
+    total = sum(share.percent for share in others)
+    if total:
+        others = [api.TrafficShare(deployment=one.deployment, percent=100 * one.percent / total) for one in others]
+    shadow = endpoint.shadow if endpoint.shadow.deployment not in {"", name} else None
+    change(tx, endpoint, others if total else [], shadow=shadow, verb="updated", remember=False)
 
 
 def _problem(version: ModelVersion, decision: GateDecision | None) -> str | None:

@@ -33,6 +33,14 @@ class Fleet:
         """Say whether an engine takes answers."""
         return deployment in self._engines
 
+    def num_in_flight(self, deployment: str) -> int:
+        """Return how many answers an engine is giving, those that wait for a slot included."""
+        return self._num_in_flight.get(deployment, 0)
+
+    def loads(self) -> dict[str, int]:
+        """Return the same for every engine."""
+        return {name: self.num_in_flight(name) for name in self._engines}
+
     @contextmanager
     def use(self, deployment: str) -> Iterator[Engine]:
         """Hold an engine for one answer.

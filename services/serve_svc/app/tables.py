@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bessemer.svckit.store import METADATA
-from sqlalchemy import Column, Float, Index, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Table, Text, UniqueConstraint
 
-__all__ = ["ANSWERS", "SERVING", "TABLES"]
+__all__ = ["ANSWERS", "OUTCOMES", "ROLLOUTS", "ROLLOUT_ANSWERS", "SERVING", "TABLES"]
 
 # Deployments that are to run: loading or ready.
 SERVING = Table(
@@ -29,4 +29,39 @@ ANSWERS = Table(
     Index("answers_by_created", "created_s"),
 )
 
-TABLES = (SERVING, ANSWERS)
+# Rollouts that have not ended, and their evidence up to an outcome.
+ROLLOUTS = Table(
+    "rollouts",
+    METADATA,
+    Column("rollout", Text, primary_key=True),
+    Column("endpoint", Text, nullable=False, unique=True),
+    Column("sequence", BigInteger, nullable=False),  # of the last outcome in the evidence
+    Column("evidence", Text, nullable=False),  # JSON by metric
+)
+
+# Answers that take part in a rollout, so that what is said of them later finds its arm.
+ROLLOUT_ANSWERS = Table(
+    "rollout_answers",
+    METADATA,
+    Column("response_id", Text, primary_key=True),
+    Column("rollout", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # the user, hashed, or the answer itself
+    Index("rollout_answers_by_rollout", "rollout"),
+)
+
+# Outcomes in the order in which they are looked at: one for each subject and metric.
+OUTCOMES = Table(
+    "outcomes",
+    METADATA,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("rollout", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("good", Boolean, nullable=False),
+    UniqueConstraint("rollout", "metric", "arm", "subject"),
+    Index("outcomes_by_rollout", "rollout", "sequence"),
+)
+
+TABLES = (SERVING, ANSWERS, ROLLOUTS, ROLLOUT_ANSWERS, OUTCOMES)

@@ -1,1 +1,1 @@
-"""Decisions of serving, pure."""
+"""What serving decides without the outside: who gets which request, how rollouts move, what a loop does next."""

@@ -11,6 +11,7 @@ from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun
 from bessemer.api.eval.v1.evaluation_service_pb2 import DecideGateRequest
 from bessemer.api.serve.v1 import loop_pb2 as api
 from bessemer.api.serve.v1.deployment_service_pb2 import DeployModelVersionRequest
+from bessemer.api.serve.v1.rollout_service_pb2 import StartRolloutRequest
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob
 from bessemer.api.train.v1.training_service_pb2 import CreateTrainingJobRequest
 from bessemer.kernel.errors import InvalidRequest
@@ -27,6 +28,7 @@ __all__ = [
     "gate_decision_name",
     "gate_request",
     "release_id",
+    "rollout_request",
     "run",
     "training_job_name",
     "training_request",
@@ -138,6 +140,17 @@ def audit_request(loop: api.Loop, current: api.LoopRound) -> AuditRunsRequest:
         candidate_run=current.candidate_run,
         proxy_suites=loop.settings.proxy_suites,
         limits=loop.settings.audit_limits,
+    )
+
+
+def rollout_request(loop: api.Loop, current: api.LoopRound) -> StartRolloutRequest:
+    """Return the request that lets the new version earn its traffic."""
+    return StartRolloutRequest(
+        endpoint=parent_of(loop.name),
+        rollout_id=release_id(loop, current),
+        model_version=current.model_version,
+        gate_decision=current.gate_decision,
+        plan=loop.settings.rollout,
     )
 
 

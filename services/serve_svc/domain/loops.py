@@ -44,11 +44,15 @@ class Serving:
 
 @dataclass(frozen=True)
 class Release:
-    """How far a new version is on its way into service; `error` says why it will never be."""
+    """How far a new version is on its way into service; `error` says why it will never be.
+
+    `is_taken_back` tells that it was in service and did worse, so that trying again would not help.
+    """
 
     name: str
     is_done: bool = False
     error: str = ""
+    is_taken_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,8 @@ def _rolling_out(loop: api.Loop, current: api.LoopRound, seen: Seen) -> list[Nee
         return ["release"]
     current.release = seen.release.name
     if seen.release.error:
-        _end(current, api.ROUND_STAGE_FAILED, f"{seen.release.name}: {seen.release.error}"[:2000])
+        stage = api.ROUND_STAGE_REJECTED if seen.release.is_taken_back else api.ROUND_STAGE_FAILED
+        _end(current, stage, f"{seen.release.name}: {seen.release.error}"[:2000])
     elif seen.release.is_done:
         _end(current, api.ROUND_STAGE_RELEASED, f"{current.model_version} is served")
     return []

@@ -1,5 +1,6 @@
 from bessemer.api.serve.v1 import deployment_pb2 as _deployment_pb2
 from bessemer.api.serve.v1 import loop_pb2 as _loop_pb2
+from bessemer.api.serve.v1 import rollout_pb2 as _rollout_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -30,3 +31,11 @@ class LoopChanged(_message.Message):
     loop: _loop_pb2.Loop
     previous_state: str
     def __init__(self, loop: _Optional[_Union[_loop_pb2.Loop, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class RolloutChanged(_message.Message):
+    __slots__ = ("rollout", "previous_state")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    rollout: _rollout_pb2.Rollout
+    previous_state: str
+    def __init__(self, rollout: _Optional[_Union[_rollout_pb2.Rollout, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/serve/v1/deployment.proto\x12\x15\x62\x65ssemer.api.serve.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xeb\x01\n\x08\x45ndpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x08 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x02\x12\x12\n\ndeployment\x18\t \x01(\t\"\xc6\x03\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12\x15\n\rgate_decision\x18\t \x01(\t\x12-\n\x06waiver\x18\n \x01(\x0b\x32\x1d.bessemer.api.serve.v1.Waiver\x12\x35\n\x05state\x18\x0b \x01(\x0e\x32&.bessemer.api.serve.v1.DeploymentState\x12!\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.Status\x12;\n\x0emodel_manifest\x18\r \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x16\n\x0e\x63ontext_length\x18\x0e \x01(\x05\"\x93\x01\n\x06Waiver\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08\x61pprover\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04name\x18\x14 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xa8\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_LOADING\x10\x01\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x02\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x03\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_STOPPED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&bessemer/api/serve/v1/deployment.proto\x12\x15\x62\x65ssemer.api.serve.v1\x1a%bessemer/api/common/v1/artifact.proto\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x9d\x04\n\x08\x45ndpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x08 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x02\x12\x12\n\ndeployment\x18\t \x01(\t\x12\x34\n\x07traffic\x18\x0f \x03(\x0b\x32#.bessemer.api.serve.v1.TrafficShare\x12\x34\n\x06shadow\x18\x10 \x01(\x0b\x32$.bessemer.api.serve.v1.ShadowTraffic\x12=\n\x10previous_traffic\x18\x11 \x03(\x0b\x32#.bessemer.api.serve.v1.TrafficShare\x12\x32\n\x0eprevious_until\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07rollout\x18\x13 \x01(\t\x12\x30\n\x0bkeep_warm_s\x18\x14 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00u\"AH\x00\x88\x01\x01\x42\x0e\n\x0c_keep_warm_s\"y\n\x0cTrafficShare\x12@\n\ndeployment\x18\x01 \x01(\tB,\x92\xb5\x18(\x08\x01*$projects/*/endpoints/*/deployments/*\x12\'\n\x07percent\x18\x02 \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00Y@\"z\n\rShadowTraffic\x12@\n\ndeployment\x18\x01 \x01(\tB,\x92\xb5\x18(\x08\x01*$projects/*/endpoints/*/deployments/*\x12\'\n\x07percent\x18\x02 \x01(\x01\x42\x16\x92\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00\"\x88\x04\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x15\n\rmodel_version\x18\x08 \x01(\t\x12\x15\n\rgate_decision\x18\t \x01(\t\x12-\n\x06waiver\x18\n \x01(\x0b\x32\x1d.bessemer.api.serve.v1.Waiver\x12\x35\n\x05state\x18\x0b \x01(\x0e\x32&.bessemer.api.serve.v1.DeploymentState\x12!\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.Status\x12;\n\x0emodel_manifest\x18\r \x01(\x0b\x32#.bessemer.api.common.v1.ArtifactRef\x12\x16\n\x0e\x63ontext_length\x18\x0e \x01(\x05\x12\x0f\n\x07standby\x18\x14 \x01(\x08\x12/\n\x0bretire_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\x06Waiver\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08\x61pprover\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04name\x18\x14 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xa8\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_LOADING\x10\x01\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x02\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x03\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_STOPPED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENDPOINT'].fields_by_name['display_name']._loaded_options = None
   _globals['_ENDPOINT'].fields_by_name['display_name']._serialized_options = b'\222\265\030\003@\200\002'
-  _globals['_DEPLOYMENTSTATE']._serialized_start=1046
-  _globals['_DEPLOYMENTSTATE']._serialized_end=1214
+  _globals['_ENDPOINT'].fields_by_name['keep_warm_s']._loaded_options = None
+  _globals['_ENDPOINT'].fields_by_name['keep_warm_s']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000u\"A'
+  _globals['_TRAFFICSHARE'].fields_by_name['deployment']._loaded_options = None
+  _globals['_TRAFFICSHARE'].fields_by_name['deployment']._serialized_options = b'\222\265\030(\010\001*$projects/*/endpoints/*/deployments/*'
+  _globals['_TRAFFICSHARE'].fields_by_name['percent']._loaded_options = None
+  _globals['_TRAFFICSHARE'].fields_by_name['percent']._serialized_options = b'\222\265\030\022\021\000\000\000\000\000\000\000\000\031\000\000\000\000\000\000Y@'
+  _globals['_SHADOWTRAFFIC'].fields_by_name['deployment']._loaded_options = None
+  _globals['_SHADOWTRAFFIC'].fields_by_name['deployment']._serialized_options = b'\222\265\030(\010\001*$projects/*/endpoints/*/deployments/*'
+  _globals['_SHADOWTRAFFIC'].fields_by_name['percent']._loaded_options = None
+  _globals['_SHADOWTRAFFIC'].fields_by_name['percent']._serialized_options = b'\222\265\030\022\031\000\000\000\000\000\000Y@!\000\000\000\000\000\000\000\000'
+  _globals['_DEPLOYMENTSTATE']._serialized_start=1665
+  _globals['_DEPLOYMENTSTATE']._serialized_end=1833
   _globals['_ENDPOINT']._serialized_start=201
-  _globals['_ENDPOINT']._serialized_end=436
-  _globals['_DEPLOYMENT']._serialized_start=439
-  _globals['_DEPLOYMENT']._serialized_end=893
-  _globals['_WAIVER']._serialized_start=896
-  _globals['_WAIVER']._serialized_end=1043
+  _globals['_ENDPOINT']._serialized_end=742
+  _globals['_TRAFFICSHARE']._serialized_start=744
+  _globals['_TRAFFICSHARE']._serialized_end=865
+  _globals['_SHADOWTRAFFIC']._serialized_start=867
+  _globals['_SHADOWTRAFFIC']._serialized_end=989
+  _globals['_DEPLOYMENT']._serialized_start=992
+  _globals['_DEPLOYMENT']._serialized_end=1512
+  _globals['_WAIVER']._serialized_start=1515
+  _globals['_WAIVER']._serialized_end=1662
 # @@protoc_insertion_point(module_scope)

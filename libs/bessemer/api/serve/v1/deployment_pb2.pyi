@@ -4,10 +4,11 @@ from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
 from bessemer.api.common.v1 import options_pb2 as _options_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -26,7 +27,7 @@ DEPLOYMENT_STATE_FAILED: DeploymentState
 DEPLOYMENT_STATE_STOPPED: DeploymentState
 
 class Endpoint(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "deployment")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "deployment", "traffic", "shadow", "previous_traffic", "previous_until", "rollout", "keep_warm_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +37,12 @@ class Endpoint(_message.Message):
     CREATOR_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_WARM_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -45,10 +52,32 @@ class Endpoint(_message.Message):
     creator: str
     display_name: str
     deployment: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., deployment: _Optional[str] = ...) -> None: ...
+    traffic: _containers.RepeatedCompositeFieldContainer[TrafficShare]
+    shadow: ShadowTraffic
+    previous_traffic: _containers.RepeatedCompositeFieldContainer[TrafficShare]
+    previous_until: _timestamp_pb2.Timestamp
+    rollout: str
+    keep_warm_s: int
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., deployment: _Optional[str] = ..., traffic: _Optional[_Iterable[_Union[TrafficShare, _Mapping]]] = ..., shadow: _Optional[_Union[ShadowTraffic, _Mapping]] = ..., previous_traffic: _Optional[_Iterable[_Union[TrafficShare, _Mapping]]] = ..., previous_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rollout: _Optional[str] = ..., keep_warm_s: _Optional[int] = ...) -> None: ...
+
+class TrafficShare(_message.Message):
+    __slots__ = ("deployment", "percent")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    deployment: str
+    percent: float
+    def __init__(self, deployment: _Optional[str] = ..., percent: _Optional[float] = ...) -> None: ...
+
+class ShadowTraffic(_message.Message):
+    __slots__ = ("deployment", "percent")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    deployment: str
+    percent: float
+    def __init__(self, deployment: _Optional[str] = ..., percent: _Optional[float] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "gate_decision", "waiver", "state", "error", "model_manifest", "context_length")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "gate_decision", "waiver", "state", "error", "model_manifest", "context_length", "standby", "retire_time")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +92,8 @@ class Deployment(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    STANDBY_FIELD_NUMBER: _ClassVar[int]
+    RETIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -77,7 +108,9 @@ class Deployment(_message.Message):
     error: _status_pb2.Status
     model_manifest: _artifact_pb2.ArtifactRef
     context_length: int
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., waiver: _Optional[_Union[Waiver, _Mapping]] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., context_length: _Optional[int] = ...) -> None: ...
+    standby: bool
+    retire_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., waiver: _Optional[_Union[Waiver, _Mapping]] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., context_length: _Optional[int] = ..., standby: _Optional[bool] = ..., retire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Waiver(_message.Message):
     __slots__ = ("reason", "approver", "time", "name", "expire_time")

@@ -61,6 +61,21 @@ class DeploymentServiceStub:
                 request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UndeployModelVersionRequest.SerializeToString,
                 response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
                 _registered_method=True)
+        self.SetTraffic = channel.unary_unary(
+                '/bessemer.api.serve.v1.DeploymentService/SetTraffic',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.SetTrafficRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Endpoint.FromString,
+                _registered_method=True)
+        self.RollbackEndpoint = channel.unary_unary(
+                '/bessemer.api.serve.v1.DeploymentService/RollbackEndpoint',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.RollbackEndpointRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Endpoint.FromString,
+                _registered_method=True)
+        self.GetEndpointStats = channel.unary_unary(
+                '/bessemer.api.serve.v1.DeploymentService/GetEndpointStats',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.GetEndpointStatsRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.EndpointStats.FromString,
+                _registered_method=True)
         self.GetDeployment = channel.unary_unary(
                 '/bessemer.api.serve.v1.DeploymentService/GetDeployment',
                 request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.GetDeploymentRequest.SerializeToString,
@@ -117,6 +132,27 @@ class DeploymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetTraffic(self, request, context):
+        """Sets who answers which share of an endpoint's requests, from the next request on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackEndpoint(self, request, context):
+        """Gives the traffic back to who had it before the last change, from the next request on; ends a running rollout.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEndpointStats(self, request, context):
+        """Tells how each deployment of an endpoint does, over about the last five minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDeployment(self, request, context):
         """Gets a deployment.
         """
@@ -165,6 +201,21 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.UndeployModelVersion,
                     request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UndeployModelVersionRequest.FromString,
                     response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.SerializeToString,
+            ),
+            'SetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraffic,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.SetTrafficRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Endpoint.SerializeToString,
+            ),
+            'RollbackEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackEndpoint,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.RollbackEndpointRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Endpoint.SerializeToString,
+            ),
+            'GetEndpointStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEndpointStats,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.GetEndpointStatsRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.EndpointStats.SerializeToString,
             ),
             'GetDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeployment,
@@ -318,6 +369,87 @@ class DeploymentService:
             '/bessemer.api.serve.v1.DeploymentService/UndeployModelVersion',
             bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UndeployModelVersionRequest.SerializeToString,
             bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.DeploymentService/SetTraffic',
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.SetTrafficRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Endpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.DeploymentService/RollbackEndpoint',
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.RollbackEndpointRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Endpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEndpointStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.DeploymentService/GetEndpointStats',
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.GetEndpointStatsRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.EndpointStats.FromString,
             options,
             channel_credentials,
             insecure,

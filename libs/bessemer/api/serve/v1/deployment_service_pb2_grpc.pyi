@@ -44,6 +44,12 @@ class DeploymentServiceStub:
     """Loads a version and, when it is ready, gives it the endpoint's traffic."""
     UndeployModelVersion: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.UndeployModelVersionRequest, _deployment_pb2.Deployment]
     """Takes a deployment down."""
+    SetTraffic: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.SetTrafficRequest, _deployment_pb2.Endpoint]
+    """Sets who answers which share of an endpoint's requests, from the next request on."""
+    RollbackEndpoint: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollbackEndpointRequest, _deployment_pb2.Endpoint]
+    """Gives the traffic back to who had it before the last change, from the next request on; ends a running rollout."""
+    GetEndpointStats: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetEndpointStatsRequest, _deployment_service_pb2.EndpointStats]
+    """Tells how each deployment of an endpoint does, over about the last five minutes."""
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """Gets a deployment."""
     ListDeployments: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.ListDeploymentsRequest, _deployment_service_pb2.ListDeploymentsResponse]
@@ -66,6 +72,12 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     """Loads a version and, when it is ready, gives it the endpoint's traffic."""
     UndeployModelVersion: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.UndeployModelVersionRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Takes a deployment down."""
+    SetTraffic: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.SetTrafficRequest, _deployment_pb2.Endpoint]  # type: ignore[assignment]
+    """Sets who answers which share of an endpoint's requests, from the next request on."""
+    RollbackEndpoint: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollbackEndpointRequest, _deployment_pb2.Endpoint]  # type: ignore[assignment]
+    """Gives the traffic back to who had it before the last change, from the next request on; ends a running rollout."""
+    GetEndpointStats: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetEndpointStatsRequest, _deployment_service_pb2.EndpointStats]  # type: ignore[assignment]
+    """Tells how each deployment of an endpoint does, over about the last five minutes."""
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Gets a deployment."""
     ListDeployments: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ListDeploymentsRequest, _deployment_service_pb2.ListDeploymentsResponse]  # type: ignore[assignment]
@@ -115,6 +127,30 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Takes a deployment down."""
+
+    @_abc_1.abstractmethod
+    def SetTraffic(
+        self,
+        request: _deployment_service_pb2.SetTrafficRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.Endpoint, _abc.Awaitable[_deployment_pb2.Endpoint]]:
+        """Sets who answers which share of an endpoint's requests, from the next request on."""
+
+    @_abc_1.abstractmethod
+    def RollbackEndpoint(
+        self,
+        request: _deployment_service_pb2.RollbackEndpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.Endpoint, _abc.Awaitable[_deployment_pb2.Endpoint]]:
+        """Gives the traffic back to who had it before the last change, from the next request on; ends a running rollout."""
+
+    @_abc_1.abstractmethod
+    def GetEndpointStats(
+        self,
+        request: _deployment_service_pb2.GetEndpointStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_service_pb2.EndpointStats, _abc.Awaitable[_deployment_service_pb2.EndpointStats]]:
+        """Tells how each deployment of an endpoint does, over about the last five minutes."""
 
     @_abc_1.abstractmethod
     def GetDeployment(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-bessemer/api/serve/v1/inference_service.proto\x12\x15\x62\x65ssemer.api.serve.v1\x1a$bessemer/api/common/v1/options.proto\"K\n\x0b\x43hatMessage\x12+\n\x04role\x18\x01 \x01(\tB\x1d\x92\xb5\x18\x19\x08\x01:\x15system|user|assistant\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"U\n\x06Prompt\x12=\n\x08messages\x18\x01 \x03(\x0b\x32\".bessemer.api.serve.v1.ChatMessageB\x07\x92\xb5\x18\x03H\xe8\x07\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xb3\x02\n\x0eSamplingParams\x12/\n\nmax_tokens\x18\x01 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\xf0?\x19\x00\x00\x00\x00\x00\x00\x00\x41H\x00\x88\x01\x01\x12\x30\n\x0btemperature\x18\x02 \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\x00@H\x01\x88\x01\x01\x12*\n\x05top_p\x18\x03 \x01(\x01\x42\x16\x92\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x02\x88\x01\x01\x12*\n\x05top_k\x18\x04 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x80\x84.AH\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x17\n\x04stop\x18\x06 \x03(\tB\t\x92\xb5\x18\x05@\x80\x02H\x10\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x07\n\x05_seed\"9\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\"\xb1\x01\n\x0fGenerateRequest\x12.\n\x06target\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12\x35\n\x06prompt\x18\x02 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.PromptB\x06\x92\xb5\x18\x02\x08\x01\x12\x37\n\x08sampling\x18\x03 \x01(\x0b\x32%.bessemer.api.serve.v1.SamplingParams\"\xc8\x01\n\x10GenerateResponse\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\ttoken_ids\x18\x04 \x03(\x05\x12:\n\rfinish_reason\x18\x05 \x01(\x0e\x32#.bessemer.api.serve.v1.FinishReason\x12+\n\x05usage\x18\x06 \x01(\x0b\x32\x1c.bessemer.api.serve.v1.Usage\"\xb7\x01\n\x15StreamGenerateRequest\x12.\n\x06target\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12\x35\n\x06prompt\x18\x02 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.PromptB\x06\x92\xb5\x18\x02\x08\x01\x12\x37\n\x08sampling\x18\x03 \x01(\x0b\x32%.bessemer.api.serve.v1.SamplingParams\"\xd4\x01\n\x16StreamGenerateResponse\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x12\n\ntext_delta\x18\x03 \x01(\t\x12\x11\n\ttoken_ids\x18\x04 \x03(\x05\x12:\n\rfinish_reason\x18\x05 \x01(\x0e\x32#.bessemer.api.serve.v1.FinishReason\x12+\n\x05usage\x18\x06 \x01(\x0b\x32\x1c.bessemer.api.serve.v1.Usage\"{\n\x12\x43ountTokensRequest\x12.\n\x06target\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12\x35\n\x06prompt\x18\x02 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.PromptB\x06\x92\xb5\x18\x02\x08\x01\"%\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x05*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32\xae\x03\n\x10InferenceService\x12}\n\x08Generate\x12&.bessemer.api.serve.v1.GenerateRequest\x1a\'.bessemer.api.serve.v1.GenerateResponse\" \x8a\xb5\x18\x1c\n\x18serve.inference.generate\x10\x03\x12\x91\x01\n\x0eStreamGenerate\x12,.bessemer.api.serve.v1.StreamGenerateRequest\x1a-.bessemer.api.serve.v1.StreamGenerateResponse\" \x8a\xb5\x18\x1c\n\x18serve.inference.generate\x10\x03\x30\x01\x12\x86\x01\n\x0b\x43ountTokens\x12).bessemer.api.serve.v1.CountTokensRequest\x1a*.bessemer.api.serve.v1.CountTokensResponse\" \x90\x02\x01\x8a\xb5\x18\x19\n\x15serve.inference.count\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-bessemer/api/serve/v1/inference_service.proto\x12\x15\x62\x65ssemer.api.serve.v1\x1a$bessemer/api/common/v1/options.proto\"K\n\x0b\x43hatMessage\x12+\n\x04role\x18\x01 \x01(\tB\x1d\x92\xb5\x18\x19\x08\x01:\x15system|user|assistant\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"U\n\x06Prompt\x12=\n\x08messages\x18\x01 \x03(\x0b\x32\".bessemer.api.serve.v1.ChatMessageB\x07\x92\xb5\x18\x03H\xe8\x07\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xb3\x02\n\x0eSamplingParams\x12/\n\nmax_tokens\x18\x01 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\xf0?\x19\x00\x00\x00\x00\x00\x00\x00\x41H\x00\x88\x01\x01\x12\x30\n\x0btemperature\x18\x02 \x01(\x01\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00\x00\x00@H\x01\x88\x01\x01\x12*\n\x05top_p\x18\x03 \x01(\x01\x42\x16\x92\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x02\x88\x01\x01\x12*\n\x05top_k\x18\x04 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x80\x84.AH\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x17\n\x04stop\x18\x06 \x03(\tB\t\x92\xb5\x18\x05@\x80\x02H\x10\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x07\n\x05_seed\"9\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\"\xc8\x01\n\x0fGenerateRequest\x12.\n\x06target\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12\x35\n\x06prompt\x18\x02 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.PromptB\x06\x92\xb5\x18\x02\x08\x01\x12\x37\n\x08sampling\x18\x03 \x01(\x0b\x32%.bessemer.api.serve.v1.SamplingParams\x12\x15\n\x04user\x18\x1e \x01(\tB\x07\x92\xb5\x18\x03@\x80\x02\"\xc8\x01\n\x10GenerateResponse\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\ttoken_ids\x18\x04 \x03(\x05\x12:\n\rfinish_reason\x18\x05 \x01(\x0e\x32#.bessemer.api.serve.v1.FinishReason\x12+\n\x05usage\x18\x06 \x01(\x0b\x32\x1c.bessemer.api.serve.v1.Usage\"\xce\x01\n\x15StreamGenerateRequest\x12.\n\x06target\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12\x35\n\x06prompt\x18\x02 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.PromptB\x06\x92\xb5\x18\x02\x08\x01\x12\x37\n\x08sampling\x18\x03 \x01(\x0b\x32%.bessemer.api.serve.v1.SamplingParams\x12\x15\n\x04user\x18\x1e \x01(\tB\x07\x92\xb5\x18\x03@\x80\x02\"\xd4\x01\n\x16StreamGenerateResponse\x12\x13\n\x0bresponse_id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x12\n\ntext_delta\x18\x03 \x01(\t\x12\x11\n\ttoken_ids\x18\x04 \x03(\x05\x12:\n\rfinish_reason\x18\x05 \x01(\x0e\x32#.bessemer.api.serve.v1.FinishReason\x12+\n\x05usage\x18\x06 \x01(\x0b\x32\x1c.bessemer.api.serve.v1.Usage\"{\n\x12\x43ountTokensRequest\x12.\n\x06target\x18\x01 \x01(\tB\x1e\x92\xb5\x18\x1a\x08\x01*\x16projects/*/endpoints/*\x12\x35\n\x06prompt\x18\x02 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.PromptB\x06\x92\xb5\x18\x02\x08\x01\"%\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x05*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32\xae\x03\n\x10InferenceService\x12}\n\x08Generate\x12&.bessemer.api.serve.v1.GenerateRequest\x1a\'.bessemer.api.serve.v1.GenerateResponse\" \x8a\xb5\x18\x1c\n\x18serve.inference.generate\x10\x03\x12\x91\x01\n\x0eStreamGenerate\x12,.bessemer.api.serve.v1.StreamGenerateRequest\x1a-.bessemer.api.serve.v1.StreamGenerateResponse\" \x8a\xb5\x18\x1c\n\x18serve.inference.generate\x10\x03\x30\x01\x12\x86\x01\n\x0b\x43ountTokens\x12).bessemer.api.serve.v1.CountTokensRequest\x1a*.bessemer.api.serve.v1.CountTokensResponse\" \x90\x02\x01\x8a\xb5\x18\x19\n\x15serve.inference.count\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,10 +50,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEREQUEST'].fields_by_name['target']._serialized_options = b'\222\265\030\032\010\001*\026projects/*/endpoints/*'
   _globals['_GENERATEREQUEST'].fields_by_name['prompt']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['prompt']._serialized_options = b'\222\265\030\002\010\001'
+  _globals['_GENERATEREQUEST'].fields_by_name['user']._loaded_options = None
+  _globals['_GENERATEREQUEST'].fields_by_name['user']._serialized_options = b'\222\265\030\003@\200\002'
   _globals['_STREAMGENERATEREQUEST'].fields_by_name['target']._loaded_options = None
   _globals['_STREAMGENERATEREQUEST'].fields_by_name['target']._serialized_options = b'\222\265\030\032\010\001*\026projects/*/endpoints/*'
   _globals['_STREAMGENERATEREQUEST'].fields_by_name['prompt']._loaded_options = None
   _globals['_STREAMGENERATEREQUEST'].fields_by_name['prompt']._serialized_options = b'\222\265\030\002\010\001'
+  _globals['_STREAMGENERATEREQUEST'].fields_by_name['user']._loaded_options = None
+  _globals['_STREAMGENERATEREQUEST'].fields_by_name['user']._serialized_options = b'\222\265\030\003@\200\002'
   _globals['_COUNTTOKENSREQUEST'].fields_by_name['target']._loaded_options = None
   _globals['_COUNTTOKENSREQUEST'].fields_by_name['target']._serialized_options = b'\222\265\030\032\010\001*\026projects/*/endpoints/*'
   _globals['_COUNTTOKENSREQUEST'].fields_by_name['prompt']._loaded_options = None
@@ -64,8 +68,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERENCESERVICE'].methods_by_name['StreamGenerate']._serialized_options = b'\212\265\030\034\n\030serve.inference.generate\020\003'
   _globals['_INFERENCESERVICE'].methods_by_name['CountTokens']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['CountTokens']._serialized_options = b'\220\002\001\212\265\030\031\n\025serve.inference.count\020\003'
-  _globals['_FINISHREASON']._serialized_start=1591
-  _globals['_FINISHREASON']._serialized_end=1686
+  _globals['_FINISHREASON']._serialized_start=1637
+  _globals['_FINISHREASON']._serialized_end=1732
   _globals['_CHATMESSAGE']._serialized_start=110
   _globals['_CHATMESSAGE']._serialized_end=185
   _globals['_PROMPT']._serialized_start=187
@@ -75,17 +79,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGE']._serialized_start=584
   _globals['_USAGE']._serialized_end=641
   _globals['_GENERATEREQUEST']._serialized_start=644
-  _globals['_GENERATEREQUEST']._serialized_end=821
-  _globals['_GENERATERESPONSE']._serialized_start=824
-  _globals['_GENERATERESPONSE']._serialized_end=1024
-  _globals['_STREAMGENERATEREQUEST']._serialized_start=1027
-  _globals['_STREAMGENERATEREQUEST']._serialized_end=1210
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=1213
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=1425
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=1427
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1550
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1552
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1589
-  _globals['_INFERENCESERVICE']._serialized_start=1689
-  _globals['_INFERENCESERVICE']._serialized_end=2119
+  _globals['_GENERATEREQUEST']._serialized_end=844
+  _globals['_GENERATERESPONSE']._serialized_start=847
+  _globals['_GENERATERESPONSE']._serialized_end=1047
+  _globals['_STREAMGENERATEREQUEST']._serialized_start=1050
+  _globals['_STREAMGENERATEREQUEST']._serialized_end=1256
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=1259
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=1471
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=1473
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=1596
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1598
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1635
+  _globals['_INFERENCESERVICE']._serialized_start=1735
+  _globals['_INFERENCESERVICE']._serialized_end=2165
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ from bessemer.api.data.v1 import feedback_curation_pb2 as _feedback_curation_pb2
 from bessemer.api.data.v1 import feedback_service_pb2 as _feedback_service_pb2
 from bessemer.api.eval.v1 import audit_service_pb2 as _audit_service_pb2
 from bessemer.api.eval.v1 import evaluation_pb2 as _evaluation_pb2
+from bessemer.api.serve.v1 import rollout_pb2 as _rollout_pb2
 from bessemer.api.train.v1 import training_job_pb2 as _training_job_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -88,7 +89,7 @@ class Loop(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., settings: _Optional[_Union[LoopSettings, _Mapping]] = ..., state: _Optional[_Union[LoopState, str]] = ..., reason: _Optional[str] = ..., rounds: _Optional[_Iterable[_Union[LoopRound, _Mapping]]] = ...) -> None: ...
 
 class LoopSettings(_message.Message):
-    __slots__ = ("model", "recipe", "curation", "gate_policy", "audit_suites", "proxy_suites", "audit_limits", "replay", "rounds_max", "every_s", "earlier_releases", "suites", "failures_max")
+    __slots__ = ("model", "recipe", "curation", "gate_policy", "audit_suites", "proxy_suites", "audit_limits", "replay", "rounds_max", "every_s", "earlier_releases", "rollout", "suites", "failures_max")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     CURATION_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +101,7 @@ class LoopSettings(_message.Message):
     ROUNDS_MAX_FIELD_NUMBER: _ClassVar[int]
     EVERY_S_FIELD_NUMBER: _ClassVar[int]
     EARLIER_RELEASES_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     SUITES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_MAX_FIELD_NUMBER: _ClassVar[int]
     model: str
@@ -113,9 +115,10 @@ class LoopSettings(_message.Message):
     rounds_max: int
     every_s: int
     earlier_releases: int
+    rollout: _rollout_pb2.RolloutPlan
     suites: _containers.RepeatedScalarFieldContainer[str]
     failures_max: int
-    def __init__(self, model: _Optional[str] = ..., recipe: _Optional[_Union[_training_job_pb2.TrainingRecipe, _Mapping]] = ..., curation: _Optional[_Union[_feedback_curation_pb2.CurateFeedbackTask, _Mapping]] = ..., gate_policy: _Optional[str] = ..., audit_suites: _Optional[_Iterable[str]] = ..., proxy_suites: _Optional[_Iterable[str]] = ..., audit_limits: _Optional[_Union[_audit_service_pb2.AuditLimits, _Mapping]] = ..., replay: _Optional[_Iterable[str]] = ..., rounds_max: _Optional[int] = ..., every_s: _Optional[int] = ..., earlier_releases: _Optional[int] = ..., suites: _Optional[_Iterable[str]] = ..., failures_max: _Optional[int] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., recipe: _Optional[_Union[_training_job_pb2.TrainingRecipe, _Mapping]] = ..., curation: _Optional[_Union[_feedback_curation_pb2.CurateFeedbackTask, _Mapping]] = ..., gate_policy: _Optional[str] = ..., audit_suites: _Optional[_Iterable[str]] = ..., proxy_suites: _Optional[_Iterable[str]] = ..., audit_limits: _Optional[_Union[_audit_service_pb2.AuditLimits, _Mapping]] = ..., replay: _Optional[_Iterable[str]] = ..., rounds_max: _Optional[int] = ..., every_s: _Optional[int] = ..., earlier_releases: _Optional[int] = ..., rollout: _Optional[_Union[_rollout_pb2.RolloutPlan, _Mapping]] = ..., suites: _Optional[_Iterable[str]] = ..., failures_max: _Optional[int] = ...) -> None: ...
 
 class LoopRound(_message.Message):
     __slots__ = ("number", "stage", "reason", "start_time", "end_time", "base_model_version", "base_deployment", "feedback_model_versions", "counts", "dataset_job", "curations_short", "feedback_needed", "dataset_version", "curation", "training_job", "model_version", "baseline_run", "candidate_run", "gate_decision", "verdict", "audit", "release")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+
 from bessemer.api.common.v1.system_service_pb2 import EventRecord, ReadEventsRequest
 from bessemer.api.common.v1.system_service_pb2_grpc import SystemServiceStub
 from bessemer.svckit.status import from_rpc_error
