@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bessemer.api.data.v1.feedback_service_pb2 import RATING_DOWN, RATING_UP, FeedbackRecord, Signal
+from bessemer.api.data.v1.feedback_service_pb2 import (
+    RATING_DOWN,
+    RATING_UP,
+    FeedbackRecord,
+    Signal,
+)
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.svckit.validation import validate
 
