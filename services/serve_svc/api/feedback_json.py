@@ -19,7 +19,12 @@ __all__ = ["read_feedback"]
 _TEXTS = ("response_id", "rating", "comment", "edited_answer", "user", "consent")
 _LISTS = ("categories", "signals")
 _RATINGS = {"up": RATING_UP, "down": RATING_DOWN}
-_SIGNALS: dict[str, Signal] = {name.removeprefix("SIGNAL_").lower(): Signal.Value(name) for name in Signal.keys()[1:]}
+_SIGNALS: dict[str, Signal] = {
+    "regenerated": SIGNAL_REGENERATED,
+    "copied": SIGNAL_COPIED,
+    "abandoned": SIGNAL_ABANDONED,
+    "followed_up": SIGNAL_FOLLOWED_UP,
+}
 
 
 def read_feedback(body: object) -> FeedbackRecord:
