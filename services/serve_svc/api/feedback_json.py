@@ -8,6 +8,10 @@ from typing import Any
 from bessemer.api.data.v1.feedback_service_pb2 import (
     RATING_DOWN,
     RATING_UP,
+    SIGNAL_ABANDONED,
+    SIGNAL_COPIED,
+    SIGNAL_FOLLOWED_UP,
+    SIGNAL_REGENERATED,
     FeedbackRecord,
     Signal,
 )
