@@ -279,9 +279,9 @@ class FeedbackApi(feedback_service_pb2_grpc.FeedbackServiceServicer):
 
     async def EraseFeedback(
         self, request: feedback_service_pb2.EraseFeedbackRequest, context: Any
-    ) -> feedback_service_pb2.EraseFeedbackResponse:
+    ) -> feedback_service_pb2.FeedbackRecord:
         """See the contract."""
-        return await self._feedback.erase(request)
+        return await self._feedback.erase(request.name)
 
     async def ListFeedback(
         self, request: feedback_service_pb2.ListFeedbackRequest, context: Any

@@ -119,23 +119,25 @@ async def test_who_takes_back_what_they_said_is_nowhere_any_more(service, tmp_pa
         await say(service.channel, number)
     done = await run(service.channel, task())
     stub = FeedbackServiceStub(service.channel)
-    erased = await stub.EraseFeedback(feedback.EraseFeedbackRequest(parent=PROJECT, user="user-4"))
-    assert len(erased.feedback) == 3
-    again = await stub.EraseFeedback(feedback.EraseFeedbackRequest(parent=PROJECT, user="user-4"))
-    assert not again.feedback
+    everything = (await stub.ListFeedback(feedback.ListFeedbackRequest(parent=PROJECT, page_size=100))).feedback
+    erased = [record.name for record in everything if record.user == "user-4"]
+    assert len(erased) == 3
+    for name in erased:
+        request = feedback.EraseFeedbackRequest(name=name, request_id=name.rpartition("/")[2])
+        assert (await stub.EraseFeedback(request)) == (await stub.EraseFeedback(request))
     listed = (await stub.ListFeedback(feedback.ListFeedbackRequest(parent=PROJECT, page_size=100))).feedback
     bare = [record for record in listed if record.HasField("erase_time")]
-    assert {record.name for record in bare} == set(erased.feedback)
+    assert {record.name for record in bare} == set(erased)
     assert not any(record.answer or record.prompt_json or record.user for record in bare)
     events = await service.service.store.read(lambda tx: tx.changes(0, limit=10_000))
-    told = b"".join(event.payload for event in events if event.resource in set(erased.feedback))
+    told = b"".join(event.payload for event in events if event.resource in set(erased))
     assert b"furnace" not in told
     assert b"user-4" not in told
 
     version = done.result.dataset_version
-    gone = await run(service.channel, DatasetJob(erase={"dataset_version": version, "sources": erased.feedback}))
+    gone = await run(service.channel, DatasetJob(erase={"dataset_version": version, "sources": erased}))
     left = contents(tmp_path, await get(service.channel, gone.result.dataset_version))
-    assert not any(name.encode() in data for name in erased.feedback for data in left.values())
+    assert not any(name.encode() in data for name in erased for data in left.values())
     counts = await stub.CountFeedback(feedback.CountFeedbackRequest(parent=PROJECT, model_versions=[MODEL]))
     assert counts.num_up + counts.num_down == 57
     assert counts.num_users == 19

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 
 from bessemer.api.data.v1 import feedback_service_pb2 as pb
 from bessemer.api.data.v1.project_service_pb2 import Project
@@ -15,8 +14,6 @@ from bessemer.svckit.tx import Tx
 from data_svc.app.datasets import every
 
 __all__ = ["Feedback"]
-
-ERASED_MAX = 1000  # a call
 
 
 class Feedback:
@@ -78,22 +75,21 @@ class Feedback:
 
         return await self._store.read(read)
 
-    async def erase(self, request: pb.EraseFeedbackRequest) -> pb.EraseFeedbackResponse:
-        """Take the contents out of a user's records, and out of the events that told of them.
+    async def erase(self, name: str) -> pb.FeedbackRecord:
+        """Take the contents out of a record, and out of the events that told of it; one that is bare stays so.
 
         What was handed to consumers before stays with them; dataset versions are rewritten by an erasure of their own.
         """
 
-        def commit(tx: Tx) -> pb.EraseFeedbackResponse:
-            mine = (r for r in every(tx, pb.FeedbackRecord, request.parent) if r.user == request.user)
-            names = [record.name for record in islice(mine, ERASED_MAX)]
-            for name in names:
-                record = tx.get(name, pb.FeedbackRecord)
-                bare = pb.FeedbackRecord(name=name, response_id=record.response_id, model_version=record.model_version)
-                bare.erase_time.FromDatetime(tx.clock.now())
-                tx.put(bare, verb="erased")
-                tx.forget(name, bare)
-            return pb.EraseFeedbackResponse(feedback=names)
+        def commit(tx: Tx) -> pb.FeedbackRecord:
+            record = tx.get(name, pb.FeedbackRecord)
+            if record.HasField("erase_time"):
+                return record
+            bare = pb.FeedbackRecord(name=name, response_id=record.response_id, model_version=record.model_version)
+            bare.erase_time.FromDatetime(tx.clock.now())
+            stored = tx.put(bare, verb="erased")
+            tx.forget(name, stored)
+            return stored
 
         return await self._store.write(commit)
 

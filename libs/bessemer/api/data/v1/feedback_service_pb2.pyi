@@ -114,18 +114,12 @@ class FeedbackCounts(_message.Message):
     def __init__(self, num_up: _Optional[int] = ..., num_down: _Optional[int] = ..., num_edits: _Optional[int] = ..., num_signals: _Optional[int] = ..., num_users: _Optional[int] = ...) -> None: ...
 
 class EraseFeedbackRequest(_message.Message):
-    __slots__ = ("parent", "user")
-    PARENT_FIELD_NUMBER: _ClassVar[int]
-    USER_FIELD_NUMBER: _ClassVar[int]
-    parent: str
-    user: str
-    def __init__(self, parent: _Optional[str] = ..., user: _Optional[str] = ...) -> None: ...
-
-class EraseFeedbackResponse(_message.Message):
-    __slots__ = ("feedback",)
-    FEEDBACK_FIELD_NUMBER: _ClassVar[int]
-    feedback: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, feedback: _Optional[_Iterable[str]] = ...) -> None: ...
+    __slots__ = ("name", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ListFeedbackRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")

@@ -48,7 +48,7 @@ class FeedbackServiceStub:
         self.EraseFeedback = channel.unary_unary(
                 '/bessemer.api.data.v1.FeedbackService/EraseFeedback',
                 request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackRequest.SerializeToString,
-                response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackResponse.FromString,
+                response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.FromString,
                 _registered_method=True)
         self.ListFeedback = channel.unary_unary(
                 '/bessemer.api.data.v1.FeedbackService/ListFeedback',
@@ -76,7 +76,7 @@ class FeedbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EraseFeedback(self, request, context):
-        """Takes everything out of the records of one user: what they asked, were answered, and said. Names and ids stay.
+        """Takes everything out of a record: who said what about which answer to which question. Its name stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,7 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
             'EraseFeedback': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseFeedback,
                     request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackRequest.FromString,
-                    response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackResponse.SerializeToString,
+                    response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.SerializeToString,
             ),
             'ListFeedback': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFeedback,
@@ -194,7 +194,7 @@ class FeedbackService:
             target,
             '/bessemer.api.data.v1.FeedbackService/EraseFeedback',
             bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackRequest.SerializeToString,
-            bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackResponse.FromString,
+            bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,8 +37,8 @@ class FeedbackServiceStub:
     """Records feedback on one answer."""
     CountFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.CountFeedbackRequest, _feedback_service_pb2.FeedbackCounts]
     """Counts what was said about answers of some model versions."""
-    EraseFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.EraseFeedbackRequest, _feedback_service_pb2.EraseFeedbackResponse]
-    """Takes everything out of the records of one user: what they asked, were answered, and said. Names and ids stay."""
+    EraseFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.EraseFeedbackRequest, _feedback_service_pb2.FeedbackRecord]
+    """Takes everything out of a record: who said what about which answer to which question. Its name stays."""
     ListFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.ListFeedbackRequest, _feedback_service_pb2.ListFeedbackResponse]
     """Lists the feedback of a project."""
 
@@ -51,8 +51,8 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     """Records feedback on one answer."""
     CountFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.CountFeedbackRequest, _feedback_service_pb2.FeedbackCounts]  # type: ignore[assignment]
     """Counts what was said about answers of some model versions."""
-    EraseFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.EraseFeedbackRequest, _feedback_service_pb2.EraseFeedbackResponse]  # type: ignore[assignment]
-    """Takes everything out of the records of one user: what they asked, were answered, and said. Names and ids stay."""
+    EraseFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.EraseFeedbackRequest, _feedback_service_pb2.FeedbackRecord]  # type: ignore[assignment]
+    """Takes everything out of a record: who said what about which answer to which question. Its name stays."""
     ListFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.ListFeedbackRequest, _feedback_service_pb2.ListFeedbackResponse]  # type: ignore[assignment]
     """Lists the feedback of a project."""
 
@@ -80,8 +80,8 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _feedback_service_pb2.EraseFeedbackRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_feedback_service_pb2.EraseFeedbackResponse, _abc.Awaitable[_feedback_service_pb2.EraseFeedbackResponse]]:
-        """Takes everything out of the records of one user: what they asked, were answered, and said. Names and ids stay."""
+    ) -> _typing.Union[_feedback_service_pb2.FeedbackRecord, _abc.Awaitable[_feedback_service_pb2.FeedbackRecord]]:
+        """Takes everything out of a record: who said what about which answer to which question. Its name stays."""
 
     @_abc_1.abstractmethod
     def ListFeedback(
