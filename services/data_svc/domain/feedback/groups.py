@@ -77,10 +77,10 @@ def groups_in_step(said: Sequence[Said], window_s: float) -> list[frozenset[str]
 def lockstep(said: Sequence[Said], members: frozenset[str], window_s: float) -> tuple[int, float]:
     """Return how many ratings of a group have another member's beside them on the same prompt, and how many to expect.
 
-    Expected given how often members rate each prompt, if times were those of all traffic. A rating counts once,
-    however many are beside it.
+    Expected given how often and when members rate, if the time had nothing to do with the prompt: people of another
+    shift or time zone are no machine. A rating counts once, however many are beside it.
     """
-    times = sorted(one.time_s for one in said)
+    times = sorted(one.time_s for one in said if one.user in members)
     by_prompt: defaultdict[str, list[Said]] = defaultdict(list)
     for one in said:
         if one.user in members:
@@ -90,7 +90,7 @@ def lockstep(said: Sequence[Said], members: frozenset[str], window_s: float) -> 
         for one in group:
             others = [other for other in group if other.user != one.user]
             near = bisect_right(times, one.time_s + window_s) - bisect_left(times, one.time_s - window_s)
-            expected += 1 - (1 - min(1.0, near / len(times))) ** len(others)
+            expected += 1 - (1 - (near - 1) / max(1, len(times) - 1)) ** len(others)
             seen += any(abs(other.time_s - one.time_s) <= window_s for other in others)
     return seen, expected
 
