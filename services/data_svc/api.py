@@ -271,6 +271,18 @@ class FeedbackApi(feedback_service_pb2_grpc.FeedbackServiceServicer):
         """See the contract."""
         return await self._feedback.submit(request)
 
+    async def CountFeedback(
+        self, request: feedback_service_pb2.CountFeedbackRequest, context: Any
+    ) -> feedback_service_pb2.FeedbackCounts:
+        """See the contract."""
+        return await self._feedback.count(request)
+
+    async def EraseFeedback(
+        self, request: feedback_service_pb2.EraseFeedbackRequest, context: Any
+    ) -> feedback_service_pb2.FeedbackRecord:
+        """See the contract."""
+        return await self._feedback.erase(request.name)
+
     async def ListFeedback(
         self, request: feedback_service_pb2.ListFeedbackRequest, context: Any
     ) -> feedback_service_pb2.ListFeedbackResponse:

@@ -15,6 +15,7 @@ from bessemer.api.data.v1.dataset_pb2 import (
     DatasetVersion,
     SourceFile,
 )
+from bessemer.api.data.v1.feedback_curation_pb2 import CurateFeedbackTask
 from bessemer.api.data.v1.lineage_service_pb2 import Lineage, LineageEdge, LineageNode
 from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, EvaluationSuite, GateDecision
@@ -29,11 +30,13 @@ __all__ = [
     "curation_recipe",
     "dataset_version",
     "erased_version",
+    "feedback_version",
     "lineage_of_dataset_version",
     "lineage_of_deployment",
     "lineage_of_erased_version",
     "lineage_of_evaluation_run",
     "lineage_of_evaluation_suite",
+    "lineage_of_feedback_version",
     "lineage_of_gate_decision",
     "lineage_of_import",
     "lineage_of_mixture",
@@ -126,6 +129,24 @@ def lineage_of_mixture(mixture: Mixture) -> Lineage:
     ]
     made = LineageNode(name=mixture.name, kind="mixtures", sha256=mixture.content.sha256)
     return _made(made, [(node, "mixes") for node in used])
+
+
+def feedback_version(task: CurateFeedbackTask, kind: DatasetKind, result: CurationResult) -> DatasetVersion:
+    """Return the version that a curation of feedback made, still without a name."""
+    return DatasetVersion(
+        kind=kind,
+        manifest=result.manifest,
+        splits=result.splits,
+        reasons=result.reasons,
+        sources=task.model_versions,
+        report=result.report,
+    )
+
+
+def lineage_of_feedback_version(version: DatasetVersion) -> Lineage:
+    """Return whose answers a version of feedback holds."""
+    made = LineageNode(name=version.name, kind="datasetVersions", sha256=version.manifest.sha256)
+    return _made(made, [(LineageNode(name=name, kind="modelVersions"), "answers_of") for name in version.sources])
 
 
 def erased_version(old: DatasetVersion, result: CurationResult) -> DatasetVersion:

@@ -40,6 +40,7 @@ from data_svc.app.datasets import Datasets
 from data_svc.app.deletion import Deletion
 from data_svc.app.erasure import erasure_task
 from data_svc.app.feedback import Feedback
+from data_svc.app.feedback_curation import FeedbackCurator
 from data_svc.app.lineage import Ancestry
 from data_svc.app.mixtures import Mixtures
 from data_svc.app.projects import Projects
@@ -60,7 +61,8 @@ def build(config: ServiceConfig) -> Service:
     graph, suites = LineageTables(), SuiteTable()
     bus = NatsBus(config.nats_url, service="data") if config.nats_url else None
     kind = curation_kind(graph)
-    tasks = {**TASKS, "erase": erasure_task(graph)}
+    curator = FeedbackCurator(store, objects, clock, graph=graph, suites=suites, scratch=scratch)
+    tasks = {**TASKS, "erase": erasure_task(graph), "curate_feedback": curator.task()}
     dataset_kind = dataset_job_kind(tasks)
     launcher = LocalLauncher(config.home, "data", worker_env(config))
     runtime = jobs.JobRuntime(

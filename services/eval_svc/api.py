@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bessemer.api.eval.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     drift_pb2,
     drift_service_pb2_grpc,
     evaluation_pb2,
@@ -18,13 +20,14 @@ from bessemer.api.eval.v1 import drift_service_pb2 as drift_api
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
 from bessemer.jobs.job_rpcs import JobRpcs
 
+from eval_svc.app.audits import Audits
 from eval_svc.app.drift import Drift
 from eval_svc.app.gates import Gates
 from eval_svc.app.policies import Policies
 from eval_svc.app.runs import Runs
 from eval_svc.app.suites import Suites
 
-__all__ = ["DriftApi", "EvaluationApi", "GatePolicyApi"]
+__all__ = ["AuditApi", "DriftApi", "EvaluationApi", "GatePolicyApi"]
 
 
 class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
@@ -162,6 +165,17 @@ class GatePolicyApi(gate_policy_pb2_grpc.GatePolicyServiceServicer):
     ) -> gate_policy_pb2.EvaluationPlan:
         """See the contract."""
         return await self._policies.plan(request)
+
+
+class AuditApi(audit_service_pb2_grpc.AuditServiceServicer):
+    """Audits of runs."""
+
+    def __init__(self, audits: Audits) -> None:
+        self._audits = audits
+
+    async def AuditRuns(self, request: audit_service_pb2.AuditRunsRequest, context: Any) -> audit_service_pb2.RunAudit:
+        """See the contract."""
+        return await self._audits.audit(request)
 
 
 class DriftApi(drift_service_pb2_grpc.DriftServiceServicer):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bessemer.api.eval.v1 import drift_service_pb2_grpc, evaluation_service_pb2_grpc, gate_policy_pb2_grpc
+from bessemer.api.eval.v1 import (
+    audit_service_pb2_grpc,
+    drift_service_pb2_grpc,
+    evaluation_service_pb2_grpc,
+    gate_policy_pb2_grpc,
+)
 from bessemer.api.worker.v1 import worker_service_pb2_grpc
 from bessemer.jobs import runtime as jobs
 from bessemer.jobs.job_rpcs import JobRpcs
@@ -17,7 +22,8 @@ from bessemer.svckit.store import Store
 from eval_svc.adapters.data_catalog_grpc import GrpcDataCatalog
 from eval_svc.adapters.judges_file import JudgesFile
 from eval_svc.adapters.model_catalog_grpc import GrpcModelCatalog
-from eval_svc.api import DriftApi, EvaluationApi, GatePolicyApi
+from eval_svc.api import AuditApi, DriftApi, EvaluationApi, GatePolicyApi
+from eval_svc.app.audits import Audits
 from eval_svc.app.drift import Drift
 from eval_svc.app.gates import Gates
 from eval_svc.app.policies import Policies
@@ -59,6 +65,7 @@ def build(config: ServiceConfig) -> Service:
                 gate_policy_pb2_grpc.add_GatePolicyServiceServicer_to_server,
                 GatePolicyApi(Policies(store, objects, models, gates)),
             ),
+            (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditApi(Audits(store, objects))),
             (drift_service_pb2_grpc.add_DriftServiceServicer_to_server, DriftApi(Drift(store))),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],

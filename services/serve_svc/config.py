@@ -33,6 +33,7 @@ class ServeConfig:
     drain_s: float = 60.0  # for answers in flight when another deployment takes over
     backoff_s_max: float = 30.0  # between tries to start an engine
     crashes_max: int = 5  # in a row, each within a minute of starting, before a deployment fails
+    count_feedback_every_s: float = 10.0  # of a loop that waits for it
     shadows_max: int = 2  # at a time; each takes a slot of the shadow's engine
     shadow_busy: int = 4  # answers of the deployment that is shown, from which on shadows hear nothing
     shadow_timeout_s: float = 120.0

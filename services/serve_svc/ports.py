@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Protocol
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord
+from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob
+from bessemer.api.data.v1.dataset_job_service_pb2 import CreateDatasetJobRequest
+from bessemer.api.data.v1.feedback_service_pb2 import FeedbackCounts, FeedbackRecord
+from bessemer.api.eval.v1.audit_service_pb2 import AuditRunsRequest, RunAudit
 from bessemer.api.eval.v1.drift_pb2 import DriftRow
-from bessemer.api.eval.v1.evaluation_pb2 import GateDecision
-from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
+from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, GateDecision
+from bessemer.api.eval.v1.evaluation_service_pb2 import CreateEvaluationRunRequest, DecideGateRequest
+from bessemer.api.eval.v1.gate_policy_pb2 import GatePolicy, GateWaiver
+from bessemer.api.serve.v1.loop_pb2 import Loop, LoopRound
 from bessemer.api.train.v1.model_pb2 import ModelVersion
+from bessemer.api.train.v1.training_job_pb2 import TrainingJob
+from bessemer.api.train.v1.training_service_pb2 import CreateTrainingJobRequest
 
+from serve_svc.domain.loops import Release
 from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
 
-__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "ModelFiles"]
+__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "LoopWork", "ModelFiles", "Releases"]
 
 
 class Engine(Protocol):
@@ -146,3 +154,60 @@ class DriftSink(Protocol):
 
         Raises: InvalidRequest, NotFound, Unavailable.
         """
+
+
+class LoopWork(Protocol):
+    """What other services do for a loop.
+
+    Those that look return None for what is not there; those that make raise AlreadyExists for what is. All raise
+    Unavailable, and what the service refuses with.
+    """
+
+    async def count(self, project: str, model_versions: Sequence[str]) -> FeedbackCounts:
+        """Count what was said about answers of these versions."""
+
+    async def dataset_job(self, name: str) -> DatasetJob | None:
+        """Look for a dataset job."""
+
+    async def create_dataset_job(self, request: CreateDatasetJobRequest) -> None:
+        """Make a dataset job."""
+
+    async def training_job(self, name: str) -> TrainingJob | None:
+        """Look for a training job."""
+
+    async def create_training_job(self, request: CreateTrainingJobRequest) -> None:
+        """Make a training job."""
+
+    async def evaluation_run(self, name: str) -> EvaluationRun | None:
+        """Look for an evaluation run."""
+
+    async def create_evaluation_run(self, request: CreateEvaluationRunRequest) -> None:
+        """Make an evaluation run."""
+
+    async def gate_policy(self, name: str) -> GatePolicy:
+        """Ask for a policy; NotFound if there is none."""
+
+    async def gate_decision(self, name: str) -> GateDecision | None:
+        """Look for a decision."""
+
+    async def decide_gate(self, request: DecideGateRequest) -> None:
+        """Make a decision."""
+
+    async def audit(self, request: AuditRunsRequest) -> RunAudit:
+        """Ask for the audit of two runs."""
+
+
+class Releases(Protocol):
+    """How a version gets into service."""
+
+    async def start(self, loop: Loop, current: LoopRound) -> None:
+        """Put the new version of a round on its way.
+
+        Raises: AlreadyExists; FailedPrecondition GATE_NOT_PASSED.
+        """
+
+    async def find(self, loop: Loop, current: LoopRound) -> Release | None:
+        """Return how far the release of a round is; None if there is none."""
+
+    async def is_settled(self, endpoint: str, *, besides: str) -> bool:
+        """Say whether no version is on its way into service, but for the release with the id `besides`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bessemer.api.serve.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from bessemer.api.serve.v1.deployment_service_pb2_grpc import add_DeploymentServiceServicer_to_server
 from bessemer.api.serve.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from bessemer.api.serve.v1.loop_service_pb2_grpc import add_LoopServiceServicer_to_server
 from bessemer.api.serve.v1.rollout_service_pb2_grpc import add_RolloutServiceServicer_to_server
 from bessemer.kernel.clock import SystemClock
 from bessemer.svckit.auth import Authenticator
@@ -19,11 +20,13 @@ from bessemer.svckit.service import Service
 from bessemer.svckit.store import Store
 
 from serve_svc.adapters.engine_process import EngineProcesses
+from serve_svc.adapters.loop_peers import GrpcLoopWork
 from serve_svc.adapters.model_files import LocalModelFiles
 from serve_svc.adapters.peers import GrpcCatalog, GrpcDriftSink, GrpcFeedbackSink, Peers
 from serve_svc.api.api_keys import ApiKeyApi
 from serve_svc.api.deployments import DeploymentApi
 from serve_svc.api.inference import InferenceApi
+from serve_svc.api.loops import LoopApi
 from serve_svc.api.openai import HttpDoor
 from serve_svc.api.rollouts import RolloutApi
 from serve_svc.app.answers import Answers
@@ -32,9 +35,12 @@ from serve_svc.app.deployments import Deployments
 from serve_svc.app.drift_feed import DriftFeed
 from serve_svc.app.fleet import Fleet
 from serve_svc.app.inference import Inference
+from serve_svc.app.loop_runner import LoopRunner
+from serve_svc.app.loops import Loops
 from serve_svc.app.measures import Measures, Prices
 from serve_svc.app.meter import Meter
 from serve_svc.app.outcomes import on_data_event
+from serve_svc.app.releases import LoopReleases
 from serve_svc.app.rollouts import Rollouts
 from serve_svc.app.shadows import Shadows
 from serve_svc.app.tables import TABLES
@@ -78,6 +84,9 @@ def build(config: ServiceConfig) -> Service:
     engines = EngineProcesses(settings.engine, settings.logs_folder)
     files = LocalModelFiles(objects, settings.models_folder)
     reconciler = Reconciler(store, engines, files, fleet, answers, config=settings)
+    work, rollouts = GrpcLoopWork(peers), Rollouts(store, deployments)
+    releases = LoopReleases(store, deployments, rollouts)
+    runner = LoopRunner(store, work, releases, count_every_s=settings.count_feedback_every_s)
     authenticator = Authenticator(config.auth, other=keys.principal)
     door = HttpDoor(inference, answers, authenticator, Authorizer(), meter=meter)
     bus = NatsBus(config.nats_url, service="serve") if config.nats_url else None
@@ -91,12 +100,20 @@ def build(config: ServiceConfig) -> Service:
         name="serve",
         servicers=[
             (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments, measures)),
-            (add_RolloutServiceServicer_to_server, RolloutApi(store, Rollouts(store, deployments))),
+            (add_RolloutServiceServicer_to_server, RolloutApi(store, rollouts)),
+            (add_LoopServiceServicer_to_server, LoopApi(store, Loops(store, work))),
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),
             (add_ApiKeyServiceServicer_to_server, ApiKeyApi(store, keys, meter)),
         ],
         store=store,
-        background=[reconciler.run, RolloutLoop(store, measures).run, feed.run, keys.run, *(one.run for one in said)],
+        background=[
+            reconciler.run,
+            RolloutLoop(store, measures).run,
+            feed.run,
+            keys.run,
+            runner.run,
+            *(one.run for one in said),
+        ],
         authenticator=authenticator,
         http=door.app(),
         bus=bus,

@@ -21,6 +21,7 @@ COMMANDS = [
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
     ["model", "extend-vocabulary"], ["tokenizer", "train"], ["tokenizer", "extend"], ["tokenizer", "report"],
     ["plan"],
+    ["loop", "start"], ["loop", "watch"], ["loop", "describe"], ["loop", "stop"],
     ["eval", "suite"], ["eval", "run"], ["eval", "compare"], ["eval", "gate"],
 ]  # fmt: skip
 

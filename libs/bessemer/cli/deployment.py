@@ -111,8 +111,9 @@ def feedback(
     response_id: Annotated[str | None, typer.Argument(help="Id of the answer; without it, feedback is listed.")] = None,
     rating: Annotated[str, typer.Option(help="up or down.")] = "up",
     comment: Annotated[str, typer.Option(help="Why.")] = "",
+    forget: Annotated[str, typer.Option(help="Take the contents out of all records of this user.")] = "",
 ) -> None:
-    """Rate an answer, or list what users said.
+    """Rate an answer, list what users said, or forget what one of them said.
 
     Example: bessemer feedback resp-0199f3 --rating down --comment "wrong licence"
     """
@@ -120,7 +121,11 @@ def feedback(
     with settings.client() as client:
         if response_id is None:
             found = list(client.pages(client.data.list_feedback, parent=settings.project))
+            if forget:
+                # Their names are the sources by which `bessemer dataset erase` takes them out of versions.
+                found = [client.data.erase_feedback(name=one.name) for one in found if one.user == forget]
             columns: dict[str, Callable[[Any], Any]] = {
+                "feedback": lambda f: f.name,
                 "answer": lambda f: f.response_id,
                 "rating": lambda f: _rating(f.rating),
                 "model": lambda f: short(f.model_version),

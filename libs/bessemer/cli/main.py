@@ -18,6 +18,7 @@ from bessemer.cli import (
     evaluation,
     job,
     key,
+    loop,
     mixture,
     model,
     monitor,
@@ -93,6 +94,7 @@ app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(key.app, name="key")
+app.add_typer(loop.app, name="loop")
 app.add_typer(endpoint.app, name="endpoint")
 app.add_typer(rollout.app, name="rollout")
 

@@ -149,6 +149,12 @@ class Tx:
         self.connection.execute(delete(RESOURCES).where(RESOURCES.c.name == name))
         self._log(change.kind_of(kind), last, row.uid, row.revision + 1, verb=verb, previous_state="")
 
+    def forget(self, name: str, left: Message) -> None:
+        """Replace what earlier events of a resource carry by what is left of it; their order and number stay."""
+        self._writing()
+        payload = change.event_payload(change.kind_of(type(left)), left, "")
+        self.connection.execute(update(CHANGES).where(CHANGES.c.resource == name).values(payload=payload))
+
     def list(self, kind: type[M], parent: str, *, page_size: int, page_token: str = "") -> Page[M]:
         """Return a page of the resources right under `parent`, oldest first, and the token of the next page.
 
@@ -163,6 +169,12 @@ class Tx:
         rows = self.connection.execute(statement).all()
         more = page.page_token(self.facts.page_key, query, rows[limit - 1].uid) if len(rows) > limit else ""
         return [kind.FromString(row.payload) for row in rows[:limit]], more
+
+    def every_of(self, kind: type[M]) -> Sequence[M]:
+        """Return all resources of a kind, oldest first; for kinds of which there are few."""
+        mine = RESOURCES.c.kind == kind.DESCRIPTOR.full_name
+        rows = self.connection.execute(select(RESOURCES.c.payload).where(mine).order_by(RESOURCES.c.uid))
+        return [kind.FromString(row.payload) for row in rows]
 
     def newest(self, kind: type[M], parent: str, count: int) -> Sequence[M]:
         """Return the last `count` resources made right under `parent`, newest first."""

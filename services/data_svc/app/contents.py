@@ -98,6 +98,9 @@ def _preview(row: dict[str, Any]) -> pb.PreviewRow:
         text = str(row["text"])
     elif "messages" in row:
         text = _conversation(row["messages"])
+    elif "completion" in row:
+        rating = "liked" if row["label"] else "disliked"
+        text = f"{_conversation(row['prompt'])}\n\n{rating}: {row['completion']}"
     else:
         text = f"{_conversation(row['prompt'])}\n\nchosen: {row['chosen']}\n\nrejected: {row['rejected']}"
     return pb.PreviewRow(source=str(row.get("source", "")), text=text[:TEXT_CHARACTERS_MAX])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
@@ -24,10 +24,14 @@ __all__ = ["TASKS", "DatasetJobs", "Planned", "dataset_job_kind", "pinned_versio
 
 @dataclass(frozen=True)
 class Planned:
-    """One task: `plan(tx, job, given)` fills in the job's task and inputs; `finish(tx, job)` acts on `job.result`."""
+    """One task: `plan(tx, job, given)` fills in the job's task and inputs; `finish(tx, job)` acts on `job.result`.
+
+    `prepare(job, given)` comes before `plan`, outside of any transaction, and may store objects for the worker.
+    """
 
     plan: Callable[[Tx, DatasetJob, DatasetJob], None]
     finish: Callable[[Tx, DatasetJob], None] = lambda _tx, _job: None
+    prepare: Callable[[DatasetJob, DatasetJob], Awaitable[None]] | None = None
 
 
 class DatasetJobs:
@@ -46,11 +50,16 @@ class DatasetJobs:
             raise InvalidRequest(
                 f"dataset_job must hold one of: {', '.join(sorted(self._tasks))}", field="dataset_job.task"
             )
-        name = f"{request.parent}/datasetJobs/{request.dataset_job_id or new_id('dataset')}"
+        prepared = DatasetJob(
+            name=f"{request.parent}/datasetJobs/{request.dataset_job_id or new_id('dataset')}", labels=given.labels
+        )
+        prepared.inputs.SetInParent()
+        if prepare := self._tasks[task].prepare:
+            await prepare(prepared, given)
 
         def commit(tx: Tx) -> DatasetJob:
-            job = DatasetJob(name=name, labels=given.labels)
-            job.inputs.SetInParent()
+            job = DatasetJob()
+            job.CopyFrom(prepared)
             self._tasks[task].plan(tx, job, given)
             return self._runtime.submit(tx, job)
 

@@ -11,6 +11,8 @@ from bessemer.kernel.ids import new_id
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
+from data_svc.app.datasets import every
+
 __all__ = ["Feedback"]
 
 
@@ -33,6 +35,12 @@ class Feedback:
             answer=given.answer,
             edited_answer=given.edited_answer,
             comment=given.comment,
+            user=given.user,
+            consent=given.consent,
+            categories=sorted(set(given.categories)),
+            signals=sorted(set(given.signals)),
+            behaviour_logprobs=given.behaviour_logprobs,
+            deployment=given.deployment,
         )
 
         def commit(tx: Tx) -> pb.FeedbackRecord:
@@ -50,11 +58,57 @@ class Feedback:
         )
         return pb.ListFeedbackResponse(feedback=found, next_page_token=token)
 
+    async def count(self, request: pb.CountFeedbackRequest) -> pb.FeedbackCounts:
+        """Return how much was said about answers of some versions."""
+
+        def read(tx: Tx) -> pb.FeedbackCounts:
+            found, users = pb.FeedbackCounts(), set[str]()
+            for record in every(tx, pb.FeedbackRecord, request.parent):
+                if _counts_for(record, request):
+                    found.num_up += record.rating == pb.RATING_UP
+                    found.num_down += record.rating == pb.RATING_DOWN
+                    found.num_edits += bool(record.edited_answer)
+                    found.num_signals += bool(record.signals) and not (record.rating or record.edited_answer)
+                    users.add(record.user or record.creator)
+            found.num_users = len(users)
+            return found
+
+        return await self._store.read(read)
+
+    async def erase(self, name: str) -> pb.FeedbackRecord:
+        """Take the contents out of a record, and out of the events that told of it; one that is bare stays so.
+
+        What was handed to consumers before stays with them; dataset versions are rewritten by an erasure of their own.
+        """
+
+        def commit(tx: Tx) -> pb.FeedbackRecord:
+            record = tx.get(name, pb.FeedbackRecord)
+            if record.HasField("erase_time"):
+                return record
+            bare = pb.FeedbackRecord(name=name, response_id=record.response_id, model_version=record.model_version)
+            bare.erase_time.FromDatetime(tx.clock.now())
+            stored = tx.put(bare, verb="erased")
+            tx.forget(name, stored)
+            return stored
+
+        return await self._store.write(commit)
+
+
+def _counts_for(record: pb.FeedbackRecord, request: pb.CountFeedbackRequest) -> bool:
+    wanted = not request.model_versions or record.model_version in request.model_versions
+    return (
+        wanted
+        and record.create_time.ToNanoseconds() >= request.from_time.ToNanoseconds()
+        and not record.HasField("erase_time")
+    )
+
 
 def _check(record: pb.FeedbackRecord) -> None:
     """Refuse what says nothing, and a prompt that is no conversation; lengths were checked by the contract's rules."""
-    if not (record.rating or record.edited_answer or record.comment):
-        raise InvalidRequest("feedback needs a rating, an edited answer or a comment", field="feedback.rating")
+    if not (record.rating or record.edited_answer or record.comment or record.categories or record.signals):
+        raise InvalidRequest(
+            "feedback needs a rating, an edited answer, a comment, categories or signals", field="feedback.rating"
+        )
     if record.prompt_json and not _is_conversation(record.prompt_json):
         raise InvalidRequest(
             'feedback.prompt_json must be JSON of the form [{"role": "...", "content": "..."}]',

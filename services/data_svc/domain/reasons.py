@@ -42,6 +42,17 @@ class Reason(StrEnum):
     ARCHIVE_UNSAFE_PATH = "ARCHIVE_UNSAFE_PATH"
     ARCHIVE_LINK = "ARCHIVE_LINK"
     ERASED = "ERASED"
+    OTHER_MODEL_VERSION = "OTHER_MODEL_VERSION"
+    OUTSIDE_WINDOW = "OUTSIDE_WINDOW"
+    NOT_JOINED = "NOT_JOINED"
+    CONSENT_MISSING = "CONSENT_MISSING"
+    SUPERSEDED = "SUPERSEDED"
+    NO_OPINION = "NO_OPINION"
+    COORDINATED = "COORDINATED"
+    CONTRARY_RATER = "CONTRARY_RATER"
+    OUTLYING_RATER = "OUTLYING_RATER"
+    OTHER_FORM = "OTHER_FORM"
+    OVER_SHARE = "OVER_SHARE"
 
 
 EXPLANATIONS: dict[str, str] = {
@@ -75,6 +86,17 @@ EXPLANATIONS: dict[str, str] = {
     Reason.ARCHIVE_UNSAFE_PATH: "the entry's path leaves the archive",
     Reason.ARCHIVE_LINK: "links and devices are not followed",
     Reason.ERASED: "taken out of an earlier version on request; a receipt tells of it",
+    Reason.OTHER_MODEL_VERSION: "about an answer of another model version",
+    Reason.OUTSIDE_WINDOW: "given before or after the time that counts",
+    Reason.NOT_JOINED: "without its conversation or answer",
+    Reason.CONSENT_MISSING: "its author does not allow learning from it",
+    Reason.SUPERSEDED: "the same person said something else about the same answer later",
+    Reason.NO_OPINION: "says neither good nor bad; only how the answer was used",
+    Reason.COORDINATED: "its author acts in step with others: the same prompts, or the same prompts at a time",
+    Reason.CONTRARY_RATER: "its author contradicts what others say about the same answers",
+    Reason.OUTLYING_RATER: "its author rates up, or down, far more often than others",
+    Reason.OTHER_FORM: "not what such rows are made of, such as a rating down among accepted answers",
+    Reason.OVER_SHARE: "beyond what one person may add",
 }
 
 

@@ -235,7 +235,7 @@ def _enter(seen, entry, key, piece, ids):  # type: ignore[no-untyped-def] # noqa
     if 2 * entries >= slots or bytes_used + size > SLOT_DATA * slots or ids_used + count > SLOT_IDS * slots:
         for place in range(seen.table, seen.table + SLOT_BYTES * slots, 8):
             store_word(place, np.uint64(0))
-        entries, bytes_used, ids_used = -1, 0, 0
+        entries, bytes_used, ids_used = np.int64(-1), np.int64(0), np.int64(0)
     else:
         value = np.uint64(count) << _S60
         if count <= IDS_INSIDE:

@@ -316,7 +316,7 @@ def row_profile(
     prompts, answers = [], []
     for split, rows in written.items():
         for row in rows:
-            messages = row.get("messages") or [*row["prompt"], {"content": row["chosen"]}]
+            messages = row.get("messages") or [*row["prompt"], {"content": row.get("chosen") or row["completion"]}]
             prompts.append(sum(len(message["content"]) for message in messages[:-1]))
             answers.append(len(messages[-1]["content"]))
             categories[f"split/{split}"] += 1

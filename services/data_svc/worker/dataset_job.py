@@ -10,6 +10,7 @@ from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.ids import project_of
 
 from data_svc.worker.assess import assess
+from data_svc.worker.curate_feedback import curate_feedback
 from data_svc.worker.erase import erase
 from data_svc.worker.export import export
 from data_svc.worker.train_tokenizer import train_tokenizer
@@ -18,6 +19,7 @@ __all__ = ["run"]
 
 TASKS: Mapping[str, Callable[[TaskContext, DatasetJob, Blobs], Done]] = {
     "assess": assess,
+    "curate_feedback": curate_feedback,
     "erase": erase,
     "export": export,
     "train_tokenizer": train_tokenizer,

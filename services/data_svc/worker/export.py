@@ -29,6 +29,7 @@ _SCHEMAS = {
     "TEXT": pa.schema([(name, pa.large_string()) for name in ("id", "source", "text")]),
     "CHAT": pa.schema([("messages", _MESSAGES)]),
     "PREFERENCE": pa.schema([("prompt", _MESSAGES), ("chosen", pa.large_string()), ("rejected", pa.large_string())]),
+    "THUMBS": pa.schema([("prompt", _MESSAGES), ("completion", pa.large_string()), ("label", pa.bool_())]),
 }
 
 
@@ -57,13 +58,14 @@ def export(context: TaskContext, job: DatasetJob, blobs: Blobs) -> Done:
 def write_parquet(source: Path, manifest: Manifest, target: Path) -> list[Path]:
     """Write `<split>.parquet` of each split below `source`, and `manifest.json`; return the files.
 
-    Columns: `id, source, text`, or those of the rows: `messages`, or `prompt, chosen, rejected`; and `license, consent,
+    Columns: `id, source, text`, or those of the rows: `messages`, `prompt, chosen, rejected`, or `prompt, completion,
+    label`; and `license, consent,
     retain_until` of texts if the owner of any states them.
     """
     target.mkdir(parents=True)
     paths = [target / "manifest.json"]
     paths[0].write_bytes(canonical_json(dict(manifest.facts)))
-    schema = _SCHEMAS[str(manifest.facts["kind"])]
+    schema = _SCHEMAS["THUMBS" if _is_of_thumbs(manifest) else str(manifest.facts["kind"])]
     terms = _terms(source / "documents.jsonl") if manifest.facts["kind"] == "TEXT" else {}
     for name in TERMS if terms else ():
         schema = schema.append(pa.field(name, pa.string()))
@@ -77,6 +79,11 @@ def write_parquet(source: Path, manifest: Manifest, target: Path) -> list[Path]:
             while batch := list(islice(rows, _BATCH_ROWS)):
                 writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
     return paths
+
+
+def _is_of_thumbs(manifest: Manifest) -> bool:
+    feedback = manifest.facts.get("feedback")
+    return isinstance(feedback, dict) and feedback["form"] == "THUMBS"
 
 
 def _terms(file: Path) -> dict[str, dict[str, str]]:

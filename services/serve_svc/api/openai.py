@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from bessemer.api.data.v1.feedback_service_pb2 import RATING_DOWN, RATING_UP, FeedbackRecord
 from bessemer.api.serve.v1.inference_service_pb2 import EmbedRequest
 from bessemer.kernel.errors import BessemerError, Internal, InvalidRequest, NotFound
 from bessemer.kernel.ids import new_uid
@@ -29,6 +28,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from serve_svc.api.feedback_json import read_feedback
 from serve_svc.api.openai_answer import Collected, Shape, error_body, http_status, quota_headers
 from serve_svc.api.openai_request import Ask, read_chat, read_completion, read_embeddings
 from serve_svc.app.answers import Answers
@@ -44,7 +44,6 @@ T = TypeVar("T")
 BODY_BYTES_MAX = 4 << 20  # as over gRPC
 DEFAULT_PROJECT = "default"
 _GENERATE = "/bessemer.api.serve.v1.InferenceService/StreamGenerate"
-_RATINGS = {"up": RATING_UP, "down": RATING_DOWN}
 
 
 class HttpDoor:
@@ -199,22 +198,7 @@ class HttpDoor:
         return JSONResponse({"object": "list", "data": data, "model": ask.model, "usage": usage})
 
     async def _feedback(self, request: Request) -> Response:
-        body = await _json(request)
-        if not isinstance(body, dict) or not all(isinstance(value, str) for value in body.values()):
-            raise InvalidRequest("the body must be a JSON object of texts")
-        known = {"response_id", "rating", "comment", "edited_answer"}
-        if unknown := body.keys() - known:
-            raise InvalidRequest(
-                f"unknown field {min(unknown)!r}; known are {', '.join(sorted(known))}", field=min(unknown)
-            )
-        if body.get("rating", "") not in {"", *_RATINGS}:
-            raise InvalidRequest("rating must be up or down", field="rating")
-        record = FeedbackRecord(
-            response_id=body.get("response_id", ""),
-            rating=_RATINGS.get(body.get("rating", "")),
-            comment=body.get("comment", ""),
-            edited_answer=body.get("edited_answer", ""),
-        )
+        record = read_feedback(await _json(request))
         project = await self._answers.project_of(record.response_id)
         self._authorize(context.current_principal(), {project})
         stored = await self._answers.submit_feedback(record)

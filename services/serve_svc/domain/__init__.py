@@ -1,1 +1,1 @@
-"""What serving decides without the outside: who gets which request, and when a rollout goes on, ends or turns back."""
+"""What serving decides without the outside: who gets which request, how rollouts move, what a loop does next."""

@@ -245,9 +245,12 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _conversation(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) -> Document | None:
-    """Return a conversation cut to the limit; None if nothing of it is left to learn."""
+    """Return a conversation cut to the limit; None if nothing of it is left to learn.
+
+    A row may say with `weight` how much it counts, 1 if it does not.
+    """
     ids, mask = tokenizer.render_chat_with_mask(_messages(row, number))
-    weights = np.array(mask[:limit], np.float32)
+    weights = np.array(mask[:limit], np.float32) * np.float32(row.get("weight", 1.0))
     weights[:1] = 0  # nothing comes before the first token
     return Document(np.array(ids[:limit], np.int64), weights) if weights.any() else None
 

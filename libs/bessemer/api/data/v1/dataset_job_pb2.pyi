@@ -5,6 +5,7 @@ from bessemer.api.common.v1 import job_pb2 as _job_pb2
 from bessemer.api.common.v1 import options_pb2 as _options_pb2
 from bessemer.api.data.v1 import assessment_pb2 as _assessment_pb2
 from bessemer.api.data.v1 import dataset_pb2 as _dataset_pb2
+from bessemer.api.data.v1 import feedback_curation_pb2 as _feedback_curation_pb2
 from bessemer.api.data.v1 import lineage_service_pb2 as _lineage_service_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -16,7 +17,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DatasetJob(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "assess", "export", "erase", "train_tokenizer", "status", "inputs", "result")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "assess", "export", "erase", "train_tokenizer", "curate_feedback", "status", "inputs", "result")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +37,7 @@ class DatasetJob(_message.Message):
     EXPORT_FIELD_NUMBER: _ClassVar[int]
     ERASE_FIELD_NUMBER: _ClassVar[int]
     TRAIN_TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    CURATE_FEEDBACK_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
@@ -51,24 +53,29 @@ class DatasetJob(_message.Message):
     export: ExportDatasetTask
     erase: EraseSubjectTask
     train_tokenizer: TrainTokenizerTask
+    curate_feedback: _feedback_curation_pb2.CurateFeedbackTask
     status: _job_pb2.JobStatus
     inputs: DatasetJobInputs
     result: DatasetJobResult
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., assess: _Optional[_Union[_assessment_pb2.AssessDatasetTask, _Mapping]] = ..., export: _Optional[_Union[ExportDatasetTask, _Mapping]] = ..., erase: _Optional[_Union[EraseSubjectTask, _Mapping]] = ..., train_tokenizer: _Optional[_Union[TrainTokenizerTask, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., inputs: _Optional[_Union[DatasetJobInputs, _Mapping]] = ..., result: _Optional[_Union[DatasetJobResult, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., assess: _Optional[_Union[_assessment_pb2.AssessDatasetTask, _Mapping]] = ..., export: _Optional[_Union[ExportDatasetTask, _Mapping]] = ..., erase: _Optional[_Union[EraseSubjectTask, _Mapping]] = ..., train_tokenizer: _Optional[_Union[TrainTokenizerTask, _Mapping]] = ..., curate_feedback: _Optional[_Union[_feedback_curation_pb2.CurateFeedbackTask, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., inputs: _Optional[_Union[DatasetJobInputs, _Mapping]] = ..., result: _Optional[_Union[DatasetJobResult, _Mapping]] = ...) -> None: ...
 
 class DatasetJobInputs(_message.Message):
-    __slots__ = ("manifest", "tokenizer", "lineage", "related", "identifiers")
+    __slots__ = ("manifest", "tokenizer", "lineage", "related", "identifiers", "feedback", "contamination_sets")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     RELATED_FIELD_NUMBER: _ClassVar[int]
     IDENTIFIERS_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_FIELD_NUMBER: _ClassVar[int]
+    CONTAMINATION_SETS_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     tokenizer: _artifact_pb2.ArtifactRef
     lineage: _lineage_service_pb2.Lineage
     related: _containers.RepeatedCompositeFieldContainer[PinnedVersion]
     identifiers: _artifact_pb2.ArtifactRef
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., lineage: _Optional[_Union[_lineage_service_pb2.Lineage, _Mapping]] = ..., related: _Optional[_Iterable[_Union[PinnedVersion, _Mapping]]] = ..., identifiers: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    feedback: _artifact_pb2.ArtifactRef
+    contamination_sets: _containers.RepeatedCompositeFieldContainer[_dataset_pb2.ContaminationSet]
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., lineage: _Optional[_Union[_lineage_service_pb2.Lineage, _Mapping]] = ..., related: _Optional[_Iterable[_Union[PinnedVersion, _Mapping]]] = ..., identifiers: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., feedback: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., contamination_sets: _Optional[_Iterable[_Union[_dataset_pb2.ContaminationSet, _Mapping]]] = ...) -> None: ...
 
 class PinnedVersion(_message.Message):
     __slots__ = ("name", "manifest")
@@ -173,20 +180,22 @@ class ErasureReceipt(_message.Message):
     def __init__(self, selector_sha256: _Optional[str] = ..., dataset_version: _Optional[str] = ..., old_sha256: _Optional[str] = ..., new_sha256: _Optional[str] = ..., num_documents: _Optional[int] = ..., documents: _Optional[_Iterable[_Union[ErasedDocument, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[RewrittenFile, _Mapping]]] = ..., rows_changed: _Optional[int] = ..., rows_dropped: _Optional[int] = ..., tokens_removed: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_lineage_service_pb2.LineageNode, _Mapping]]] = ..., deployments: _Optional[_Iterable[_Union[_lineage_service_pb2.LineageNode, _Mapping]]] = ..., held_by: _Optional[_Iterable[_Union[_lineage_service_pb2.LineageNode, _Mapping]]] = ..., uploads: _Optional[_Iterable[str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receipt_artifact: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class DatasetJobResult(_message.Message):
-    __slots__ = ("archive", "assessment", "receipt", "trained_tokenizer", "dataset_version", "sealed")
+    __slots__ = ("archive", "assessment", "receipt", "trained_tokenizer", "dataset_version", "sealed", "feedback")
     ARCHIVE_FIELD_NUMBER: _ClassVar[int]
     ASSESSMENT_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     TRAINED_TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_FIELD_NUMBER: _ClassVar[int]
     archive: _artifact_pb2.ArtifactRef
     assessment: _assessment_pb2.Assessment
     receipt: ErasureReceipt
     trained_tokenizer: TrainedTokenizer
     dataset_version: str
     sealed: _dataset_pb2.CurationResult
-    def __init__(self, archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., assessment: _Optional[_Union[_assessment_pb2.Assessment, _Mapping]] = ..., receipt: _Optional[_Union[ErasureReceipt, _Mapping]] = ..., trained_tokenizer: _Optional[_Union[TrainedTokenizer, _Mapping]] = ..., dataset_version: _Optional[str] = ..., sealed: _Optional[_Union[_dataset_pb2.CurationResult, _Mapping]] = ...) -> None: ...
+    feedback: _feedback_curation_pb2.FeedbackCuration
+    def __init__(self, archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., assessment: _Optional[_Union[_assessment_pb2.Assessment, _Mapping]] = ..., receipt: _Optional[_Union[ErasureReceipt, _Mapping]] = ..., trained_tokenizer: _Optional[_Union[TrainedTokenizer, _Mapping]] = ..., dataset_version: _Optional[str] = ..., sealed: _Optional[_Union[_dataset_pb2.CurationResult, _Mapping]] = ..., feedback: _Optional[_Union[_feedback_curation_pb2.FeedbackCuration, _Mapping]] = ...) -> None: ...
 
 class TrainTokenizerTask(_message.Message):
     __slots__ = ("dataset_version", "vocabulary_size", "base", "added_tokens", "special_tokens", "sample_bytes_max", "others")

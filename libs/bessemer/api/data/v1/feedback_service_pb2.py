@@ -26,7 +26,7 @@ from bessemer.api.common.v1 import options_pb2 as bessemer_dot_api_dot_common_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/data/v1/feedback_service.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x03\n\x0e\x46\x65\x65\x64\x62\x61\x63kRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x1c\n\x0bresponse_id\x18\x08 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x01\x12\\\n\rmodel_version\x18\t \x01(\tBE\x92\xb5\x18\x41*\x1eprojects/*/models/*/versions/**\x1fprojects/*/models/*/versions/@*\x12,\n\x06rating\x18\n \x01(\x0e\x32\x1c.bessemer.api.data.v1.Rating\x12\x1d\n\x0bprompt_json\x18\x0b \x01(\tB\x08\x92\xb5\x18\x04@\x80\x80\x04\x12\x18\n\x06\x61nswer\x18\x0c \x01(\tB\x08\x92\xb5\x18\x04@\x80\x80\x04\x12\x1f\n\redited_answer\x18\r \x01(\tB\x08\x92\xb5\x18\x04@\x80\x80\x04\x12\x18\n\x07\x63omment\x18\x0e \x01(\tB\x07\x92\xb5\x18\x03@\x80 \"\xac\x01\n\x15SubmitFeedbackRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12>\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x0b\x32$.bessemer.api.data.v1.FeedbackRecordB\x06\x92\xb5\x18\x02\x08\x01\x12/\n\nrequest_id\x18\x03 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\"\x81\x01\n\x13ListFeedbackRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00@\x8f@\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03@\x80 \"g\n\x14ListFeedbackResponse\x12\x36\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x03(\x0b\x32$.bessemer.api.data.v1.FeedbackRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*@\n\x06Rating\x12\x16\n\x12RATING_UNSPECIFIED\x10\x00\x12\r\n\tRATING_UP\x10\x01\x12\x0f\n\x0bRATING_DOWN\x10\x02\x32\x9c\x02\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12\x81\x01\n\x0eSubmitFeedback\x12+.bessemer.api.data.v1.SubmitFeedbackRequest\x1a$.bessemer.api.data.v1.FeedbackRecord\"\x1c\x8a\xb5\x18\x18\n\x14\x64\x61ta.feedback.create\x10\x03\x12\x84\x01\n\x0cListFeedback\x12).bessemer.api.data.v1.ListFeedbackRequest\x1a*.bessemer.api.data.v1.ListFeedbackResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12\x64\x61ta.feedback.list\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+bessemer/api/data/v1/feedback_service.proto\x12\x14\x62\x65ssemer.api.data.v1\x1a$bessemer/api/common/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x06\n\x0e\x46\x65\x65\x64\x62\x61\x63kRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63reator\x18\x07 \x01(\t\x12\x1c\n\x0bresponse_id\x18\x08 \x01(\tB\x07\x92\xb5\x18\x03@\x80\x01\x12\\\n\rmodel_version\x18\t \x01(\tBE\x92\xb5\x18\x41*\x1eprojects/*/models/*/versions/**\x1fprojects/*/models/*/versions/@*\x12,\n\x06rating\x18\n \x01(\x0e\x32\x1c.bessemer.api.data.v1.Rating\x12\x1d\n\x0bprompt_json\x18\x0b \x01(\tB\x08\x92\xb5\x18\x04@\x80\x80\x04\x12\x18\n\x06\x61nswer\x18\x0c \x01(\tB\x08\x92\xb5\x18\x04@\x80\x80\x04\x12\x1f\n\redited_answer\x18\r \x01(\tB\x08\x92\xb5\x18\x04@\x80\x80\x04\x12\x18\n\x07\x63omment\x18\x0e \x01(\tB\x07\x92\xb5\x18\x03@\x80 \x12\x15\n\x04user\x18\x0f \x01(\tB\x07\x92\xb5\x18\x03@\x80\x01\x12(\n\x07\x63onsent\x18\x10 \x01(\tB\x17\x92\xb5\x18\x13:\x11[a-z0-9._-]{0,64}\x12\x34\n\ncategories\x18\x11 \x03(\tB \x92\xb5\x18\x1c:\x18[a-z0-9][a-z0-9_-]{0,63}H\x10\x12\x35\n\x07signals\x18\x12 \x03(\x0e\x32\x1c.bessemer.api.data.v1.SignalB\x06\x92\xb5\x18\x02H\x08\x12$\n\x12\x62\x65haviour_logprobs\x18\x13 \x03(\x02\x42\x08\x92\xb5\x18\x04H\x80\x80\x01\x12>\n\ndeployment\x18\x14 \x01(\tB*\x92\xb5\x18&*$projects/*/endpoints/*/deployments/*\x12.\n\nerase_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xac\x01\n\x15SubmitFeedbackRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12>\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x0b\x32$.bessemer.api.data.v1.FeedbackRecordB\x06\x92\xb5\x18\x02\x08\x01\x12/\n\nrequest_id\x18\x03 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\"\xa9\x01\n\x14\x43ountFeedbackRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12>\n\x0emodel_versions\x18\x02 \x03(\tB&\x92\xb5\x18\"*\x1eprojects/*/models/*/versions/*Hd\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x0e\x46\x65\x65\x64\x62\x61\x63kCounts\x12\x0e\n\x06num_up\x18\x01 \x01(\x03\x12\x10\n\x08num_down\x18\x02 \x01(\x03\x12\x11\n\tnum_edits\x18\x03 \x01(\x03\x12\x13\n\x0bnum_signals\x18\x04 \x01(\x03\x12\x11\n\tnum_users\x18\x05 \x01(\x03\"t\n\x14\x45raseFeedbackRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\x92\xb5\x18\x19\x08\x01*\x15projects/*/feedback/*\x12/\n\nrequest_id\x18\x02 \x01(\tB\x1b\x92\xb5\x18\x17:\x15[A-Za-z0-9._:-]{1,64}\"\x81\x01\n\x13ListFeedbackRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x92\xb5\x18\x0e\x08\x01*\nprojects/*\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x92\xb5\x18\x12\x11\x00\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x00\x00@\x8f@\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\x92\xb5\x18\x03@\x80 \"g\n\x14ListFeedbackResponse\x12\x36\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x03(\x0b\x32$.bessemer.api.data.v1.FeedbackRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*@\n\x06Rating\x12\x16\n\x12RATING_UNSPECIFIED\x10\x00\x12\r\n\tRATING_UP\x10\x01\x12\x0f\n\x0bRATING_DOWN\x10\x02*y\n\x06Signal\x12\x16\n\x12SIGNAL_UNSPECIFIED\x10\x00\x12\x16\n\x12SIGNAL_REGENERATED\x10\x01\x12\x11\n\rSIGNAL_COPIED\x10\x02\x12\x14\n\x10SIGNAL_ABANDONED\x10\x03\x12\x16\n\x12SIGNAL_FOLLOWED_UP\x10\x04\x32\xa0\x04\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12\x81\x01\n\x0eSubmitFeedback\x12+.bessemer.api.data.v1.SubmitFeedbackRequest\x1a$.bessemer.api.data.v1.FeedbackRecord\"\x1c\x8a\xb5\x18\x18\n\x14\x64\x61ta.feedback.create\x10\x03\x12\x81\x01\n\rCountFeedback\x12*.bessemer.api.data.v1.CountFeedbackRequest\x1a$.bessemer.api.data.v1.FeedbackCounts\"\x1e\x90\x02\x01\x8a\xb5\x18\x17\n\x13\x64\x61ta.feedback.count\x10\x01\x12~\n\rEraseFeedback\x12*.bessemer.api.data.v1.EraseFeedbackRequest\x1a$.bessemer.api.data.v1.FeedbackRecord\"\x1b\x8a\xb5\x18\x17\n\x13\x64\x61ta.feedback.erase\x10\x02\x12\x84\x01\n\x0cListFeedback\x12).bessemer.api.data.v1.ListFeedbackRequest\x1a*.bessemer.api.data.v1.ListFeedbackResponse\"\x1d\x90\x02\x01\x8a\xb5\x18\x16\n\x12\x64\x61ta.feedback.list\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,12 +45,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEEDBACKRECORD'].fields_by_name['edited_answer']._serialized_options = b'\222\265\030\004@\200\200\004'
   _globals['_FEEDBACKRECORD'].fields_by_name['comment']._loaded_options = None
   _globals['_FEEDBACKRECORD'].fields_by_name['comment']._serialized_options = b'\222\265\030\003@\200 '
+  _globals['_FEEDBACKRECORD'].fields_by_name['user']._loaded_options = None
+  _globals['_FEEDBACKRECORD'].fields_by_name['user']._serialized_options = b'\222\265\030\003@\200\001'
+  _globals['_FEEDBACKRECORD'].fields_by_name['consent']._loaded_options = None
+  _globals['_FEEDBACKRECORD'].fields_by_name['consent']._serialized_options = b'\222\265\030\023:\021[a-z0-9._-]{0,64}'
+  _globals['_FEEDBACKRECORD'].fields_by_name['categories']._loaded_options = None
+  _globals['_FEEDBACKRECORD'].fields_by_name['categories']._serialized_options = b'\222\265\030\034:\030[a-z0-9][a-z0-9_-]{0,63}H\020'
+  _globals['_FEEDBACKRECORD'].fields_by_name['signals']._loaded_options = None
+  _globals['_FEEDBACKRECORD'].fields_by_name['signals']._serialized_options = b'\222\265\030\002H\010'
+  _globals['_FEEDBACKRECORD'].fields_by_name['behaviour_logprobs']._loaded_options = None
+  _globals['_FEEDBACKRECORD'].fields_by_name['behaviour_logprobs']._serialized_options = b'\222\265\030\004H\200\200\001'
+  _globals['_FEEDBACKRECORD'].fields_by_name['deployment']._loaded_options = None
+  _globals['_FEEDBACKRECORD'].fields_by_name['deployment']._serialized_options = b'\222\265\030&*$projects/*/endpoints/*/deployments/*'
   _globals['_SUBMITFEEDBACKREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_SUBMITFEEDBACKREQUEST'].fields_by_name['parent']._serialized_options = b'\222\265\030\016\010\001*\nprojects/*'
   _globals['_SUBMITFEEDBACKREQUEST'].fields_by_name['feedback']._loaded_options = None
   _globals['_SUBMITFEEDBACKREQUEST'].fields_by_name['feedback']._serialized_options = b'\222\265\030\002\010\001'
   _globals['_SUBMITFEEDBACKREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_SUBMITFEEDBACKREQUEST'].fields_by_name['request_id']._serialized_options = b'\222\265\030\027:\025[A-Za-z0-9._:-]{1,64}'
+  _globals['_COUNTFEEDBACKREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_COUNTFEEDBACKREQUEST'].fields_by_name['parent']._serialized_options = b'\222\265\030\016\010\001*\nprojects/*'
+  _globals['_COUNTFEEDBACKREQUEST'].fields_by_name['model_versions']._loaded_options = None
+  _globals['_COUNTFEEDBACKREQUEST'].fields_by_name['model_versions']._serialized_options = b'\222\265\030\"*\036projects/*/models/*/versions/*Hd'
+  _globals['_ERASEFEEDBACKREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ERASEFEEDBACKREQUEST'].fields_by_name['name']._serialized_options = b'\222\265\030\031\010\001*\025projects/*/feedback/*'
+  _globals['_ERASEFEEDBACKREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ERASEFEEDBACKREQUEST'].fields_by_name['request_id']._serialized_options = b'\222\265\030\027:\025[A-Za-z0-9._:-]{1,64}'
   _globals['_LISTFEEDBACKREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_LISTFEEDBACKREQUEST'].fields_by_name['parent']._serialized_options = b'\222\265\030\016\010\001*\nprojects/*'
   _globals['_LISTFEEDBACKREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -59,18 +79,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFEEDBACKREQUEST'].fields_by_name['page_token']._serialized_options = b'\222\265\030\003@\200 '
   _globals['_FEEDBACKSERVICE'].methods_by_name['SubmitFeedback']._loaded_options = None
   _globals['_FEEDBACKSERVICE'].methods_by_name['SubmitFeedback']._serialized_options = b'\212\265\030\030\n\024data.feedback.create\020\003'
+  _globals['_FEEDBACKSERVICE'].methods_by_name['CountFeedback']._loaded_options = None
+  _globals['_FEEDBACKSERVICE'].methods_by_name['CountFeedback']._serialized_options = b'\220\002\001\212\265\030\027\n\023data.feedback.count\020\001'
+  _globals['_FEEDBACKSERVICE'].methods_by_name['EraseFeedback']._loaded_options = None
+  _globals['_FEEDBACKSERVICE'].methods_by_name['EraseFeedback']._serialized_options = b'\212\265\030\027\n\023data.feedback.erase\020\002'
   _globals['_FEEDBACKSERVICE'].methods_by_name['ListFeedback']._loaded_options = None
   _globals['_FEEDBACKSERVICE'].methods_by_name['ListFeedback']._serialized_options = b'\220\002\001\212\265\030\026\n\022data.feedback.list\020\001'
-  _globals['_RATING']._serialized_start=1031
-  _globals['_RATING']._serialized_end=1095
+  _globals['_RATING']._serialized_start=1756
+  _globals['_RATING']._serialized_end=1820
+  _globals['_SIGNAL']._serialized_start=1822
+  _globals['_SIGNAL']._serialized_end=1943
   _globals['_FEEDBACKRECORD']._serialized_start=141
-  _globals['_FEEDBACKRECORD']._serialized_end=617
-  _globals['_SUBMITFEEDBACKREQUEST']._serialized_start=620
-  _globals['_SUBMITFEEDBACKREQUEST']._serialized_end=792
-  _globals['_LISTFEEDBACKREQUEST']._serialized_start=795
-  _globals['_LISTFEEDBACKREQUEST']._serialized_end=924
-  _globals['_LISTFEEDBACKRESPONSE']._serialized_start=926
-  _globals['_LISTFEEDBACKRESPONSE']._serialized_end=1029
-  _globals['_FEEDBACKSERVICE']._serialized_start=1098
-  _globals['_FEEDBACKSERVICE']._serialized_end=1382
+  _globals['_FEEDBACKRECORD']._serialized_end=941
+  _globals['_SUBMITFEEDBACKREQUEST']._serialized_start=944
+  _globals['_SUBMITFEEDBACKREQUEST']._serialized_end=1116
+  _globals['_COUNTFEEDBACKREQUEST']._serialized_start=1119
+  _globals['_COUNTFEEDBACKREQUEST']._serialized_end=1288
+  _globals['_FEEDBACKCOUNTS']._serialized_start=1290
+  _globals['_FEEDBACKCOUNTS']._serialized_end=1399
+  _globals['_ERASEFEEDBACKREQUEST']._serialized_start=1401
+  _globals['_ERASEFEEDBACKREQUEST']._serialized_end=1517
+  _globals['_LISTFEEDBACKREQUEST']._serialized_start=1520
+  _globals['_LISTFEEDBACKREQUEST']._serialized_end=1649
+  _globals['_LISTFEEDBACKRESPONSE']._serialized_start=1651
+  _globals['_LISTFEEDBACKRESPONSE']._serialized_end=1754
+  _globals['_FEEDBACKSERVICE']._serialized_start=1946
+  _globals['_FEEDBACKSERVICE']._serialized_end=2490
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,16 @@ class FeedbackServiceStub:
                 request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.SubmitFeedbackRequest.SerializeToString,
                 response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.FromString,
                 _registered_method=True)
+        self.CountFeedback = channel.unary_unary(
+                '/bessemer.api.data.v1.FeedbackService/CountFeedback',
+                request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.CountFeedbackRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackCounts.FromString,
+                _registered_method=True)
+        self.EraseFeedback = channel.unary_unary(
+                '/bessemer.api.data.v1.FeedbackService/EraseFeedback',
+                request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.FromString,
+                _registered_method=True)
         self.ListFeedback = channel.unary_unary(
                 '/bessemer.api.data.v1.FeedbackService/ListFeedback',
                 request_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.ListFeedbackRequest.SerializeToString,
@@ -58,6 +68,20 @@ class FeedbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountFeedback(self, request, context):
+        """Counts what was said about answers of some model versions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseFeedback(self, request, context):
+        """Takes everything out of a record: who said what about which answer to which question. Its name stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFeedback(self, request, context):
         """Lists the feedback of a project.
         """
@@ -71,6 +95,16 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
             'SubmitFeedback': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitFeedback,
                     request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.SubmitFeedbackRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.SerializeToString,
+            ),
+            'CountFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountFeedback,
+                    request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.CountFeedbackRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackCounts.SerializeToString,
+            ),
+            'EraseFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseFeedback,
+                    request_deserializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackRequest.FromString,
                     response_serializer=bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.SerializeToString,
             ),
             'ListFeedback': grpc.unary_unary_rpc_method_handler(
@@ -106,6 +140,60 @@ class FeedbackService:
             target,
             '/bessemer.api.data.v1.FeedbackService/SubmitFeedback',
             bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.SubmitFeedbackRequest.SerializeToString,
+            bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.data.v1.FeedbackService/CountFeedback',
+            bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.CountFeedbackRequest.SerializeToString,
+            bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackCounts.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.data.v1.FeedbackService/EraseFeedback',
+            bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.EraseFeedbackRequest.SerializeToString,
             bessemer_dot_api_dot_data_dot_v1_dot_feedback__service__pb2.FeedbackRecord.FromString,
             options,
             channel_credentials,

@@ -35,6 +35,10 @@ class FeedbackServiceStub:
     def __new__(cls, channel: _aio.Channel) -> FeedbackServiceAsyncStub: ...
     SubmitFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.SubmitFeedbackRequest, _feedback_service_pb2.FeedbackRecord]
     """Records feedback on one answer."""
+    CountFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.CountFeedbackRequest, _feedback_service_pb2.FeedbackCounts]
+    """Counts what was said about answers of some model versions."""
+    EraseFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.EraseFeedbackRequest, _feedback_service_pb2.FeedbackRecord]
+    """Takes everything out of a record: who said what about which answer to which question. Its name stays."""
     ListFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.ListFeedbackRequest, _feedback_service_pb2.ListFeedbackResponse]
     """Lists the feedback of a project."""
 
@@ -45,6 +49,10 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.SubmitFeedbackRequest, _feedback_service_pb2.FeedbackRecord]  # type: ignore[assignment]
     """Records feedback on one answer."""
+    CountFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.CountFeedbackRequest, _feedback_service_pb2.FeedbackCounts]  # type: ignore[assignment]
+    """Counts what was said about answers of some model versions."""
+    EraseFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.EraseFeedbackRequest, _feedback_service_pb2.FeedbackRecord]  # type: ignore[assignment]
+    """Takes everything out of a record: who said what about which answer to which question. Its name stays."""
     ListFeedback: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.ListFeedbackRequest, _feedback_service_pb2.ListFeedbackResponse]  # type: ignore[assignment]
     """Lists the feedback of a project."""
 
@@ -58,6 +66,22 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_feedback_service_pb2.FeedbackRecord, _abc.Awaitable[_feedback_service_pb2.FeedbackRecord]]:
         """Records feedback on one answer."""
+
+    @_abc_1.abstractmethod
+    def CountFeedback(
+        self,
+        request: _feedback_service_pb2.CountFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_service_pb2.FeedbackCounts, _abc.Awaitable[_feedback_service_pb2.FeedbackCounts]]:
+        """Counts what was said about answers of some model versions."""
+
+    @_abc_1.abstractmethod
+    def EraseFeedback(
+        self,
+        request: _feedback_service_pb2.EraseFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_service_pb2.FeedbackRecord, _abc.Awaitable[_feedback_service_pb2.FeedbackRecord]]:
+        """Takes everything out of a record: who said what about which answer to which question. Its name stays."""
 
     @_abc_1.abstractmethod
     def ListFeedback(

@@ -1,5 +1,6 @@
 from bessemer.api.serve.v1 import api_key_pb2 as _api_key_pb2
 from bessemer.api.serve.v1 import deployment_pb2 as _deployment_pb2
+from bessemer.api.serve.v1 import loop_pb2 as _loop_pb2
 from bessemer.api.serve.v1 import rollout_pb2 as _rollout_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -31,6 +32,14 @@ class ApiKeyChanged(_message.Message):
     api_key: _api_key_pb2.ApiKey
     previous_state: str
     def __init__(self, api_key: _Optional[_Union[_api_key_pb2.ApiKey, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class LoopChanged(_message.Message):
+    __slots__ = ("loop", "previous_state")
+    LOOP_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    loop: _loop_pb2.Loop
+    previous_state: str
+    def __init__(self, loop: _Optional[_Union[_loop_pb2.Loop, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
 
 class RolloutChanged(_message.Message):
     __slots__ = ("rollout", "previous_state")
