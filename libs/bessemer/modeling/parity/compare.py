@@ -25,14 +25,14 @@ Array = npt.NDArray[np.float32]
 class Special(NamedTuple):
     """Tokens with a meaning, and how the model wants to be sampled.
 
-    `end` are the ids that end a turn. `more_end` are others at which the runtime stops as well, on its own account.
-    `generation` are the sampling settings that travel with the model.
+    `end` are the ids that end a turn; `generation` are the sampling settings that travel with the model, None for a
+    format that has no place for them. `also_end` are other special tokens at which the runtime stops on its own account.
     """
 
     begin: int | None
     end: frozenset[int]
-    more_end: frozenset[int]
-    generation: Mapping[str, float]
+    generation: Mapping[str, float] | None
+    also_end: frozenset[int] = frozenset()
 
 
 class Subject(Protocol):
@@ -169,16 +169,14 @@ def _difference(label: str, ours: list[int] | None, theirs: list[int] | None) ->
 def _special(reference: Subject, candidate: Subject) -> list[ParityCheck]:
     ours, theirs = reference.special(), candidate.special()
     ends = ours.end ^ theirs.end
-    settings = sorted(key for key in ours.generation.keys() | theirs.generation.keys()
-                      if ours.generation.get(key) != theirs.generation.get(key))
-    wrong = "" if not settings else (
-        f"{settings[0]} is {theirs.generation.get(settings[0])}, was {ours.generation.get(settings[0])}"
-    )
+    was, now = ours.generation or {}, theirs.generation
+    changed = [] if now is None else sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+    wrong = f"{changed[0]} is {(now or {}).get(changed[0])}, was {was.get(changed[0])}" if changed else ""
     begins = "" if ours.begin == theirs.begin else f"is {theirs.begin}, was {ours.begin}"
     return [
         _none("special/end_ids", len(ends), f"{sorted(theirs.end)}, was {sorted(ours.end)}" if ends else ""),
         _none("special/begin_id", int(bool(begins)), begins),
-        _none("generation/settings", len(settings), wrong),
+        _none("generation/settings", len(changed), wrong),
     ]
 
 
@@ -203,8 +201,11 @@ def _scores(
     kl = np.nan_to_num(np.concatenate(divergences).clip(0.0, None), nan=np.inf)
     agreed = np.concatenate(agreements)
     share = float(agreed.mean()) if len(agreed) else 1.0
+    largest = [] if limits.logit_error is None else [
+        _at_most("logits/relative_error", max(errors), limits.logit_error)
+    ]
     return [
-        _at_most("logits/relative_error", max(errors), limits.logit_error),
+        *largest,
         _at_most("logits/kl_mean", float(kl.mean()), limits.kl_mean),
         _at_most("logits/kl_p99", float(np.percentile(kl, 99)), limits.kl_p99),
         _at_least("logits/top1_agreement", share, limits.top1, detail=f"of {len(agreed)} decided positions"),
@@ -215,13 +216,13 @@ def _writing(reference: Subject, candidate: Subject, probes: Probes, limits: Lim
     """Let the candidate write, through its cache, and let the reference judge what it wrote."""
     regrets: list[float] = []
     stops = []
-    ends = reference.special().end
+    ends, also = reference.special().end, candidate.special().also_end
     for prompt in probes.prompts:
         written = candidate.generate(prompt, probes.new_tokens)
         logprobs = _log_softmax(reference.logits([*prompt, *written]))[len(prompt) - 1 : -1]
         regrets += (logprobs.max(-1) - logprobs[np.arange(len(written)), written]).tolist()
         inner = [token for token in written[:-1] if token in ends]
-        is_cut = len(written) < probes.new_tokens and written[-1] not in ends
+        is_cut = len(written) < probes.new_tokens and written[-1] not in ends | also
         if inner or is_cut:
             stops.append(f"went on after {inner[0]}" if inner else f"stopped after {written[-1]}")
     mean = float(np.mean(regrets))

@@ -54,7 +54,7 @@ class FolderText:
 
     def special(self) -> Special:
         """Return the special tokens and the sampling settings."""
-        return Special(self._begin, self.tokenizer.eos_ids, frozenset(), self._generation)
+        return Special(self._begin, self.tokenizer.eos_ids, self._generation)
 
 
 class TorchSubject(FolderText):
