@@ -26,7 +26,7 @@ class Special(NamedTuple):
     """Tokens with a meaning, and how the model wants to be sampled.
 
     `end` are the ids that end a turn; `generation` are the sampling settings that travel with the model, None for a
-    format that has no place for them. `also_end` are other special tokens at which the runtime stops on its own account.
+    format that has no place for them. `also_end` are other special tokens at which the runtime stops by itself.
     """
 
     begin: int | None
@@ -201,9 +201,7 @@ def _scores(
     kl = np.nan_to_num(np.concatenate(divergences).clip(0.0, None), nan=np.inf)
     agreed = np.concatenate(agreements)
     share = float(agreed.mean()) if len(agreed) else 1.0
-    largest = [] if limits.logit_error is None else [
-        _at_most("logits/relative_error", max(errors), limits.logit_error)
-    ]
+    largest = [] if limits.logit_error is None else [_at_most("logits/relative_error", max(errors), limits.logit_error)]
     return [
         *largest,
         _at_most("logits/kl_mean", float(kl.mean()), limits.kl_mean),

@@ -23,8 +23,10 @@ TEXTS = (
     "Zoë's naïve café in Łódź; Οδυσσέας, Москва, שלום, مرحبا, हिन्दी, 東京都, 대한민국 🙂👩‍👩‍👧‍👦",
     'def f(x: int) -> str:\n    return f"{x:04d}"  # _x0 != "\\n"\n\n{"a": [1, null, true]}',
     "https://example.org/a?b=c&d=%20#e user@example.org CamelCaseWord snake_case_word --flag=value",
-    "The converter blows air through molten iron and burns the carbon out of it. Pressure, temperature and time "
-    "decide the grain of the steel; water cools the mould, and the ladle pours the melt into the caster below it.",
+    (
+        "The converter blows air through molten iron and burns the carbon out of it. Pressure, temperature and time "
+        "decide the grain of the steel; water cools the mould, and the ladle pours the melt into the caster below it."
+    ),
 )
 CONVERSATIONS: tuple[tuple[Message, ...], ...] = (
     ({"role": "user", "content": "What is the capital of France?"},),

@@ -22,6 +22,7 @@ from bessemer.modeling.transformer import inverse_frequencies
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
+from train_svc.worker.exports.weights import row_error
 from train_svc.worker.gguf_folder import GLOBAL_NAMES, LAYER_NAMES, QWEN_WORDS
 
 __all__ = ["PRECISIONS", "weight_errors", "write_gguf"]
@@ -53,7 +54,8 @@ _LAYERS = {theirs: ours for ours, theirs in LAYER_NAMES.items()} | {
 _EXPERT = re.compile(r"model\.layers\.(\d+)\.(?:mlp|block_sparse_moe)\.experts\.(\d+)\.(\w+)\.weight")
 _EXPERT_PARTS = {"w1": "gate", "w3": "up", "w2": "down", "gate_proj": "gate", "up_proj": "up", "down_proj": "down"}
 _LLAMA3_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{"
+    r"1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 Array = npt.NDArray[np.float32]
@@ -98,21 +100,11 @@ def weight_errors(folder: Path, path: Path) -> dict[str, float]:
     return errors
 
 
-def row_error(was: npt.NDArray[np.floating[Any]], now: npt.NDArray[np.floating[Any]]) -> float:
-    """Return the largest |now - was| / |was| over the rows of a matrix, or of a vector as one row."""
-    rows = was.reshape(-1, was.shape[-1])
-    distance = np.linalg.norm((now.reshape(rows.shape) - rows).astype(np.float64), axis=-1)
-    size = np.linalg.norm(rows.astype(np.float64), axis=-1)
-    # A row of zeros has no relative error; whatever became of it counts in full.
-    error = np.where(size > 0, distance / np.maximum(size, 1e-30), distance)
-    worst = float(error.max())
-    return worst if np.isfinite(worst) else float("inf")
-
-
 def _architecture(config: ModelConfig) -> str:
     experts = config.experts
     if config.model_type == "qwen3_moe" and experts is not None:
-        if not experts.normalises or len(experts.layers) != config.num_layers:
+        everywhere = len(experts.layers) == config.num_layers
+        if not (experts.normalises and everywhere):
             raise _refused("llama.cpp has qwen3_moe only with experts in every layer and norm_topk_prob")
     if config.model_type == "olmoe" and experts is not None and experts.normalises:
         raise _refused("llama.cpp has olmoe only without norm_topk_prob")

@@ -173,7 +173,7 @@ class _Decoder:
         return g.op("Concat", left, right, axis=-1)
 
     def _bias(self, ids: str, mask: str) -> str:
-        """Return what is added to scores, [B, 1, 1, S, T]: nothing where a token may look, the lowest number elsewhere."""
+        """Return what is added to scores, [B, 1, 1, S, T]: zero where a token may look, the lowest number elsewhere."""
         g = self.g
         length = g.op("Gather", g.op("Shape", ids), g.constant(1), axis=0)
         total = g.op("Gather", g.op("Shape", mask), g.constant(1), axis=0)

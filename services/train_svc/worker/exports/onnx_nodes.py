@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ class Graph:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
 
-    def __enter__(self) -> Graph:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -98,7 +98,10 @@ class Graph:
         """Check the graph and write it; `facts` become its metadata."""
         graph = helper.make_graph(self._nodes, "decoder", self._inputs, self._outputs, self._initializers)
         domains = {node.domain for node in self._nodes}
-        opsets = [helper.make_opsetid("", _OPSET), *([helper.make_opsetid(_MICROSOFT, 1)] if _MICROSOFT in domains else [])]
+        opsets = [
+            helper.make_opsetid("", _OPSET),
+            *([helper.make_opsetid(_MICROSOFT, 1)] if _MICROSOFT in domains else []),
+        ]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="bessemer", ir_version=10)
         helper.set_model_props(model, facts)
         self._file.flush()

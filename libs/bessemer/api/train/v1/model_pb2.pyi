@@ -188,8 +188,40 @@ class ModelJobInputs(_message.Message):
     upload: _artifact_pb2.ArtifactRef
     file_name: str
     model_manifest: _artifact_pb2.ArtifactRef
-    lineage: _containers.RepeatedCompositeFieldContainer[ModelVersion]
-    def __init__(self, upload: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., file_name: _Optional[str] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., lineage: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ...) -> None: ...
+    lineage: _containers.RepeatedCompositeFieldContainer[LineageStep]
+    def __init__(self, upload: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., file_name: _Optional[str] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., lineage: _Optional[_Iterable[_Union[LineageStep, _Mapping]]] = ...) -> None: ...
+
+class LineageStep(_message.Message):
+    __slots__ = ("model_version", "manifest_sha256", "source", "license", "create_time", "dataset_versions", "mixture", "training_job", "method", "steps", "tokens", "seconds", "flops", "adapter_rank")
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DATASET_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    MIXTURE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_JOB_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FLOPS_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_RANK_FIELD_NUMBER: _ClassVar[int]
+    model_version: str
+    manifest_sha256: str
+    source: ModelSource
+    license: str
+    create_time: _timestamp_pb2.Timestamp
+    dataset_versions: _containers.RepeatedScalarFieldContainer[str]
+    mixture: str
+    training_job: str
+    method: str
+    steps: int
+    tokens: int
+    seconds: float
+    flops: float
+    adapter_rank: int
+    def __init__(self, model_version: _Optional[str] = ..., manifest_sha256: _Optional[str] = ..., source: _Optional[_Union[ModelSource, str]] = ..., license: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., mixture: _Optional[str] = ..., training_job: _Optional[str] = ..., method: _Optional[str] = ..., steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ..., adapter_rank: _Optional[int] = ...) -> None: ...
 
 class ImportTask(_message.Message):
     __slots__ = ("model", "catalogue", "upload", "license")
