@@ -22,7 +22,7 @@ from bessemer.api.train.v1.training_job_pb2 import TrainingJob
 from bessemer.artifacts.attestation import Signer, Statement
 from bessemer.artifacts.bundle import ARCHIVE, PREDICATE_TYPE
 from bessemer.jobs.runtime import JobKind, JobRuntime
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, Internal, InvalidRequest
 from bessemer.kernel.ids import new_id, parent_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
@@ -169,6 +169,8 @@ def model_jobs(signer: Signer) -> JobKind[ModelJob]:
 
 def _exported(job: ModelJob, outcome: ModelJobResult, signer: Signer) -> ModelJob:
     task = job.export
+    if not outcome.parity or not all(report.passed for report in outcome.parity):
+        raise Internal(f"the worker of {job.name} handed over an export whose comparison did not pass")
     predicate = {
         "modelVersion": task.model_version,
         "manifestSha256": job.inputs.model_manifest.sha256,
