@@ -156,9 +156,7 @@ class _Builder:
         groups = c.num_heads // c.num_kv_heads
         if groups == 1:
             return x
-        shape = ops.concat(
-            [_size(x, 0), _constant([c.num_kv_heads, groups]), _size(x, 2), _constant([c.head_dim])], 0
-        )
+        shape = ops.concat([_size(x, 0), _constant([c.num_kv_heads, groups]), _size(x, 2), _constant([c.head_dim])], 0)
         wide = ops.broadcast(ops.unsqueeze(x, _constant(2)), shape, "BIDIRECTIONAL")
         return ops.reshape(wide, _constant([0, c.num_heads, -1, c.head_dim]), special_zero=True)
 
@@ -167,9 +165,7 @@ class _Builder:
         total, length = _size(inputs.mask, 1), _size(inputs.ids, 1)
         zero = _constant(0)
         keys = ops.range(zero, ops.squeeze(total, zero), _constant(1), "i64")
-        rows = ops.range(
-            ops.squeeze(ops.subtract(total, length), zero), ops.squeeze(total, zero), _constant(1), "i64"
-        )
+        rows = ops.range(ops.squeeze(ops.subtract(total, length), zero), ops.squeeze(total, zero), _constant(1), "i64")
         past = ops.less_equal(ops.unsqueeze(keys, zero), ops.unsqueeze(rows, _constant(1)))
         real = ops.unsqueeze(ops.convert(inputs.mask, "boolean"), _constant([1, 2]))
         return ops.logical_and(real, ops.unsqueeze(past, _constant([0, 1])))

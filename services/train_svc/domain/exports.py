@@ -11,6 +11,7 @@ FORMATS = {
     "safetensors": ("fp32", "bf16", "fp16"),
     "gguf": ("fp16", "fp32", "bf16", "int8", "int4"),
     "onnx": ("fp32", "int8", "int4"),
+    "openvino": ("fp32", "int8"),
 }
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bessemer.api.train.v1.model_pb2 import ParityCheck, ParityReport
 from bessemer.kernel.errors import BessemerError, FailedPrecondition
 from bessemer.modeling.chat import Message
-from bessemer.modeling.parity.limits import LIMITS, Limits
+from bessemer.modeling.parity.limits import Limits, limits_of
 from bessemer.modeling.parity.probes import Probes
 
 __all__ = ["Special", "Subject", "compare", "require"]
@@ -72,6 +72,7 @@ def compare(
     *,
     hop: str,
     precision: str,
+    has_experts: bool = False,
     weight_errors: Mapping[str, float] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> ParityReport:
@@ -80,7 +81,7 @@ def compare(
     `check` is called between probes and may raise. Nothing that the candidate does is assumed: vocabulary, texts,
     conversations, special tokens, sampling settings, logits and its own greedy text are all asked for.
     """
-    limits = LIMITS[precision]
+    limits = limits_of(precision, has_experts=has_experts)
     checks = [_vocabulary(reference, candidate)]
     checks += _reading(reference, candidate, probes)
     checks += _special(reference, candidate)

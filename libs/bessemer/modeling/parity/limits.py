@@ -7,9 +7,9 @@ measures again, and docs/decisions/0026 holds the figures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["LIMITS", "Limits"]
+__all__ = ["LIMITS", "Limits", "limits_of"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,20 @@ LIMITS = {
     "fp32": Limits(1e-4, 1e-7, 1e-6, 1.0, 1e-3, 1e-6),
     "fp16": Limits(None, 1e-4, 1e-3, 0.995, 1e-2, 1e-3),
     "bf16": Limits(None, 5e-3, 5e-2, 0.99, 5e-2, 8e-3),
-    "int8": Limits(None, 2e-2, 2e-1, 0.98, 1e-1, 2e-2),
-    "int4": Limits(None, 1.0, 5.0, 0.7, 1.0, 2e-1),
+    "int8": Limits(None, 2e-2, 2e-1, 0.98, 1e-1, 3e-2),
+    "int4": Limits(None, 0.25, 2.0, 0.75, 0.5, 2.5e-1),
 }
+
+
+def limits_of(precision: str, *, has_experts: bool) -> Limits:
+    """Return the limits of a number format; a model with routed experts may say much else at a few positions.
+
+    Rounding sends a token whose experts are nearly tied to another one, and the whole rest of the network differs
+    there. One such token in 800 raised the mean from 1e-6 to 2e-3 nats in fp16. Weights are held as tightly as ever.
+    """
+    limits = LIMITS[precision]
+    if not has_experts or precision == "fp32":
+        return limits
+    return replace(
+        limits, kl_mean=max(limits.kl_mean, 0.05), kl_p99=max(limits.kl_p99, 2.0), top1=min(limits.top1, 0.95)
+    )

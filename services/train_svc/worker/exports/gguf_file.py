@@ -106,8 +106,10 @@ def _architecture(config: ModelConfig) -> str:
         everywhere = len(experts.layers) == config.num_layers
         if not (experts.normalises and everywhere):
             raise _refused("llama.cpp has qwen3_moe only with experts in every layer and norm_topk_prob")
-    if config.model_type == "olmoe" and experts is not None and experts.normalises:
-        raise _refused("llama.cpp has olmoe only without norm_topk_prob")
+    if config.model_type == "olmoe" and experts is not None:
+        alike = config.num_heads == config.num_kv_heads
+        if experts.normalises or not alike:
+            raise _refused("llama.cpp has olmoe only without norm_topk_prob, and with a key head for every query head")
     if config.model_type not in _ARCHITECTURES:
         raise _refused(f"llama.cpp reads {', '.join(_ARCHITECTURES)}; this is a {config.model_type} model")
     return _ARCHITECTURES[config.model_type]

@@ -63,6 +63,7 @@ def export(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
         probes_of(reference),
         hop="export",
         precision=task.precision,
+        has_experts=reference.model.config.experts is not None,
         weight_errors=made.weight_errors,
         check=context.check,
     )
@@ -80,7 +81,8 @@ def export(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
 def make(folder: Path, target: Path, form: str, precision: str, *, facts: Mapping[str, str]) -> Made:
     """Write a folder in a format and load the result by its runtime; runtimes are imported only when needed."""
     target.mkdir(parents=True)
-    return {"safetensors": _safetensors, "gguf": _gguf, "onnx": _onnx}[form](folder, target, precision, facts)
+    writers = {"safetensors": _safetensors, "gguf": _gguf, "onnx": _onnx, "openvino": _openvino}
+    return writers[form](folder, target, precision, facts)
 
 
 def _safetensors(folder: Path, target: Path, precision: str, _facts: Mapping[str, str]) -> Made:
@@ -114,6 +116,16 @@ def _onnx(folder: Path, target: Path, precision: str, facts: Mapping[str, str]) 
     path = write_onnx(folder, target / "model.onnx", precision, facts)
     subject = OnnxSubject(target, threads=torch.get_num_threads())
     return Made(path.with_name("model.onnx.data"), subject, weight_errors(folder, path))
+
+
+def _openvino(folder: Path, target: Path, precision: str, facts: Mapping[str, str]) -> Made:
+    from train_svc.worker.exports.openvino_folder import weight_errors, write_openvino
+    from train_svc.worker.exports.openvino_runtime import OpenVinoSubject
+
+    copy_settings(folder, target)
+    weights = write_openvino(folder, target, precision, facts)
+    subject = OpenVinoSubject(target, precision, threads=torch.get_num_threads())
+    return Made(weights, subject, weight_errors(folder, weights.with_suffix(".xml")))
 
 
 def copy_settings(folder: Path, target: Path) -> None:
