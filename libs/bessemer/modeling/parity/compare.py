@@ -234,7 +234,8 @@ def _writing(reference: Subject, candidate: Subject, probes: Probes, limits: Lim
 def _log_softmax(logits: Array) -> npt.NDArray[np.float64]:
     wide = logits.astype(np.float64)
     wide -= wide.max(-1, keepdims=True)
-    return wide - np.log(np.exp(wide).sum(-1, keepdims=True))
+    wide -= np.log(np.exp(wide).sum(-1, keepdims=True))
+    return wide
 
 
 def _or_worst(value: float) -> float:

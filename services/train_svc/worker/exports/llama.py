@@ -78,7 +78,7 @@ class LlamaSubject:
 
     def logits(self, ids: Sequence[int]) -> Array:
         """Return the logits after each token, [T, V]."""
-        self._llama.reset()
+        self._llama.n_tokens = 0
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._llama.ctx), True)
         self._llama.eval(list(ids))
         return np.array(self._llama.scores[: len(ids)])

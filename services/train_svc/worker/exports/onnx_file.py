@@ -65,7 +65,7 @@ def quantised(weight: Array, bits: int) -> tuple[npt.NDArray[np.uint8], Array]:
     integers = np.clip(np.rint(groups * inverse) + half, 0, 2 * half - 1).astype(np.uint8)
     if bits == 4:
         integers = integers[..., ::2] | (integers[..., 1::2] << 4)
-    return integers, scales[..., 0]
+    return integers, scales[..., 0].astype(np.float32, copy=False)
 
 
 def dequantised(integers: npt.NDArray[np.uint8], scales: Array, bits: int, width: int) -> Array:

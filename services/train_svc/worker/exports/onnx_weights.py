@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,5 +46,6 @@ def _is_transposed(name: str) -> bool:
     return name != "embedding" and not name.endswith("norm")
 
 
-def _array(tensor: onnx.TensorProto, home: Path) -> npt.NDArray[np.uint8] | Array:
-    return numpy_helper.to_array(tensor, str(home))
+def _array(tensor: onnx.TensorProto, home: Path) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = numpy_helper.to_array(tensor, str(home))
+    return values
