@@ -50,5 +50,5 @@ def limits_of(precision: str, *, has_experts: bool) -> Limits:
     if not has_experts or precision == "fp32":
         return limits
     return replace(
-        limits, kl_mean=max(limits.kl_mean, 0.05), kl_p99=max(limits.kl_p99, 2.0), top1=min(limits.top1, 0.95)
+        limits, kl_mean=max(limits.kl_mean, 0.05), kl_p99=max(limits.kl_p99, 5.0), top1=min(limits.top1, 0.95)
     )
