@@ -48,7 +48,7 @@ class Chat:
             self.ends |= {self.tokenizer.token_to_id(special["eos_token"])}
         self.context = int(config["max_position_embeddings"])
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
         self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, ["CPUExecutionProvider"])
         self.outputs = [output.name for output in self.session.get_outputs()]
         shapes = {each.name: each.shape for each in self.session.get_inputs() if each.name.startswith("past_")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -69,6 +70,18 @@ def test_model_without_a_template_is_compared_by_its_prompts(tmp_path, folder):
     for form in FORMATS:
         report = require(clean_export(plain, tmp_path / form, form, "fp32"))
         assert "tokenizer/prompts" in {check.name for check in report.checks}
+
+
+def test_tokenizer_that_cuts_digits_apart_is_exact_in_every_runtime(tmp_path, folder):
+    digits = tmp_path / "digits"
+    shutil.copytree(folder, digits)
+    file = json.loads((digits / "tokenizer.json").read_text())
+    words = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    cut = [{"type": "Digits", "individual_digits": True}, words]
+    file["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": cut}
+    (digits / "tokenizer.json").write_text(json.dumps(file))
+    for form in FORMATS:
+        require(clean_export(digits, tmp_path / form, form, "fp32"))
 
 
 def test_export_whose_vocabulary_is_cut_is_refused_without_asking_for_logits(tmp_path, folder):
