@@ -28,7 +28,7 @@ from tests.fixtures.trained_model import make_trained_model  # noqa: E402
 from tests.numerics.test_parity import VARIANTS  # noqa: E402
 
 CLEAN_GOAL = 50
-SEED = 100  # limits were set on models of other seeds
+SEED = 200  # limits were set on models of other seeds
 FAULTY = ("llama", "untied", "qwen3")
 RUNS = [(form, precision) for form, precisions in FORMATS.items() for precision in precisions]
 MODELS = {

@@ -76,7 +76,7 @@ def compare(
     weight_errors: Mapping[str, float] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> ParityReport:
-    """Ask both the same and return what differs; `weight_errors` is the largest error of a row, by tensor.
+    """Ask both the same and return what differs; `weight_errors` are those of the stored weights, by tensor.
 
     `check` is called between probes and may raise. Nothing that the candidate does is assumed: vocabulary, texts,
     conversations, special tokens, sampling settings, logits and its own greedy text are all asked for.
@@ -90,7 +90,7 @@ def compare(
         checks += _writing(reference, candidate, probes, limits)
     if weight_errors is not None:
         name = max(weight_errors, key=lambda key: _or_worst(weight_errors[key]))
-        checks.append(_at_most("weights/row_error", _or_worst(weight_errors[name]), limits.weight_error, detail=name))
+        checks.append(_at_most("weights/error", _or_worst(weight_errors[name]), limits.weight_error, detail=name))
     return ParityReport(
         hop=hop,
         runtime=candidate.runtime,

@@ -22,7 +22,7 @@ from bessemer.modeling.transformer import inverse_frequencies
 from gguf import GGMLQuantizationType as Kind
 from gguf import LlamaFileType as FileType
 
-from train_svc.worker.exports.weights import row_error
+from train_svc.worker.exports.weights import weight_error
 from train_svc.worker.gguf_folder import GLOBAL_NAMES, LAYER_NAMES, QWEN_WORDS
 
 __all__ = ["PRECISIONS", "weight_errors", "write_gguf"]
@@ -57,6 +57,7 @@ _LLAMA3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{"
     r"1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_BLOCK = 32  # weights that share a scale
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 Array = npt.NDArray[np.float32]
 
@@ -88,15 +89,15 @@ def write_gguf(folder: Path, target: Path, precision: str, facts: Mapping[str, s
     return target
 
 
-def weight_errors(folder: Path, path: Path) -> dict[str, float]:
-    """Return the largest relative error of a row of each tensor of the file, read back and dequantised."""
+def weight_errors(folder: Path, path: Path, precision: str) -> dict[str, float]:
+    """Return the error of each tensor of the file, read back and dequantised."""
     model = load_model(folder)
     wanted = dict(_tensors(model.config, {k: t.numpy() for k, t in hf_tensors(model).items()}))
     found = {each.name: each for each in gguf.GGUFReader(path).tensors}
     errors = {name: float("inf") for name in wanted.keys() ^ found.keys()}
     for name in wanted.keys() & found.keys():
         stored = gguf.quants.dequantize(found[name].data, found[name].tensor_type).reshape(wanted[name].shape)
-        errors[name] = row_error(wanted[name], stored)
+        errors[name] = weight_error(wanted[name], stored, precision, _BLOCK)
     return errors
 
 
@@ -168,7 +169,7 @@ def _join_pairs(values: Array, heads: int) -> Array:
 def _kind_of(name: str, values: Array, kind: Kind) -> Kind:
     if values.ndim == 1 or name.endswith("ffn_gate_inp.weight"):
         return Kind.F32
-    if kind in (Kind.Q8_0, Kind.Q4_0) and values.shape[-1] % 32:
+    if kind in (Kind.Q8_0, Kind.Q4_0) and values.shape[-1] % _BLOCK:
         return Kind.F16
     return Kind.Q8_0 if kind is Kind.Q4_0 and name in ("token_embd.weight", "output.weight") else kind
 

@@ -28,7 +28,7 @@ __all__ = ["Made", "export", "make"]
 
 @dataclass(frozen=True)
 class Made:
-    """A written export: the file with its weights, the model as its runtime has it, errors of rows where known."""
+    """A written export: the file with its weights, the model as its runtime has it, errors of weights where known."""
 
     weights: Path
     subject: Subject
@@ -89,7 +89,7 @@ def _safetensors(folder: Path, target: Path, precision: str, _facts: Mapping[str
     from train_svc.worker.exports.safetensors_folder import weight_errors, write_folder
 
     write_folder(folder, target, precision)
-    return Made(target / "model.safetensors", TorchSubject(target), weight_errors(folder, target))
+    return Made(target / "model.safetensors", TorchSubject(target), weight_errors(folder, target, precision))
 
 
 def _gguf(folder: Path, target: Path, precision: str, facts: Mapping[str, str]) -> Made:
@@ -104,7 +104,9 @@ def _gguf(folder: Path, target: Path, precision: str, facts: Mapping[str, str]) 
     from train_svc.worker.exports.gguf_file import weight_errors, write_gguf
 
     path = write_gguf(folder, target / "model.gguf", precision, facts)
-    return Made(path, LlamaSubject(path, precision, threads=torch.get_num_threads()), weight_errors(folder, path))
+    return Made(
+        path, LlamaSubject(path, precision, threads=torch.get_num_threads()), weight_errors(folder, path, precision)
+    )
 
 
 def _onnx(folder: Path, target: Path, precision: str, facts: Mapping[str, str]) -> Made:
@@ -115,7 +117,7 @@ def _onnx(folder: Path, target: Path, precision: str, facts: Mapping[str, str]) 
     copy_settings(folder, target)
     path = write_onnx(folder, target / "model.onnx", precision, facts)
     subject = OnnxSubject(target, threads=torch.get_num_threads())
-    return Made(path.with_name("model.onnx.data"), subject, weight_errors(folder, path))
+    return Made(path.with_name("model.onnx.data"), subject, weight_errors(folder, path, precision))
 
 
 def _openvino(folder: Path, target: Path, precision: str, facts: Mapping[str, str]) -> Made:
@@ -125,7 +127,7 @@ def _openvino(folder: Path, target: Path, precision: str, facts: Mapping[str, st
     copy_settings(folder, target)
     weights = write_openvino(folder, target, precision, facts)
     subject = OpenVinoSubject(target, precision, threads=torch.get_num_threads())
-    return Made(weights, subject, weight_errors(folder, weights.with_suffix(".xml")))
+    return Made(weights, subject, weight_errors(folder, weights.with_suffix(".xml"), precision))
 
 
 def copy_settings(folder: Path, target: Path) -> None:

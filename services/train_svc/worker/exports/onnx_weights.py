@@ -12,21 +12,21 @@ from bessemer.modeling.load import load_model
 from onnx import numpy_helper
 
 from train_svc.worker.exports.onnx_file import BLOCK, dequantised
-from train_svc.worker.exports.weights import row_error
+from train_svc.worker.exports.weights import weight_error
 
 __all__ = ["weight_errors"]
 
 Array = npt.NDArray[np.float32]
 
 
-def weight_errors(folder: Path, path: Path) -> dict[str, float]:
-    """Return the largest relative error of a row of each parameter; infinite for one that is not there."""
+def weight_errors(folder: Path, path: Path, precision: str) -> dict[str, float]:
+    """Return the error of each parameter; infinite for one that is not there."""
     stored = {each.name: each for each in onnx.load(path, load_external_data=False).graph.initializer}
     errors = {}
     for name, parameter in load_model(folder).named_parameters():
         was = parameter.detach().numpy()
         now = _weight(stored, path.parent, name.removesuffix(".weight").replace("untied_head", "head"), was.shape)
-        errors[name] = float("inf") if now is None else row_error(was, now)
+        errors[name] = float("inf") if now is None else weight_error(was, now, precision, BLOCK)
     return errors
 
 

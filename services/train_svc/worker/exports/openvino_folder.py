@@ -14,7 +14,7 @@ from bessemer.modeling.openvino_graph import build_graph
 from openvino_tokenizers import convert_tokenizer
 from tokenizers import Regex, pre_tokenizers
 
-from train_svc.worker.exports.weights import row_error
+from train_svc.worker.exports.weights import weight_error
 
 __all__ = ["weight_errors", "write_openvino"]
 
@@ -56,15 +56,16 @@ def _in_one_rule(cut: Any) -> Any:
     return pre_tokenizers.Sequence([words, rest])
 
 
-def weight_errors(folder: Path, path: Path) -> dict[str, float]:
-    """Return the largest relative error of a row of each matrix of a written graph; infinite for a missing one."""
+def weight_errors(folder: Path, path: Path, precision: str) -> dict[str, float]:
+    """Return the error of each matrix of a written graph; infinite for a missing one."""
     found: dict[str, Any] = {}
     for node in openvino.Core().read_model(path).get_ordered_ops():
         if node.get_type_name() == "Constant" and node.get_friendly_name().startswith("self."):
             found.setdefault(node.get_friendly_name().removeprefix("self."), node)
     matrices = {name: t.numpy() for name, t in hf_tensors(load_model(folder)).items() if t.dim() > 1}
     return {
-        name: row_error(was, _values(found[name])) if name in found else float("inf") for name, was in matrices.items()
+        name: weight_error(was, _values(found[name]), precision) if name in found else float("inf")
+        for name, was in matrices.items()
     }
 
 

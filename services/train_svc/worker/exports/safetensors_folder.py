@@ -10,7 +10,7 @@ import torch
 from bessemer.modeling.load import REWARD_HEAD, hf_tensors, load_model, read_json
 from safetensors.torch import save_file
 
-from train_svc.worker.exports.weights import row_error
+from train_svc.worker.exports.weights import weight_error
 from train_svc.worker.model_folder import TOKENIZER_FILES
 
 __all__ = ["DTYPES", "weight_errors", "write_folder"]
@@ -31,7 +31,7 @@ def write_folder(folder: Path, target: Path, precision: str) -> Path:
     return target
 
 
-def weight_errors(folder: Path, target: Path) -> dict[str, float]:
-    """Return the largest relative error of a row of each tensor."""
+def weight_errors(folder: Path, target: Path, precision: str) -> dict[str, float]:
+    """Return the error of each tensor."""
     was, now = (hf_tensors(load_model(each)) for each in (folder, target))
-    return {name: row_error(was[name].numpy(), now[name].numpy()) for name in was}
+    return {name: weight_error(was[name].numpy(), now[name].numpy(), precision) for name in was}
