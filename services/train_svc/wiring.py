@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bessemer.api.train.v1 import model_service_pb2_grpc, planning_service_pb2_grpc, training_service_pb2_grpc
 from bessemer.api.worker.v1 import worker_service_pb2_grpc
+from bessemer.artifacts.attestation import load_signer
 from bessemer.jobs import runtime as jobs
 from bessemer.jobs.decide import Policy
 from bessemer.jobs.job_rpcs import JobRpcs
@@ -18,7 +19,7 @@ from bessemer.svckit.store import Store
 from train_svc import api
 from train_svc.adapters.dataset_catalog_grpc import GrpcDatasetCatalog
 from train_svc.adapters.machine import Machine
-from train_svc.app.model_jobs import MODEL_JOBS, ModelJobs
+from train_svc.app.model_jobs import ModelJobs, model_jobs
 from train_svc.app.planning import Planning
 from train_svc.app.registry import Registry
 from train_svc.app.training import TRAINING_JOBS, Training
@@ -35,9 +36,10 @@ def build(config: ServiceConfig) -> Service:
     )
     store = Store.open(config.database_url, service="train", clock=clock, extra=jobs.TABLES)
     launcher = LocalLauncher(config.home, "train", worker_env(config))
+    exports = model_jobs(load_signer(config.signing_key_file))
     runtime = jobs.JobRuntime(
         store,
-        [TRAINING_JOBS, MODEL_JOBS],
+        [TRAINING_JOBS, exports],
         launcher,
         objects,
         clock,
@@ -47,7 +49,7 @@ def build(config: ServiceConfig) -> Service:
     catalog = GrpcDatasetCatalog(channel)
     planning = Planning(store, runtime, catalog, objects, host=Machine.here(config.threads))
     training = Training(store, runtime, catalog, planning, threads=config.threads)
-    models = api.ModelApi(Registry(store), ModelJobs(store, runtime, catalog), JobRpcs(runtime, MODEL_JOBS))
+    models = api.ModelApi(Registry(store), ModelJobs(store, runtime, catalog), JobRpcs(runtime, exports))
 
     async def close() -> None:
         await channel.close()

@@ -19,6 +19,7 @@ COMMANDS = [
     ["train", "reward-model"], ["train", "grpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
+    ["model", "verify"],
     ["model", "extend-vocabulary"], ["tokenizer", "train"], ["tokenizer", "extend"], ["tokenizer", "report"],
     ["plan"],
     ["loop", "start"], ["loop", "watch"], ["loop", "describe"], ["loop", "stop"],

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from bessemer.cli.data import ensure_project, upload_folder
-from bessemer.cli.output import bytes_text, console, print_message, print_rows, short
+from bessemer.cli.model_export import export, verify
+from bessemer.cli.output import console, print_message, print_rows, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import settings_of
 from bessemer.cli.tokenizer import find_tokenizer_job
@@ -21,6 +22,8 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Bring models in, make new ones, look at them, take them away.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="Version, such as assistant/v2 or assistant@champion.")]
+app.command()(export)
+app.command()(verify)
 
 
 @app.command("import")
@@ -138,28 +141,6 @@ def alias(
             name=model.name, alias=name, model_version=target.name, etag=model.etag
         )
         print_message(settings, changed, {"model": short(changed.name), name: short(changed.aliases[name])})
-
-
-@app.command()
-def export(
-    context: typer.Context,
-    version: Version,
-    to: Annotated[Path, typer.Option(help="File to write; a tar of a Hugging Face folder.")] = Path("model.tar"),
-) -> None:
-    """Export a version to safetensors that any tool can load; yours to take anywhere.
-
-    Example: bessemer model export assistant@champion --to assistant.tar
-    """
-    settings = settings_of(context)
-    with settings.client() as client:
-        name = settings.version_name("models", version)
-        task = {"model_version": name, "format": "safetensors"}
-        job = client.train.create_model_job(parent=settings.project, model_job={"export": task})
-        done = follow(client, settings, job, f"exporting {version}")
-        client.download(done.archive, to)
-        print_message(
-            settings, done, {"file": to, "size": bytes_text(done.archive.size_bytes), "sha256": done.archive.sha256}
-        )
 
 
 @app.command("extend-vocabulary")

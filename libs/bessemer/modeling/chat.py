@@ -40,6 +40,7 @@ class ChatTemplate:
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+        self.source = source
         self._special_tokens = dict(special_tokens)
         self.source = source
         try:

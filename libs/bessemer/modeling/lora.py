@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from bessemer.modeling.transformer import Transformer
 
-__all__ = ["add_adapters", "merge_adapters"]
+__all__ = ["add_adapters", "merged_weights"]
 
 
 def add_adapters(model: Transformer, *, rank: int, alpha: float, seed: int) -> None:
@@ -18,8 +19,10 @@ def add_adapters(model: Transformer, *, rank: int, alpha: float, seed: int) -> N
 
 
 @torch.no_grad()
-def merge_adapters(model: Transformer) -> None:
-    """Add what the adapters do to the weights, which should be fp32, and drop them."""
-    for _, projection in model.projections():
-        projection.weight.add_(projection.adapter_delta())
-        projection.lora_a = projection.lora_b = None
+def merged_weights(model: Transformer) -> dict[str, Tensor]:
+    """Return the weights by parameter name with what the adapters add to them, in fp32; the model stays as it is."""
+    merged = {name: p.detach().float() for name, p in model.named_parameters() if ".lora_" not in name}
+    for prefix, projection in model.projections():
+        if projection.lora_a is not None:
+            merged[f"{prefix}.weight"] = merged[f"{prefix}.weight"] + projection.adapter_delta()
+    return merged

@@ -33,14 +33,21 @@ class TextStream:
 class Tokenizer:
     """A fast tokenizer with the chat template and the end-of-turn tokens of its model.
 
-    `sha256` is the digest of `tokenizer.json`.
+    `sha256` is the digest of `tokenizer.json`; `begin_id` the token that may begin a text.
     """
 
     def __init__(
-        self, backend: tokenizers.Tokenizer, *, eos_ids: Iterable[int], template: ChatTemplate | None, sha256: str = ""
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        eos_ids: Iterable[int],
+        template: ChatTemplate | None,
+        begin_id: int | None = None,
+        sha256: str = "",
     ) -> None:
         self._backend = backend
         self._template = template
+        self.begin_id = begin_id
         self.eos_ids = frozenset(eos_ids)
         self.vocab_size: int = backend.get_vocab_size()
         self.sha256 = sha256
@@ -79,6 +86,7 @@ class Tokenizer:
             backend,
             eos_ids=eos if named is None else eos | {named},
             template=None if source is None else ChatTemplate(source, special),
+            begin_id=backend.token_to_id(special["bos_token"]) if "bos_token" in special else None,
             sha256=hashlib.sha256(data).hexdigest(),
         )
 
@@ -86,6 +94,11 @@ class Tokenizer:
     def backend(self) -> tokenizers.Tokenizer:
         """The tokenizer of the tokenizers library, for grammars and the like."""
         return self._backend
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The chat template; None when there is none."""
+        return self._template
 
     @property
     def has_chat_template(self) -> bool:

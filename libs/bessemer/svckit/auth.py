@@ -196,6 +196,8 @@ token             the administrator's bearer token
 worker.token      for worker processes
 <service>.token   for a service that calls its peers
 door.key          signs URLs of files
+artifacts.key     signs exported models (Ed25519); train makes it when it first starts
+artifacts.pub     its public half; give it to whoever gets the models
 
 Tokens are good for one year and renewed by `bessemer up` in their last 30 days. To revoke all of them at once, delete
 this folder and start the stack again.

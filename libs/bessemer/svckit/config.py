@@ -19,8 +19,8 @@ _PREFIX = "BESSEMER_"
 _NAMES = frozenset({
     "AUDIENCE", "DATABASE_URL", "DOOR_KEY_FILE", "DOOR_URL", "DRAIN_WAIT_S", "GRACE_S", "HOME", "HTTP_LISTEN", "ISSUER",
     "JWKS_FILE", "LISTEN", "NATS_URL", "OBJECTS_URL", "OTLP_ENDPOINT", "PEER_DATA", "PEER_EVAL", "PEER_SERVE",
-    "PEER_TRAIN", "PRICE_COMPLETION_1K", "PRICE_PROMPT_1K", "S3_ACCESS_KEY", "S3_SECRET_KEY", "THREADS", "TLS_CA",
-    "TLS_CERT", "TLS_KEY", "TOKEN_FILE", "WORKER_ADDRESS", "WORKER_TASK",
+    "PEER_TRAIN", "PRICE_COMPLETION_1K", "PRICE_PROMPT_1K", "S3_ACCESS_KEY", "S3_SECRET_KEY", "SIGNING_KEY_FILE",
+    "THREADS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN_FILE", "WORKER_ADDRESS", "WORKER_TASK",
 })  # fmt: skip
 
 
@@ -65,8 +65,14 @@ class ServiceConfig:
     threads: int = 2
     price_prompt_1k: float = 0.0  # of 1,000 tokens, for the cost that serving reports
     price_completion_1k: float = 0.0
+    own_signing_key_file: Path | None = None
     drain_wait_s: float = 0.0  # for load balancers to notice
     grace_s: float = 25.0  # for calls in flight to end
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Where the key lies that signs what leaves the suite; made when it is missing."""
+        return self.own_signing_key_file or self.home / "credentials" / "artifacts.key"
 
     @property
     def objects(self) -> ObjectsConfig:
@@ -110,6 +116,7 @@ def load(name: str, environ: Mapping[str, str] | None = None) -> ServiceConfig:
         ),
         tls=_tls(values),
         otlp_endpoint=values.get("OTLP_ENDPOINT") or None,
+        own_signing_key_file=Path(values["SIGNING_KEY_FILE"]) if values.get("SIGNING_KEY_FILE") else None,
         threads=int(_number(values, "THREADS", os.cpu_count() or 1, least=1)),
         price_prompt_1k=_number(values, "PRICE_PROMPT_1K", 0.0),
         price_completion_1k=_number(values, "PRICE_COMPLETION_1K", 0.0),

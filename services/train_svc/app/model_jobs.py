@@ -11,22 +11,30 @@ from bessemer.api.train.v1.model_pb2 import (
     ExtendVocabularyTask,
     ImportTask,
     InitTask,
+    LineageStep,
     ModelJob,
     ModelJobInputs,
     ModelJobResult,
     ModelSource,
     ModelVersion,
 )
+from bessemer.api.train.v1.training_job_pb2 import TrainingJob
+from bessemer.artifacts.attestation import Signer, Statement
+from bessemer.artifacts.bundle import ARCHIVE, PREDICATE_TYPE
 from bessemer.jobs.runtime import JobKind, JobRuntime
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, Internal, InvalidRequest
 from bessemer.kernel.ids import new_id, parent_of
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
+from google.protobuf.json_format import MessageToDict
 
 from train_svc.app.registry import find_version, register
+from train_svc.domain.exports import precision_of
 from train_svc.ports import DatasetCatalog
 
-__all__ = ["MODEL_JOBS", "ModelJobs", "import_task"]
+__all__ = ["ModelJobs", "import_task", "model_jobs"]
+
+_ANCESTORS_MAX = 50
 
 
 class ModelJobs:
@@ -76,9 +84,12 @@ class ModelJobs:
         import_task(job).CopyFrom(task)
 
     async def _plan_export(self, job: ModelJob, task: ExportTask) -> None:
-        version = await self._store.read(lambda tx: find_version(tx, task.model_version))
-        job.export.CopyFrom(ExportTask(model_version=version.name, format=task.format or "safetensors"))
-        job.inputs.CopyFrom(ModelJobInputs(model_manifest=version.manifest))
+        form = task.format or "safetensors"
+        precision = precision_of(form, task.precision)
+        version, lineage = await self._store.read(lambda tx: _lineage(tx, find_version(tx, task.model_version)))
+        job.export.CopyFrom(task)
+        job.export.MergeFrom(ExportTask(model_version=version.name, format=form, precision=precision))
+        job.inputs.CopyFrom(ModelJobInputs(model_manifest=version.manifest, lineage=lineage))
 
     async def _plan_extend(self, job: ModelJob, task: ExtendVocabularyTask) -> None:
         _check_blob(job, task.tokenizer, "extend_vocabulary.tokenizer")
@@ -117,12 +128,65 @@ def import_task(job: ModelJob) -> ImportTask:
     return task
 
 
-def _finish(tx: Tx, job: ModelJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> ModelJob:
-    del artifacts  # named again by the manifest
-    outcome = ModelJobResult.FromString(result)
-    if job.HasField("export"):
-        job.archive.CopyFrom(outcome.archive)
-        return job
+def _lineage(tx: Tx, version: ModelVersion) -> tuple[ModelVersion, list[LineageStep]]:
+    """Return a version with how it and its ancestors were made."""
+    steps: list[LineageStep] = []
+    at: ModelVersion | None = version
+    while at is not None and len(steps) < _ANCESTORS_MAX:
+        step = LineageStep(
+            model_version=at.name,
+            manifest_sha256=at.manifest.sha256,
+            source=at.source,
+            license=at.license,
+            create_time=at.create_time,
+            dataset_versions=at.dataset_versions,
+            mixture=at.mixture,
+            training_job=at.training_job,
+        )
+        trained = tx.find(at.training_job, TrainingJob) if at.training_job else None
+        if trained is not None:
+            step.method = trained.recipe.WhichOneof("method") or ""
+            step.adapter_rank = trained.recipe.lora.rank
+            usage = trained.usage
+            step.steps, step.tokens, step.seconds, step.flops = usage.steps, usage.tokens, usage.seconds, usage.flops
+        steps.append(step)
+        at = tx.find(at.parent, ModelVersion) if at.parent else None
+    return version, steps
+
+
+def model_jobs(signer: Signer) -> JobKind[ModelJob]:
+    """Return the kind of model jobs; what they export is signed here, since workers hold no key."""
+
+    def finish(tx: Tx, job: ModelJob, result: bytes, artifacts: Sequence[ArtifactRef]) -> ModelJob:
+        del artifacts  # named again by the manifest
+        outcome = ModelJobResult.FromString(result)
+        return _exported(job, outcome, signer) if job.HasField("export") else _registered(tx, job, outcome)
+
+    return JobKind(
+        collection="modelJobs", message=ModelJob, entry="train_svc.worker", on_success=finish, on_progress=None
+    )
+
+
+def _exported(job: ModelJob, outcome: ModelJobResult, signer: Signer) -> ModelJob:
+    task = job.export
+    if not outcome.parity or not all(report.passed for report in outcome.parity):
+        raise Internal(f"the worker of {job.name} handed over an export whose comparison did not pass")
+    predicate = {
+        "modelVersion": task.model_version,
+        "manifestSha256": job.inputs.model_manifest.sha256,
+        "format": task.format,
+        "precision": task.precision,
+        "modelJob": job.name,
+        "parity": [MessageToDict(report) for report in outcome.parity],
+    }
+    subjects = {**outcome.files, ARCHIVE: outcome.archive.sha256}
+    job.archive.CopyFrom(outcome.archive)
+    job.parity.extend(outcome.parity)
+    job.attestation = signer.sign(Statement(subjects, PREDICATE_TYPE, predicate))
+    return job
+
+
+def _registered(tx: Tx, job: ModelJob, outcome: ModelJobResult) -> ModelJob:
     version = ModelVersion(
         manifest=outcome.manifest,
         tokenizer=outcome.tokenizer,
@@ -142,8 +206,3 @@ def _finish(tx: Tx, job: ModelJob, result: bytes, artifacts: Sequence[ArtifactRe
         model = task.model
     job.model_version = register(tx, model, version).name
     return job
-
-
-MODEL_JOBS = JobKind(
-    collection="modelJobs", message=ModelJob, entry="train_svc.worker", on_success=_finish, on_progress=None
-)

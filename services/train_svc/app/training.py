@@ -97,6 +97,8 @@ def _finish(tx: Tx, job: TrainingJob, result: bytes, artifacts: Sequence[Artifac
         mixture=job.mixture,
         license=tx.get(job.base_model_version, ModelVersion).license,
     )
+    if outcome.HasField("parity"):
+        version.parity.append(outcome.parity)
     job.model_version = register(tx, job.model, version).name
     job.usage.CopyFrom(outcome.usage)
     job.early_stop = outcome.early_stop

@@ -20,15 +20,15 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
-__all__ = ["expand_gguf"]
+__all__ = ["GLOBAL_NAMES", "LAYER_NAMES", "QWEN_WORDS", "expand_gguf"]
 
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
-_GLOBAL_NAMES = {
+GLOBAL_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-_LAYER_NAMES = {
+LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -39,7 +39,7 @@ _LAYER_NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_QWEN = (
+QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _CONTROL, _USER_DEFINED = 3, 4
@@ -95,10 +95,10 @@ def _config(facts: Mapping[str, Any], tensors: set[str]) -> dict[str, Any]:
 
 
 def _tensor(tensor: Any, config: Mapping[str, Any]) -> tuple[str, Tensor]:
-    name = _GLOBAL_NAMES.get(tensor.name)
+    name = GLOBAL_NAMES.get(tensor.name)
     parts = tensor.name.split(".")
-    if name is None and len(parts) == 4 and parts[0] == "blk" and parts[2] in _LAYER_NAMES:
-        name = f"model.layers.{parts[1]}.{_LAYER_NAMES[parts[2]]}.{parts[3]}"
+    if name is None and len(parts) == 4 and parts[0] == "blk" and parts[2] in LAYER_NAMES:
+        name = f"model.layers.{parts[1]}.{LAYER_NAMES[parts[2]]}.{parts[3]}"
     if name is None:
         raise _invalid(f"GGUF tensor {tensor.name} is not part of a plain {config['model_type']} model")
     try:
@@ -131,7 +131,7 @@ def _write_tokenizer(facts: Mapping[str, Any], folder: Path) -> None:
         backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), whole])
     elif kind == "qwen2":
         backend.normalizer = normalizers.NFC()
-        split = pre_tokenizers.Split(Regex(_QWEN), "isolated")
+        split = pre_tokenizers.Split(Regex(QWEN_WORDS), "isolated")
         rest = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         backend.pre_tokenizer = pre_tokenizers.Sequence([split, rest])
     else:

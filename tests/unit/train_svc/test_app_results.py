@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
-from bessemer.api.train.v1.model_pb2 import InitTask, Model, ModelJob, ModelJobResult, ModelSource, ModelVersion
+from bessemer.api.train.v1.model_pb2 import (
+    InitTask,
+    Model,
+    ModelJob,
+    ModelJobResult,
+    ModelSource,
+    ModelVersion,
+    ParityReport,
+)
 from bessemer.api.train.v1.training_job_pb2 import (
     Checkpoint,
     TrainingJob,
@@ -12,12 +20,17 @@ from bessemer.api.train.v1.training_job_pb2 import (
     TrainingState,
     TrainingUsage,
 )
+from bessemer.artifacts.attestation import Signer, read_statement
 from bessemer.kernel.clock import SystemClock
+from bessemer.kernel.errors import Internal
 from bessemer.svckit.store import Store
-from train_svc.app.model_jobs import MODEL_JOBS, import_task
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from train_svc.app.model_jobs import import_task, model_jobs
 from train_svc.app.training import TRAINING_JOBS
 
 PROJECT = "projects/plant"
+SIGNER = Signer(Ed25519PrivateKey.generate())
+MODEL_JOBS = model_jobs(SIGNER)
 BASE = ModelVersion(name=f"{PROJECT}/models/base/versions/v1", license="Apache-2.0")
 
 
@@ -76,9 +89,15 @@ async def test_imported_model_becomes_a_version_and_an_export_an_archive(store):
     assert (version.name, version.license) == (f"{PROJECT}/models/base/versions/v2", "MIT")
     out = ModelJob(name=f"{PROJECT}/modelJobs/out")
     out.export.model_version = version.name
-    archive = ModelJobResult(archive=ArtifactRef(key=f"{PROJECT}/archive"))
+    archive = ModelJobResult(archive=ArtifactRef(key=f"{PROJECT}/archive", sha256="e" * 64), files={"a": "f" * 64})
+    with pytest.raises(Internal, match="comparison did not pass"):
+        await store.write(lambda tx: MODEL_JOBS.on_success(tx, out, archive.SerializeToString(), []))
+    archive.parity.append(ParityReport(hop="export", passed=True))
     out = await store.write(lambda tx: MODEL_JOBS.on_success(tx, out, archive.SerializeToString(), []))
     assert (out.archive.key, out.model_version) == (f"{PROJECT}/archive", "")
+    statement = read_statement(out.attestation, SIGNER.public)
+    assert statement.subjects == {"archive": "e" * 64, "a": "f" * 64}
+    assert statement.predicate["modelVersion"] == version.name
 
 
 async def test_model_made_from_a_configuration_becomes_a_version_without_a_parent(store):

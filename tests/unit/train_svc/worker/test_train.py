@@ -194,7 +194,13 @@ def test_training_merged_adapters_speak_as_the_adapters_did(bench):
     documents = list(trainer.feed.take(0, 1)[0].documents)
     before = answer_logprobs(trainer.learner.model, documents)
     assert before != pytest.approx(answer_logprobs(load_model(bench.base), documents), rel=1e-2)
-    assert answer_logprobs(trainer.learner.finished_model(), documents) == pytest.approx(before, rel=1e-4)
+    result = trainer.finish().result
+    assert (result.parity.hop, result.parity.passed) == ("merge", True)
+    assert (
+        result.parity.candidate_sha256 == read_manifest(bench.blobs, result.manifest).file("model.safetensors").sha256
+    )
+    merged = load_model(fetch(bench.blobs, read_manifest(bench.blobs, result.manifest), bench.folder / "merged"))
+    assert answer_logprobs(merged, documents) == pytest.approx(before, rel=1e-4)
 
 
 def test_training_damaged_newest_checkpoint_falls_back_to_the_one_before(bench):

@@ -3,6 +3,7 @@ import datetime
 from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
 from bessemer.api.common.v1 import job_pb2 as _job_pb2
 from bessemer.api.common.v1 import options_pb2 as _options_pb2
+from bessemer.api.train.v1 import model_pb2 as _model_pb2
 from bessemer.api.train.v1 import planning_pb2 as _planning_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -219,7 +220,7 @@ class LoraConfig(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[float] = ...) -> None: ...
 
 class TrainingResult(_message.Message):
-    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "usage", "state_sha256", "early_stop")
+    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "usage", "state_sha256", "early_stop", "parity")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -228,6 +229,7 @@ class TrainingResult(_message.Message):
     USAGE_FIELD_NUMBER: _ClassVar[int]
     STATE_SHA256_FIELD_NUMBER: _ClassVar[int]
     EARLY_STOP_FIELD_NUMBER: _ClassVar[int]
+    PARITY_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     tokenizer: _artifact_pb2.ArtifactRef
     architecture: str
@@ -236,7 +238,8 @@ class TrainingResult(_message.Message):
     usage: TrainingUsage
     state_sha256: str
     early_stop: str
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ..., early_stop: _Optional[str] = ...) -> None: ...
+    parity: _model_pb2.ParityReport
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ..., early_stop: _Optional[str] = ..., parity: _Optional[_Union[_model_pb2.ParityReport, _Mapping]] = ...) -> None: ...
 
 class TrainingState(_message.Message):
     __slots__ = ("checkpoint", "usage", "previous")
