@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from bessemer.kernel.clock import SystemClock
 from bessemer.kernel.errors import BessemerError, InvalidRequest
-from bessemer.modeling.generate import KVCache
+from bessemer.modeling.generate import open_cache, token_bytes
 from bessemer.modeling.load import load_model
 from bessemer.modeling.numerics import prepare
 from bessemer.modeling.tokenizer import Tokenizer
@@ -65,11 +65,11 @@ def _build(load: Load, send: _Sender) -> tuple[Loop, _Front, Ready]:
     model = load_model(folder)
     tokenizer = Tokenizer.from_folder(folder)
     # Memory is taken as slots fill up, so short conversations never use the whole allowance.
-    slot_tokens = load.kv_bytes_max // KVCache.token_bytes(model.config) // load.num_slots
+    slot_tokens = load.kv_bytes_max // token_bytes(model) // load.num_slots
     context_length = min(model.config.context_length, slot_tokens)
     if context_length < 1:
         raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold a token of this model in every slot")
-    cache = KVCache(model.config, slots=load.num_slots, max_length=context_length)
+    cache = open_cache(model, slots=load.num_slots, max_length=context_length)
     slots = Slots(
         num_slots=load.num_slots, num_waiting_max=load.num_waiting_max, prefill_tokens_max=load.prefill_tokens_max
     )

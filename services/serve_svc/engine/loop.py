@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from bessemer.kernel.clock import Clock
 from bessemer.kernel.errors import InvalidRequest, LimitReached
-from bessemer.modeling.generate import KVCache, decode_step, prefill
+from bessemer.modeling.generate import Cache, decode_step, prefill
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.language_model import LanguageModel
 from torch import Tensor
 
 from serve_svc.engine.answer import Answer
@@ -38,8 +38,8 @@ class Loop:
 
     def __init__(
         self,
-        model: Transformer,
-        cache: KVCache,
+        model: LanguageModel,
+        cache: Cache,
         slots: Slots,
         tokenizer: Tokenizer,
         *,

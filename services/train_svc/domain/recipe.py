@@ -81,8 +81,20 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
         seed=0,
         threads=threads,
         dtype="auto",
+        num_ranks=1,
+        trained_weights="all",
     )
+    _check_parts(full)
     return full
+
+
+def _check_parts(full: TrainingRecipe) -> None:
+    """Refuse combinations that make no sense together."""
+    if full.trained_weights == "projector" and (full.HasField("lora") or full.WhichOneof("method") != "sft"):
+        raise InvalidRequest(
+            "the projector learns by sft, and without lora; leave recipe.trained_weights out",
+            field="training_job.recipe.trained_weights",
+        )
 
 
 def _fill_rewards(full: TrainingRecipe) -> None:

@@ -16,6 +16,8 @@ from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
 from bessemer.artifacts.order import ORDER
 from bessemer.artifacts.shard_files import ShardFiles
 from bessemer.kernel.ids import project_of
+from bessemer.modeling.language_model import read_config
+from bessemer.modeling.load import read_json
 from bessemer.modeling.tokenizer import Tokenizer
 from bessemer.svckit.objects import ObjectStore
 
@@ -61,8 +63,10 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     for number, ref in enumerate(job.inputs.dataset_manifests):
         manifest = read_manifest(blobs, ref)
         # Text is streamed, rows are read as a whole.
-        paths = [entry.path for split in ("train", "heldout") for entry in manifest.below(f"{split}/rows.jsonl")]
+        below = ("train/rows.jsonl", "heldout/rows.jsonl", "images/")
+        paths = [entry.path for prefix in below for entry in manifest.below(prefix)]
         datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    image = getattr(read_config(read_json(base / "config.json")), "image", None)
     length = recipe.sequence_length or _SEQUENCE_LENGTH
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
     if job.inputs.HasField("mixture"):
@@ -77,6 +81,7 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         shard_files=ShardFiles(objects, folder / "shards"),
         sequence_length=length,
         seed=recipe.seed,
+        image=image,
     )
     feed: Feed
     if recipe.HasField("grpo"):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
-from bessemer.kernel.errors import Internal
+from bessemer.kernel.errors import Internal, InvalidRequest
 from bessemer.modeling.load import load_model
 from bessemer.modeling.lora import add_adapters, merge_adapters
 from bessemer.modeling.score import pack_positions
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.language_model import LanguageModel
+from bessemer.modeling.transformers_model import TransformersModel
 from torch import Tensor, nn
 
 from train_svc.worker.methods import losses_of
@@ -44,8 +45,8 @@ class Learner:
 
     @property
     def trains_all(self) -> bool:
-        """Whether all weights learn, not only adapters."""
-        return not self._recipe.HasField("lora")
+        """Whether all weights learn, not only adapters or a projector."""
+        return not self._recipe.HasField("lora") and self._recipe.trained_weights != "projector"
 
     def backward(self, rows: Sequence[Row]) -> tuple[StepResult, float]:
         """Gather the gradients of rows; return what the step saw and the gradient norm. Without rows there are none."""
@@ -53,8 +54,8 @@ class Learner:
         if not rows:
             return StepResult(0.0, ()), 0.0
         # Adapters leave routers alone, so there is nothing to balance; the load is watched all the same.
-        experts = self.model.config.experts
-        coefficient = experts.balance if experts is not None and self.trains_all else 0.0
+        stated = self._recipe.router_balance if self._recipe.HasField("router_balance") else self.model.config.balance
+        coefficient = stated if self.trains_all else 0.0
         for balance in self.model.balances():
             balance.begin(sum(row.num_tokens for row in rows), coefficient)
         if self.reward_head is not None:
@@ -79,7 +80,7 @@ class Learner:
             fresh[_REWARD] = torch.zeros_like(self.reward_head)
         self.optimizer.load(fresh, {})
 
-    def base_model(self) -> Transformer:
+    def base_model(self) -> LanguageModel:
         """Return the model as it was before the first step, frozen."""
         return load_model(self._folder, dtype=self.model.dtype).requires_grad_(requires_grad=False)
 
@@ -96,7 +97,7 @@ class Learner:
             digest.update(tensors[name].detach().contiguous().numpy().data)
         return digest.hexdigest()
 
-    def finished_model(self) -> Transformer:
+    def finished_model(self) -> LanguageModel:
         """Return the model in fp32 with adapters merged; the learner must not learn on after this.
 
         Raises: Internal if merging changes what the model says.
@@ -108,7 +109,7 @@ class Learner:
                 parameters = dict(model.named_parameters())
                 for name in parameters.keys() & self.optimizer.masters.keys():
                     parameters[name].copy_(self.optimizer.masters[name])
-        if not self.trains_all:
+        if self._recipe.HasField("lora"):
             before = _probe(model)
             merge_adapters(model)
             error = float((_probe(model) - before).abs().max() / before.abs().max().clamp(min=1.0))
@@ -116,16 +117,36 @@ class Learner:
                 raise Internal(f"merging the adapters changed logits by {error:.2e} of their range")
         return model
 
-    def _load(self, dtype: torch.dtype) -> Transformer:
+    def _load(self, dtype: torch.dtype) -> LanguageModel:
         model = load_model(self._folder, dtype=dtype)
-        if self._recipe.HasField("lora"):
+        if self._recipe.trained_weights == "projector":
+            _free_projector(model)
+        elif self._recipe.HasField("lora"):
             lora = self._recipe.lora
             add_adapters(model, rank=lora.rank, alpha=lora.alpha, seed=self._recipe.seed)
         return model
 
 
+def _free_projector(model: LanguageModel) -> None:
+    """Freeze all but the weights between vision and language.
+
+    Raises: InvalidRequest for a model that has none.
+    """
+    free = model.projector() if isinstance(model, TransformersModel) else []
+    if not free:
+        raise InvalidRequest(
+            f"models of type {model.config.model_type} have no projector", field="recipe.trained_weights"
+        )
+    model.requires_grad_(requires_grad=False)
+    for parameter in free:
+        parameter.requires_grad_()
+
+
 @torch.inference_mode()
-def _probe(model: Transformer) -> Tensor:
+def _probe(model: LanguageModel) -> Tensor:
     length = min(64, model.config.vocab_size, model.config.context_length)
     ids = torch.arange(length) * (model.config.vocab_size // length)
+    if isinstance(model, TransformersModel) and model.config.image is not None:
+        ids = ids[ids != model.config.image.token_id]  # no image comes with it
+        length = len(ids)
     return model.logits(model(ids, pack_positions([length]), [length]))

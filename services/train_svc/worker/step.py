@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from bessemer.modeling.score import pack_positions, score
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.language_model import LanguageModel
+from bessemer.modeling.transformers_config import TransformersConfig
 from torch import Tensor
 
 from train_svc.worker.components import (
@@ -21,6 +22,7 @@ from train_svc.worker.components import (
     reference_kl,
     unpaired,
 )
+from train_svc.worker.images import read_pixels
 from train_svc.worker.loss import logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
@@ -64,7 +66,7 @@ class _States(NamedTuple):
     places: Tensor
 
 
-def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepResult:
+def backward(model: LanguageModel, rows: Sequence[Row], losses: Losses) -> StepResult:
     """Gather the gradients of the step's loss over all rows and return what it saw."""
     shares = _shares(model, rows, losses)
     loss, seen = 0.0, dict[str, float]()
@@ -78,7 +80,8 @@ def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepRes
             (scales,) = torch.autograd.grad(part, logprobs)
             seen = {key: seen.get(key, 0.0) + value for key, value in sums.items()}
         logprobs, gradient = logprob_gradients(hidden, model.head, targets, scales, _gradient_of(model.head))
-        states.hidden.backward(gradient)  # type: ignore[no-untyped-call]
+        if states.hidden.requires_grad:  # not where only the projector learns and a row has no image
+            states.hidden.backward(gradient)  # type: ignore[no-untyped-call]
         loss += float(part.detach() if batch.is_judged else (scales * logprobs).sum())
     lengths = tuple(len(document.ids) for row in rows for document in row.documents)
     if any(row.opinions for row in rows):
@@ -86,7 +89,7 @@ def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepRes
     return StepResult(loss, lengths, seen)
 
 
-def answer_logprobs(model: Transformer, documents: Sequence[Document]) -> list[float]:
+def answer_logprobs(model: LanguageModel, documents: Sequence[Document]) -> list[float]:
     """Return the log-probability of each document's weighted tokens."""
     starts = [int(document.weights.argmax()) for document in documents]
     logprobs = score(model, [document.ids.tolist() for document in documents], starts=starts)
@@ -96,7 +99,7 @@ def answer_logprobs(model: Transformer, documents: Sequence[Document]) -> list[f
     ]
 
 
-def _shares(model: Transformer, rows: Sequence[Row], losses: Losses) -> _Shares:
+def _shares(model: LanguageModel, rows: Sequence[Row], losses: Losses) -> _Shares:
     """Count over the whole step, so that every component is a mean over all of it."""
     counted = sum(row.num_counted for row in rows)
     opinions = [opinion for row in rows for opinion in row.opinions]
@@ -125,14 +128,21 @@ def micro_batches(rows: Sequence[Row]) -> list[Row]:
     return batches
 
 
-def _states(model: Transformer, row: Row) -> _States:
+def _states(model: LanguageModel, row: Row) -> _States:
     """Run a row through the model."""
     lengths = [len(document.ids) for document in row.documents]
     ids = torch.from_numpy(np.concatenate([document.ids for document in row.documents]))
     weights = torch.from_numpy(np.concatenate([document.weights for document in row.documents]))
     owners = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     counted = weights.nonzero()[:, 0]  # never the first of a document, so the state before lies in the same one
-    hidden = model(ids, pack_positions(lengths), lengths)
+    files = [image.path for document in row.documents for image in document.images]
+    if files:
+        assert isinstance(model.config, TransformersConfig)
+        assert model.config.image is not None
+        shape = model.config.image
+        hidden = model(ids, pack_positions(lengths), lengths, torch.stack([read_pixels(f, shape) for f in files]))
+    else:
+        hidden = model(ids, pack_positions(lengths), lengths)
     return _States(hidden.index_select(0, counted - 1), ids[counted], weights[counted], owners[counted], counted)
 
 

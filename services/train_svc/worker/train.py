@@ -20,7 +20,7 @@ from bessemer.jobs.worker import Done, Paused, PauseRequested, TaskContext
 from bessemer.kernel.ids import project_of
 from bessemer.modeling.load import save_model
 from bessemer.modeling.numerics import prepare
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.language_model import LanguageModel
 
 from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
@@ -184,7 +184,7 @@ class _Trainer:
         )
         return Done(result, stored.artifacts)
 
-    def _save_reward_head(self, model: Transformer, folder: Path) -> dict[str, JSON]:
+    def _save_reward_head(self, model: LanguageModel, folder: Path) -> dict[str, JSON]:
         """Write the head of a reward model and return how it does on pairs that were held out, if there are any."""
         head = self.learner.reward_head
         if head is None:
