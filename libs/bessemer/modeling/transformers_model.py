@@ -155,6 +155,11 @@ class TransformersModel(nn.Module):
                 maps += [(module, name) for name, p in module.named_parameters(recurse=False) if p.dim() == 3]
         return maps
 
+    def layers(self) -> list[nn.Module]:
+        """Return the layers of the language model, those with the most weights."""
+        lists = [module for module in self.net.modules() if isinstance(module, nn.ModuleList)]
+        return list(max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters())))
+
     def projector(self) -> list[nn.Parameter]:
         """Return the weights between vision and language."""
         return [

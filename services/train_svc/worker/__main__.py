@@ -1,9 +1,16 @@
-"""`python -m train_svc.worker`: claim one task, do it, report."""
+"""`python -m train_svc.worker`: claim one task, do it, report; as a rank other than the first, do what that one does."""
 
 from __future__ import annotations
 
+import os
+
 from bessemer.jobs.worker import main
 
-from train_svc.worker import models, train
+from train_svc.worker import gang, models, train
 
-main({"trainingJobs": train.run, "modelJobs": models.run})
+_HANDLERS = {"trainingJobs": train.run, "modelJobs": models.run}
+
+if os.environ.get("RANK", "0") == "0":
+    main(_HANDLERS)
+else:
+    gang.follow(_HANDLERS, dict(os.environ))

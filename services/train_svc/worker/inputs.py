@@ -73,7 +73,12 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
     everything.update(ORDER.encode())
-    everything.update(recipe.SerializeToString(deterministic=True))
+    # A checkpoint fits any number of ranks, threads, and kind of sharding: what a step computes is the same.
+    what = TrainingRecipe()
+    what.CopyFrom(recipe)
+    for field in ("num_ranks", "sharding", "threads"):
+        what.ClearField(field)  # type: ignore[arg-type] # a literal in a loop
+    everything.update(what.SerializeToString(deterministic=True))
     open_rows = partial(
         open_feed,
         str(recipe.WhichOneof("method")),

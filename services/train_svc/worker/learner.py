@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
+from bessemer.api.train.v1.training_job_pb2 import Sharding, TrainingRecipe
 from bessemer.kernel.errors import Internal, InvalidRequest
 from bessemer.modeling.load import load_model
 from bessemer.modeling.lora import add_adapters, merge_adapters
@@ -18,29 +18,42 @@ from torch import Tensor, nn
 
 from train_svc.worker.methods import losses_of
 from train_svc.worker.optim import Optimizer
+from train_svc.worker.ranks import Ranks, share_out
 from train_svc.worker.reward import backward_scores
 from train_svc.worker.rows import Row
+from train_svc.worker.sharded import ShardedOptimizer, shard
 from train_svc.worker.step import StepResult, backward
 
 __all__ = ["Learner"]
 
 _MERGE_TOLERANCE = 1e-3
 _REWARD = "reward_head"
+_ALONE = Ranks()
 
 
 class Learner:
     """Weights in `dtype`, fp32 masters of what is trained: everything, or adapters only."""
 
-    def __init__(self, folder: Path, recipe: TrainingRecipe, dtype: torch.dtype) -> None:
+    def __init__(
+        self, folder: Path, recipe: TrainingRecipe, dtype: torch.dtype, ranks: Ranks = _ALONE
+    ) -> None:
         self._folder = folder
         self._recipe = recipe
-        self.model = self._load(dtype)
+        self._ranks = ranks
+        self._is_sharded = recipe.sharding == Sharding.SHARDING_FSDP and ranks.size > 1
+        self.model = self._load(torch.float32 if self._is_sharded else dtype)
+        if self._is_sharded:
+            shard(self.model, ranks, dtype)
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.reward_head: nn.Parameter | None = None
         if recipe.HasField("reward_model"):
             self.reward_head = trained[_REWARD] = nn.Parameter(torch.zeros(self.model.config.hidden_size))
         clip = recipe.gradient_clip_norm
-        self.optimizer = Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
+        self.optimizer = (
+            ShardedOptimizer(trained, ranks, weight_decay=recipe.weight_decay, clip_norm=clip)
+            if self._is_sharded
+            else Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
+        )
         self._losses = losses_of(recipe)
 
     @property
@@ -61,8 +74,19 @@ class Learner:
         if self.reward_head is not None:
             result = backward_scores(self.model, self.reward_head, rows)
         else:
-            result = backward(self.model, rows, self._losses)
-        return result, self.optimizer.gradient_norm()
+            result = backward(self.model, rows, self._losses, share_out(rows, self._ranks))
+        return self._add_up(result), self.optimizer.gradient_norm()
+
+    def _add_up(self, result: StepResult) -> StepResult:
+        """Add up over all ranks what each saw of a step, and the gradients where every rank holds them all."""
+        if self._ranks.size == 1:
+            return result
+        if not self._is_sharded:
+            self._ranks.add_up(self.optimizer.gradients())
+        for balance in self.model.balances():
+            self._ranks.add_up([balance.counts])
+        sums = self._ranks.add_up_numbers({"loss": result.loss, **result.seen})
+        return StepResult(sums.pop("loss"), result.lengths, sums)
 
     def expert_loads(self) -> dict[str, float]:
         """Return metrics of the last step: rows of the busiest expert over the mean, by layer, and the worst."""
@@ -84,6 +108,14 @@ class Learner:
         """Return the model as it was before the first step, frozen."""
         return load_model(self._folder, dtype=self.model.dtype).requires_grad_(requires_grad=False)
 
+    def check_agreement(self, position: int) -> None:
+        """Compare the weights of all ranks, where every rank has them all.
+
+        Raises: DataLoss if they differ.
+        """
+        if self._ranks.size > 1 and not self._is_sharded:
+            self._ranks.check_agreement(self.state_sha256(position).encode())
+
     def is_finite(self) -> bool:
         """Whether every trained weight is a finite number."""
         return all(bool(torch.isfinite(master).all()) for master in self.optimizer.masters.values())
@@ -103,12 +135,12 @@ class Learner:
         Raises: Internal if merging changes what the model says.
         """
         model = self.model
-        if model.dtype != torch.float32:
-            model = self._load(torch.float32)
+        if model.dtype != torch.float32 or self._is_sharded:
+            model, masters = self._load(torch.float32), self.optimizer.masters
             with torch.no_grad():
                 parameters = dict(model.named_parameters())
-                for name in parameters.keys() & self.optimizer.masters.keys():
-                    parameters[name].copy_(self.optimizer.masters[name])
+                for name in parameters.keys() & masters.keys():
+                    parameters[name].copy_(masters[name])
         if self._recipe.HasField("lora"):
             before = _probe(model)
             merge_adapters(model)

@@ -26,10 +26,10 @@ from train_svc.worker.images import read_pixels
 from train_svc.worker.loss import logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
-__all__ = ["StepResult", "answer_logprobs", "backward", "micro_batches"]
+__all__ = ["MICRO_BATCH_TOKENS", "StepResult", "answer_logprobs", "backward", "micro_batches"]
 
 # Rows are run together up to this many tokens: fewer, larger products; the result does not depend on grouping rows.
-_MICRO_BATCH_TOKENS = 1024
+MICRO_BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,16 @@ class _States(NamedTuple):
     places: Tensor
 
 
-def backward(model: LanguageModel, rows: Sequence[Row], losses: Losses) -> StepResult:
-    """Gather the gradients of the step's loss over all rows and return what it saw."""
+def backward(
+    model: LanguageModel, rows: Sequence[Row], losses: Losses, batches: Sequence[Row] | None = None
+) -> StepResult:
+    """Gather the gradients of the step's loss over all rows and return what it saw.
+
+    With `batches`, only over these micro-batches of the rows; those of several processes add up.
+    """
     shares = _shares(model, rows, losses)
     loss, seen = 0.0, dict[str, float]()
-    for batch in micro_batches(rows):
+    for batch in micro_batches(rows) if batches is None else batches:
         states = _states(model, batch)
         hidden, targets = states.hidden.detach(), states.targets
         scales = -shares.token * states.weights
@@ -117,11 +122,11 @@ def _shares(model: LanguageModel, rows: Sequence[Row], losses: Losses) -> _Share
     )
 
 
-def micro_batches(rows: Sequence[Row]) -> list[Row]:
-    """Merge neighbouring rows up to 1,024 tokens."""
+def micro_batches(rows: Sequence[Row], limit: int = MICRO_BATCH_TOKENS) -> list[Row]:
+    """Merge neighbouring rows up to so many tokens."""
     batches = [rows[0]]
     for row in rows[1:]:
-        if batches[-1].num_tokens + row.num_tokens <= _MICRO_BATCH_TOKENS:
+        if batches[-1].num_tokens + row.num_tokens <= limit:
             batches[-1] = batches[-1].merge(row)
         else:
             batches.append(row)

@@ -25,6 +25,7 @@ from bessemer.modeling.language_model import LanguageModel
 from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
 from train_svc.worker.feed import PreferenceFeed
+from train_svc.worker.gang import accompanied
 from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
 from train_svc.worker.inputs import open_inputs
 from train_svc.worker.learner import Learner
@@ -32,6 +33,7 @@ from train_svc.worker.memory import peak_memory_bytes
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
+from train_svc.worker.ranks import Ranks, agreed, open_ranks
 from train_svc.worker.reward import calibration, save_head
 from train_svc.worker.rollouts import RolloutFeed
 from train_svc.worker.step import StepResult, answer_logprobs
@@ -48,27 +50,30 @@ def run(context: TaskContext) -> Done | Paused:
 
     Raises: InvalidRequest, FailedPrecondition DATASET_EMPTY or TRAINING_DIVERGED, LimitReached STORAGE_FULL, DataLoss.
     """
-    trainer = _Trainer(context)
-    trainer.resume()
-    try:
-        trainer.train()
-    except PauseRequested:
-        return Paused(trainer.save().SerializeToString())
-    return trainer.finish()
+    ranks = open_ranks()
+    with accompanied(context, ranks):
+        trainer = _Trainer(context, ranks)
+        trainer.resume()
+        try:
+            trainer.train()
+        except PauseRequested:
+            return Paused(trainer.save().SerializeToString())
+        return trainer.finish()
 
 
 class _Trainer:
     """One attempt at a job; `step` counts steps, `position` the rows taken from the feed."""
 
-    def __init__(self, context: TaskContext) -> None:
-        self.context = context
+    def __init__(self, context: TaskContext, ranks: Ranks) -> None:
+        self.context, self.ranks = context, ranks
         self.job = TrainingJob.FromString(context.job)
         self.blobs = Blobs(context.objects, project_of(self.job.name))
         context.report(stage="fetch inputs", fraction=0.0)
         self.inputs = open_inputs(self.job, context.objects, context.workdir)
         self.recipe, self.feed = self.inputs.recipe, self.inputs.feed
-        self.numerics = prepare(self.recipe.threads, self.recipe.dtype)
-        self.learner = Learner(self.inputs.base, self.recipe, self.numerics.dtype)
+        threads = max(1, self.recipe.threads // ranks.size)
+        self.numerics = agreed(prepare(threads, self.recipe.dtype), threads, ranks)
+        self.learner = self._learner()
         self.rows_per_step = self.feed.rows_per_step(self.recipe.tokens_per_step)
         self.steps = self.recipe.steps or math.ceil(len(self.feed) / self.rows_per_step)
         self.step = self.position = 0
@@ -82,7 +87,11 @@ class _Trainer:
             attempt=context.epoch,
             identity=self.inputs.identity,
             folder=context.workdir / "checkpoint",
+            writes=ranks.is_first,
         )
+
+    def _learner(self) -> Learner:
+        return Learner(self.inputs.base, self.recipe, self.numerics.dtype, self.ranks)
 
     def resume(self) -> None:
         """Go to the newest intact checkpoint; without one to the start."""
@@ -91,7 +100,7 @@ class _Trainer:
             _LOG.info("resuming after step %d of %d", snapshot.step, self.steps)
             if snapshot.facts["dtype"] != self.numerics.name:  # here the other one looked faster
                 self.numerics = prepare(self.recipe.threads, snapshot.facts["dtype"])
-                self.learner = Learner(self.inputs.base, self.recipe, self.numerics.dtype)
+                self.learner = self._learner()
             self.learner.optimizer.load(snapshot.weights, snapshot.moments)
             self.step, self.position, self.usage = snapshot.step, snapshot.position, snapshot.usage
             self.guard = Guard.from_facts(snapshot.facts)
@@ -171,6 +180,8 @@ class _Trainer:
                 shutil.copyfile(self.inputs.base / name, folder / name)
         self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, peak_memory_bytes())
         base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
+        if not self.ranks.is_first:
+            return Done(TrainingResult())
         stored = store_model(self.blobs, folder, {"license": base_facts.get("license", ""), **judged})
         result = TrainingResult(
             manifest=stored.manifest,
@@ -234,7 +245,7 @@ class _Trainer:
         self._report(series | loads | {f"{method}/{key}": value for key, value in seen.items()})
         if loads and self.guard.watch_load(loads["train/expert_load_max_over_mean"]):
             _LOG.warning(
-                "step %d: one expert has over twice its share of the tokens; raise router_aux_loss_coef", self.step
+                "step %d: one expert has over twice its share of the tokens; raise recipe.router_balance", self.step
             )
         if "chosen_shift" in result.seen:
             self.guard.watch_preference(result.seen["chosen_shift"], result.seen["margin"])
@@ -253,8 +264,10 @@ class _Trainer:
         if self.guard.bad_steps or not self.learner.is_finite():
             _LOG.warning("step %d: not saved, since numbers are not finite", self.step)
             return
+        self.learner.check_agreement(self.position)
         self._report({}, saved_state=self.save().SerializeToString())
-        self.checkpoints.prune()
+        if self.ranks.is_first:
+            self.checkpoints.prune()
 
     def _stop(self) -> None:
         """Go back to the best weights that were saved.
