@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from bessemer.api.train.v1.training_job_pb2 import Sharding, TrainingRecipe, TrainingResult
 from bessemer.api.worker.v1.worker_service_pb2 import Task
+from bessemer.jobs.gang import decide
+from bessemer.jobs.launcher import GO
 from google.protobuf import text_format
 
 from tests.fixtures.training import PAIRS, SENTENCES, Bench
@@ -38,31 +39,24 @@ class Gang:
             name=job.name, kind="trainingJobs", epoch=bench.attempts, job=job.SerializeToString(), saved_state=saved_state
         )
         (self.folder / "task.bin").write_bytes(task.SerializeToString())
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.ranks = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.fixtures.two_ranks", str(self.folder)],
-                env={
-                    **os.environ,
-                    "RANK": str(rank),
-                    "WORLD_SIZE": str(size),
-                    "MASTER_ADDR": "127.0.0.1",
-                    "MASTER_PORT": str(port),
-                    "OMP_NUM_THREADS": "1",
-                    "BESSEMER_OBJECTS_URL": (bench.folder / "objects").as_uri(),
-                    "BESSEMER_WORKER_DIR": str(self.folder / "work"),
-                },
-            )
-            for rank in range(size)
-        ]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bessemer.jobs.gang", str(size), "tests.fixtures.two_ranks"],
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "BESSEMER_OBJECTS_URL": (bench.folder / "objects").as_uri(),
+                "BESSEMER_WORKER_DIR": str(self.folder / "work"),
+            },
+            stdin=subprocess.PIPE,
+        )
+        self.process.stdin.write(GO)
+        self.process.stdin.close()
 
     def finish(self):
         try:
-            assert [rank.wait(240) for rank in self.ranks] == [0] * len(self.ranks)
+            assert self.process.wait(240) == 0
         finally:
-            self.kill()
+            self.process.kill()
         metrics = json.loads((self.folder / "metrics.json").read_text())
         result = TrainingResult.FromString((self.folder / "result.bin").read_bytes())
         return result, {step: value for key, step, value in metrics if key == "train/loss"}
@@ -71,14 +65,9 @@ class Gang:
         deadline = time.monotonic() + 200
         while not (self.folder / "state.bin").exists():
             assert time.monotonic() < deadline
-            assert all(rank.poll() is None for rank in self.ranks)
+            assert self.process.poll() is None
             time.sleep(0.05)
         return (self.folder / "state.bin").read_bytes()
-
-    def kill(self):
-        for rank in self.ranks:
-            rank.kill()
-            rank.wait()
 
 
 def job_of(bench, method, **fields):
@@ -104,3 +93,37 @@ def test_two_ranks_lose_what_one_loses_and_resume_on_another_number(bench, kind,
         assert rest == pytest.approx({step: alone[step] for step in rest}, rel=TOLERANCE)
         if size == 2:
             assert resumed.state_sha256 == result.state_sha256
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_ends_the_gang_at_once_and_the_job_goes_on_from_its_checkpoint(bench, victim):
+    job = job_of(bench, "cpt {}", num_ranks=2, steps=12)
+    whole, _ = Gang(bench, job, 2).finish()
+    gang = Gang(bench, job_of(bench, "cpt {}", num_ranks=2, steps=12, threads=2), 2)
+    state = gang.wait_for_state()
+    ranks = sorted(psutil.Process(gang.process.pid).children(), key=lambda child: child.environ()["RANK"])
+    ranks[victim].kill()
+    assert gang.process.wait(15) == -9
+    assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
+    resumed, _ = Gang(bench, job, 2, state).finish()
+    assert resumed.state_sha256 == whole.state_sha256
+
+
+@pytest.mark.parametrize(
+    ("codes", "waited_s", "end"),
+    [
+        ([None, None], 0.0, None),
+        ([0, 0], 0.0, 0),
+        ([0, None], 1.0, None),  # the other may still be leaving
+        ([0, None], 11.0, 0),
+        ([1, None], 0.0, 1),  # it has reported why
+        ([4, 0], 0.0, 4),
+        ([None, 0], 60.0, None),
+        ([None, 1], 1.0, None),  # the first rank meets the same error and reports it
+        ([None, 1], 11.0, 1),
+        ([None, -9], 0.0, -9),
+        ([-9, None], 0.0, -9),
+    ],
+)
+def test_the_gang_ends_as_the_rank_that_ended_it(codes, waited_s, end):
+    assert decide(codes, waited_s) == end

@@ -153,9 +153,10 @@ class LocalLauncher:
         workdir = self._workdir(spec.id)
         workdir.mkdir(parents=True, exist_ok=True)
         env = self._env | {"PYTHONUNBUFFERED": "1", "BESSEMER_WORKER_DIR": str(workdir)} | dict(spec.env)
+        gang = ["bessemer.jobs.gang", str(spec.num_ranks)] if spec.num_ranks > 1 else []
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", spec.entry],
+                [sys.executable, "-m", *gang, spec.entry],
                 env=env,
                 cwd=workdir,
                 stdin=subprocess.PIPE,

@@ -124,4 +124,5 @@ TRAINING_JOBS = JobKind(
     entry="train_svc.worker",
     on_success=_finish,
     on_progress=_note_checkpoint,
+    num_ranks=lambda job: max(1, job.recipe.num_ranks),
 )

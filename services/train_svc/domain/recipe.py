@@ -41,6 +41,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _ADAPTERS_FACTOR = 10
 _LABEL_NOISE = 0.1
+# Methods that sample from the model, or score with it, between one step and the next.
+_ALONE = frozenset({"kto", "grpo", "online_dpo", "reward_model"})
 _ENVIRONMENT_STEPS = 200
 
 
@@ -90,6 +92,17 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
 
 def _check_parts(full: TrainingRecipe) -> None:
     """Refuse combinations that make no sense together."""
+    if full.num_ranks > 1 and full.WhichOneof("method") in _ALONE:
+        raise InvalidRequest(
+            f"{full.WhichOneof('method')} reads its own model in every step and runs in one process; "
+            "leave recipe.num_ranks out and raise recipe.threads",
+            field="training_job.recipe.num_ranks",
+        )
+    if full.sharding and full.num_ranks == 1:
+        raise InvalidRequest(
+            "one rank has nothing to divide; raise recipe.num_ranks or leave recipe.sharding out",
+            field="training_job.recipe.sharding",
+        )
     if full.trained_weights == "projector" and (full.HasField("lora") or full.WhichOneof("method") != "sft"):
         raise InvalidRequest(
             "the projector learns by sft, and without lora; leave recipe.trained_weights out",

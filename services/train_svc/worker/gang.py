@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.worker.v1.worker_service_pb2 import HeartbeatRequest, HeartbeatResponse, Task
+from bessemer.kernel.errors import Unavailable
 from bessemer.jobs.worker import Handler, LeaseLost, PauseRequested, Stopped, TaskContext, surroundings
 
 from train_svc.worker.ranks import Ranks, open_ranks
@@ -43,6 +45,10 @@ def accompanied(context: TaskContext, ranks: Ranks) -> Iterator[None]:
     context.check = check_all  # type: ignore[method-assign]
     try:
         yield
+    except RuntimeError as error:
+        if "gloo" in str(error):  # from inside a layer; torch raises nothing narrower
+            raise Unavailable(f"another rank is lost: {error}"[:300], reason="WORKER_LOST") from error
+        raise
     finally:
         context.check = check  # type: ignore[method-assign]
     ranks.close()
@@ -51,6 +57,7 @@ def accompanied(context: TaskContext, ranks: Ranks) -> Iterator[None]:
 def follow(handlers: Mapping[str, Handler], env: Mapping[str, str]) -> NoReturn:
     """Be a rank other than the first: do what that one does, and say nothing to the service."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first rank gets it too, and decides
     ranks = open_ranks()
     task = Task.FromString(ranks.tell(b""))
     objects, workdir = surroundings(env)

@@ -31,6 +31,7 @@ def shard(model: LanguageModel, ranks: Ranks, dtype: torch.dtype) -> None:
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
     for part in [*parts, model]:
         part.set_gradient_divide_factor(1.0)  # type: ignore[operator] # losses are counted over all ranks: they add up
+        part.set_force_sum_reduction_for_comms(True)  # type: ignore[operator] # gloo knows no scaled sums
 
 
 class ShardedOptimizer(Optimizer):
