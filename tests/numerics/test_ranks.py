@@ -77,8 +77,10 @@ def job_of(bench, method, **fields):
     return bench.job(recipe, bench.rows("PREFERENCE", PAIRS) if method.startswith("dpo") else bench.text(SENTENCES * 4))
 
 
-@pytest.mark.parametrize("method", ["cpt {}", "cpt {} lora { rank: 4 }", "dpo {}"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("whole", "cpt {}"), ("whole", "dpo {}"), ("fsdp", "cpt {}"), ("fsdp", "dpo {} lora { rank: 4 }")],
+)
 def test_two_ranks_lose_what_one_loses_and_resume_on_another_number(bench, kind, method):
     _, alone = Gang(bench, job_of(bench, method), 1).finish()
     job = job_of(bench, method, sharding=KINDS[kind], num_ranks=2)

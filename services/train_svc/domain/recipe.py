@@ -23,12 +23,14 @@ LEARNING_RATES = {
     "orpo": 1e-5,
     "reward_model": 1e-5,
     "grpo": 5e-6,
+    "distill": 5e-5,
 }
 # Defaults of a method's own fields.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "dpo": {"beta": 0.1, "nll_weight": 1.0, "loss": "sigmoid"},
     "kto": {"beta": 0.1, "nll_weight": 1.0, "desirable_weight": 1.0, "undesirable_weight": 1.0},
     "orpo": {"beta": 0.1},
+    "distill": {"temperature": 1.0, "data_weight": 0.0},
     "grpo": {
         "variant": "dr_grpo",
         "prompts_per_step": 16,
@@ -42,7 +44,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 _ADAPTERS_FACTOR = 10
 _LABEL_NOISE = 0.1
 # Methods that sample from the model, or score with it, between one step and the next.
-_ALONE = frozenset({"kto", "grpo", "online_dpo", "reward_model"})
+_ALONE = frozenset({"kto", "grpo", "reward_model"})
 _ENVIRONMENT_STEPS = 200
 
 

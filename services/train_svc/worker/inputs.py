@@ -39,7 +39,7 @@ _SEQUENCE_LENGTH = 512
 class Inputs:
     """The recipe with all defaults, the folder of the base model, and the rows.
 
-    `identity` is a digest over everything that decides the result. `heldout` are pairs to judge a reward model by.
+    `identity` is a digest over everything that decides the result. `teacher` is the folder of a teacher. `heldout` are pairs to judge a reward model by.
     """
 
     recipe: TrainingRecipe
@@ -47,6 +47,7 @@ class Inputs:
     feed: Feed
     identity: str
     heldout: Sequence[Row] = ()
+    teacher: Path | None = None
 
 
 def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
@@ -72,7 +73,7 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     if job.inputs.HasField("mixture"):
         data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
-    everything.update(ORDER.encode())
+    everything.update(f"{ORDER}{job.inputs.teacher_manifest.sha256}".encode())
     # A checkpoint fits any number of ranks, threads, and kind of sharding: what a step computes is the same.
     what = TrainingRecipe()
     what.CopyFrom(recipe)
@@ -106,7 +107,10 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     if recipe.HasField("reward_model"):
         folders = [path for path, _ in datasets]
         heldout = heldout_pairs(folders, Tokenizer.from_folder(base), sequence_length=length)
-    return Inputs(recipe, base, feed, everything.hexdigest(), heldout)
+    teacher = None
+    if job.inputs.HasField("teacher_manifest"):
+        teacher = fetch(blobs, read_manifest(blobs, job.inputs.teacher_manifest), folder / "teacher")
+    return Inputs(recipe, base, feed, everything.hexdigest(), heldout, teacher)
 
 
 def _open_rollouts(recipe: TrainingRecipe, folders: Sequence[Path], base: Path, digest: str) -> RolloutFeed:

@@ -16,6 +16,7 @@ from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.transformers_model import TransformersModel
 from torch import Tensor, nn
 
+from train_svc.worker.distill import backward_divergence, load_teacher
 from train_svc.worker.methods import losses_of
 from train_svc.worker.optim import Optimizer
 from train_svc.worker.ranks import Ranks, share_out
@@ -35,13 +36,16 @@ class Learner:
     """Weights in `dtype`, fp32 masters of what is trained: everything, or adapters only."""
 
     def __init__(
-        self, folder: Path, recipe: TrainingRecipe, dtype: torch.dtype, ranks: Ranks = _ALONE
+        self, folder: Path, recipe: TrainingRecipe, dtype: torch.dtype, ranks: Ranks = _ALONE, teacher: Path | None = None
     ) -> None:
         self._folder = folder
         self._recipe = recipe
         self._ranks = ranks
         self._is_sharded = recipe.sharding == Sharding.SHARDING_FSDP and ranks.size > 1
+        self._teacher: LanguageModel | None = None
         self.model = self._load(torch.float32 if self._is_sharded else dtype)
+        if teacher is not None:
+            self._teacher = load_teacher(teacher, self.model)
         if self._is_sharded:
             shard(self.model, ranks, dtype)
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -73,6 +77,16 @@ class Learner:
             balance.begin(sum(row.num_tokens for row in rows), coefficient)
         if self.reward_head is not None:
             result = backward_scores(self.model, self.reward_head, rows)
+        elif self._teacher is not None:
+            method, batches = self._recipe.distill, share_out(rows, self._ranks)
+            result = backward_divergence(
+                self.model,
+                self._teacher,
+                rows,
+                batches,
+                temperature=method.temperature,
+                data_weight=method.data_weight,
+            )
         else:
             result = backward(self.model, rows, self._losses, share_out(rows, self._ranks))
         return self._add_up(result), self.optimizer.gradient_norm()

@@ -26,7 +26,7 @@ from train_svc.worker.images import read_pixels
 from train_svc.worker.loss import logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
-__all__ = ["MICRO_BATCH_TOKENS", "StepResult", "answer_logprobs", "backward", "micro_batches"]
+__all__ = ["MICRO_BATCH_TOKENS", "StepResult", "answer_logprobs", "backward", "gradient_of", "micro_batches", "states_of"]
 
 # Rows are run together up to this many tokens: fewer, larger products; the result does not depend on grouping rows.
 MICRO_BATCH_TOKENS = 1024
@@ -76,7 +76,7 @@ def backward(
     shares = _shares(model, rows, losses)
     loss, seen = 0.0, dict[str, float]()
     for batch in micro_batches(rows) if batches is None else batches:
-        states = _states(model, batch)
+        states = states_of(model, batch)
         hidden, targets = states.hidden.detach(), states.targets
         scales = -shares.token * states.weights
         if batch.is_judged:  # how much a token counts depends on log-probabilities: look first
@@ -84,7 +84,7 @@ def backward(
             part, sums = _judge(batch, states, logprobs, shares, losses)
             (scales,) = torch.autograd.grad(part, logprobs)
             seen = {key: seen.get(key, 0.0) + value for key, value in sums.items()}
-        logprobs, gradient = logprob_gradients(hidden, model.head, targets, scales, _gradient_of(model.head))
+        logprobs, gradient = logprob_gradients(hidden, model.head, targets, scales, gradient_of(model.head))
         if states.hidden.requires_grad:  # not where only the projector learns and a row has no image
             states.hidden.backward(gradient)  # type: ignore[no-untyped-call]
         loss += float(part.detach() if batch.is_judged else (scales * logprobs).sum())
@@ -133,7 +133,7 @@ def micro_batches(rows: Sequence[Row], limit: int = MICRO_BATCH_TOKENS) -> list[
     return batches
 
 
-def _states(model: LanguageModel, row: Row) -> _States:
+def states_of(model: LanguageModel, row: Row) -> _States:
     """Run a row through the model."""
     lengths = [len(document.ids) for document in row.documents]
     ids = torch.from_numpy(np.concatenate([document.ids for document in row.documents]))
@@ -215,7 +215,7 @@ def _rollouts(row: Row, states: _States, logprobs: Tensor, losses: Losses) -> Te
     return loss.sum()
 
 
-def _gradient_of(parameter: Tensor) -> Tensor | None:
+def gradient_of(parameter: Tensor) -> Tensor | None:
     """Return the gradient to add to, zero at first; None for a frozen parameter."""
     if parameter.requires_grad and parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)

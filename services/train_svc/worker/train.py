@@ -91,7 +91,7 @@ class _Trainer:
         )
 
     def _learner(self) -> Learner:
-        return Learner(self.inputs.base, self.recipe, self.numerics.dtype, self.ranks)
+        return Learner(self.inputs.base, self.recipe, self.numerics.dtype, self.ranks, self.inputs.teacher)
 
     def resume(self) -> None:
         """Go to the newest intact checkpoint; without one to the start."""
