@@ -17,8 +17,8 @@ from bessemer.jobs.launcher import GO
 from google.protobuf import text_format
 
 from tests.fixtures.training import PAIRS, SENTENCES, Bench
-from tests.fixtures.tiny_model import make_tiny_model
 
+pytestmark = pytest.mark.timeout(900)  # ten processes that each import torch
 KINDS = {"whole": Sharding.SHARDING_UNSPECIFIED, "fsdp": Sharding.SHARDING_FSDP}
 TOLERANCE = 2e-4
 
@@ -36,7 +36,11 @@ class Gang:
         self.folder = bench.folder / f"gang-{bench.attempts}"
         self.folder.mkdir()
         task = Task(
-            name=job.name, kind="trainingJobs", epoch=bench.attempts, job=job.SerializeToString(), saved_state=saved_state
+            name=job.name,
+            kind="trainingJobs",
+            epoch=bench.attempts,
+            job=job.SerializeToString(),
+            saved_state=saved_state,
         )
         (self.folder / "task.bin").write_bytes(task.SerializeToString())
         self.process = subprocess.Popen(
@@ -97,10 +101,14 @@ def test_two_ranks_lose_what_one_loses_and_resume_on_another_number(bench, kind,
             assert resumed.state_sha256 == result.state_sha256
 
 
+@pytest.fixture(scope="module")
+def undisturbed(bench):
+    return Gang(bench, job_of(bench, "cpt {}", num_ranks=2, steps=12), 2).finish()[0]
+
+
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_ends_the_gang_at_once_and_the_job_goes_on_from_its_checkpoint(bench, victim):
+def test_a_killed_rank_ends_the_gang_at_once_and_the_job_goes_on_from_its_checkpoint(bench, undisturbed, victim):
     job = job_of(bench, "cpt {}", num_ranks=2, steps=12)
-    whole, _ = Gang(bench, job, 2).finish()
     gang = Gang(bench, job_of(bench, "cpt {}", num_ranks=2, steps=12, threads=2), 2)
     state = gang.wait_for_state()
     ranks = sorted(psutil.Process(gang.process.pid).children(), key=lambda child: child.environ()["RANK"])
@@ -108,7 +116,7 @@ def test_a_killed_rank_ends_the_gang_at_once_and_the_job_goes_on_from_its_checkp
     assert gang.process.wait(15) == -9
     assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
     resumed, _ = Gang(bench, job, 2, state).finish()
-    assert resumed.state_sha256 == whole.state_sha256
+    assert resumed.state_sha256 == undisturbed.state_sha256
 
 
 @pytest.mark.parametrize(

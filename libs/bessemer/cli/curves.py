@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 __all__ = ["by_series", "plot", "sparkline", "thinned"]
@@ -27,7 +28,7 @@ def thinned(values: Sequence[float], width: int) -> list[float]:
     if len(values) <= width:
         return list(values)
     cuts = [round(i * len(values) / width) for i in range(width + 1)]
-    return [math.fsum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [math.fsum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

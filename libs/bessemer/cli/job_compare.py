@@ -84,7 +84,9 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _result(job: Message, curves: Mapping[str, list[tuple[int, float]]], price_per_hour: float | None) -> dict[str, Any]:
+def _result(
+    job: Message, curves: Mapping[str, list[tuple[int, float]]], price_per_hour: float | None
+) -> dict[str, Any]:
     usage: Any = job.usage  # type: ignore[attr-defined]
     losses, speeds = ([value for _, value in curves.get(key, [])] for key in (_LOSS, _SPEED))
     found: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Shape of any model that transformers has a class for: what the rest asks of a configuration, counted from the class."""
+"""Shape of any model that transformers has a class for: what the rest asks of a configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _IMAGE_FORMS = {"mistral3": "sized", "llava": "stacked", "smolvlm": "nested", "i
 # How hard to press for an even load where the class has no loss of its own for it.
 _BALANCE = 0.1
 _ENDLESS = 1 << 20  # context of models that state none
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP, which most start from
+_MEAN, _STD = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+)  # of CLIP, which most start from
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class TransformersConfig:
         return self._counts[1]
 
     def step_flops(self, lengths: Sequence[int], *, trains_all: bool = True) -> float:
-        """Floating-point operations of training on documents of these lengths, attention with heads as wide as usual."""
+        """Floating-point operations of training on documents of these lengths, with heads of the usual width."""
         matmul = self.num_active_parameters - (0 if self.tie_embeddings else self.vocab_size * self.hidden_size)
         pairs = sum(n * n for n in lengths) / 2
         return (6.0 if trains_all else 4.0) * matmul * sum(lengths) + 12.0 * self.num_layers * self.hidden_size * pairs

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +162,7 @@ class TransformersModel(nn.Module):
     def projector(self) -> list[nn.Parameter]:
         """Return the weights between vision and language."""
         return [
-            parameter
-            for name, parameter in self.net.named_parameters()
-            if "projector" in name or ".connector." in name
+            parameter for name, parameter in self.net.named_parameters() if "projector" in name or ".connector." in name
         ]
 
     def save(self, folder: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.kernel.errors import FailedPrecondition
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import load_model
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.language_model import LanguageModel
 
 from eval_svc.config import PREVIEW_CHARACTERS
 from eval_svc.domain.cases import Case

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from bessemer.kernel.clock import Clock
 from bessemer.kernel.errors import InvalidRequest, LimitReached
 from bessemer.modeling.generate import Cache, decode_step, prefill
-from bessemer.modeling.tokenizer import Tokenizer
 from bessemer.modeling.language_model import LanguageModel
+from bessemer.modeling.tokenizer import Tokenizer
 from torch import Tensor
 
 from serve_svc.engine.answer import Answer

@@ -139,4 +139,6 @@ def pin(
     manifests = [part.manifest for part in mixture.components] if mixture else [v.manifest for v in versions]
     content = mixture.content if mixture else None
     taught_by = teacher.manifest if teacher else None
-    return TrainingInputs(model_manifest=base.manifest, dataset_manifests=manifests, mixture=content, teacher_manifest=taught_by)
+    return TrainingInputs(
+        model_manifest=base.manifest, dataset_manifests=manifests, mixture=content, teacher_manifest=taught_by
+    )

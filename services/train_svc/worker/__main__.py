@@ -1,4 +1,4 @@
-"""`python -m train_svc.worker`: claim one task, do it, report; as a rank other than the first, do what that one does."""
+"""`python -m train_svc.worker`: claim one task, do it, report; as a later rank, do what the first does."""
 
 from __future__ import annotations
 

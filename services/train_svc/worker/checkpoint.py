@@ -47,7 +47,15 @@ class Checkpoints:
     """Saves and loads the snapshots of one job; `identity` tells its inputs apart from all others."""
 
     def __init__(
-        self, objects: ObjectStore, blobs: Blobs, *, job: str, attempt: int, identity: str, folder: Path, writes: bool = True
+        self,
+        objects: ObjectStore,
+        blobs: Blobs,
+        *,
+        job: str,
+        attempt: int,
+        identity: str,
+        folder: Path,
+        writes: bool = True,
     ) -> None:
         self._objects = objects
         self._blobs = blobs
@@ -112,9 +120,8 @@ class Checkpoints:
             self.state = TrainingState(checkpoint=checkpoint, usage=snapshot.usage)
             if which == "newest" and state.HasField("previous"):
                 self.state.previous.CopyFrom(state.previous)
-            else:  # damaged files stand where good ones would be written again
-                if self._writes:
-                    self.prune()
+            elif self._writes:  # damaged files stand where good ones would be written again
+                self.prune()
             return snapshot
         return None
 

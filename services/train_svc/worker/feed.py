@@ -196,23 +196,22 @@ def open_feed(
         shards = [shard for _, manifest in datasets for shard in split_shards(manifest, "train")]
         stream = TextStream(shards, shard_files, digest=digest, seed=seed)
         feed = TextFeed(stream, sum(split_tokens(manifest, "train") for _, manifest in datasets))
+    elif method in {"sft", "distill"}:
+        documents = []
+        for folder, _ in datasets:
+            images = Images(folder, image, tokenizer) if image else None
+            for number, row in enumerate(_read_rows(folder / "train" / "rows.jsonl")):
+                document = _conversation(_messages(row, number), tokenizer, sequence_length, images)
+                documents += [document] if document else []
+        feed = ChatFeed(documents, sequence_length=sequence_length, digest=digest, seed=seed)
+    elif method == "kto":
+        rows = _all_rows(datasets)
+        answers = [a for n, row in enumerate(rows) for a in _opinions(row, n, tokenizer, sequence_length)]
+        feed = OpinionFeed(answers, sequence_length=sequence_length, digest=digest, seed=seed)
     else:
-        if method in {"sft", "distill"}:
-            documents = []
-            for folder, _ in datasets:
-                images = Images(folder, image, tokenizer) if image else None
-                for number, row in enumerate(_read_rows(folder / "train" / "rows.jsonl")):
-                    document = _conversation(_messages(row, number), tokenizer, sequence_length, images)
-                    documents += [document] if document else []
-            feed = ChatFeed(documents, sequence_length=sequence_length, digest=digest, seed=seed)
-        elif method == "kto":
-            rows = _all_rows(datasets)
-            answers = [a for n, row in enumerate(rows) for a in _opinions(row, n, tokenizer, sequence_length)]
-            feed = OpinionFeed(answers, sequence_length=sequence_length, digest=digest, seed=seed)
-        else:
-            rows = _all_rows(datasets)
-            pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
-            feed = PreferenceFeed(pairs, sequence_length=sequence_length, digest=digest, seed=seed)
+        rows = _all_rows(datasets)
+        pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
+        feed = PreferenceFeed(pairs, sequence_length=sequence_length, digest=digest, seed=seed)
     if not len(feed):
         raise FailedPrecondition(
             f"no row of the datasets can be learned from within {sequence_length} tokens; "

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.worker.v1.worker_service_pb2 import HeartbeatRequest, HeartbeatResponse, Task
-from bessemer.kernel.errors import Unavailable
 from bessemer.jobs.worker import Handler, LeaseLost, PauseRequested, Stopped, TaskContext, surroundings
+from bessemer.kernel.errors import Unavailable
 
 from train_svc.worker.ranks import Ranks, open_ranks
 

@@ -109,12 +109,14 @@ def read_pixels(path: Path, shape: ImageInput) -> Tensor:
     try:
         import PIL.Image
     except ImportError:
-        raise FailedPrecondition("reading images needs Pillow; install bessemer[train]", reason="FIELD_INVALID") from None
+        raise FailedPrecondition(
+            "reading images needs Pillow; install bessemer[train]", reason="FIELD_INVALID"
+        ) from None
     try:
         with warnings.catch_warnings(), PIL.Image.open(path, formats=_FORMATS) as image:
             warnings.simplefilter("error")
             if image.width * image.height > _PIXELS_MAX:
-                raise ValueError(f"{image.width} x {image.height} pixels")  # noqa: TRY301 - joins the library's own
+                raise ValueError(f"{image.width} x {image.height} pixels")
             resized = image.convert("RGB").resize((shape.size, shape.size), PIL.Image.Resampling.BICUBIC)
             values = np.asarray(resized, np.float32) / 255
     except Exception as error:  # noqa: BLE001 - decoders raise errors of many kinds

@@ -39,7 +39,8 @@ _SEQUENCE_LENGTH = 512
 class Inputs:
     """The recipe with all defaults, the folder of the base model, and the rows.
 
-    `identity` is a digest over everything that decides the result. `teacher` is the folder of a teacher. `heldout` are pairs to judge a reward model by.
+    `identity` is a digest over everything that decides the result. `heldout` are pairs to judge a reward
+    model by, `teacher` is the folder of a teacher.
     """
 
     recipe: TrainingRecipe

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from bessemer.api.train.v1.training_job_pb2 import Sharding, TrainingRecipe
 from bessemer.kernel.errors import Internal, InvalidRequest
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import load_model
 from bessemer.modeling.lora import add_adapters, merge_adapters
 from bessemer.modeling.score import pack_positions
-from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.transformers_model import TransformersModel
 from torch import Tensor, nn
 
@@ -36,7 +36,12 @@ class Learner:
     """Weights in `dtype`, fp32 masters of what is trained: everything, or adapters only."""
 
     def __init__(
-        self, folder: Path, recipe: TrainingRecipe, dtype: torch.dtype, ranks: Ranks = _ALONE, teacher: Path | None = None
+        self,
+        folder: Path,
+        recipe: TrainingRecipe,
+        dtype: torch.dtype,
+        ranks: Ranks = _ALONE,
+        teacher: Path | None = None,
     ) -> None:
         self._folder = folder
         self._recipe = recipe

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import REWARD_HEAD
 from bessemer.modeling.score import pack_positions
-from bessemer.modeling.language_model import LanguageModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 

@@ -12,9 +12,9 @@ import torch
 from bessemer.api.train.v1.training_job_pb2 import GrpoMethod
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.generate import Sample, generate_sampled
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.score import score
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.language_model import LanguageModel
 from torch import Tensor
 
 from train_svc.worker.advantages import shares

@@ -47,7 +47,7 @@ class ShardedOptimizer(Optimizer):
         super().__init__(parameters, weight_decay=weight_decay, clip_norm=clip_norm)
 
     @property
-    def masters(self) -> dict[str, Tensor]: 
+    def masters(self) -> dict[str, Tensor]:
         """The whole fp32 weights by name."""
         return {name: _whole(p.detach()) for name, p in self._parameters.items()}
 

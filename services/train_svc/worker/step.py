@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from bessemer.modeling.score import pack_positions, score
 from bessemer.modeling.language_model import LanguageModel
+from bessemer.modeling.score import pack_positions, score
 from bessemer.modeling.transformers_config import TransformersConfig
 from torch import Tensor
 
@@ -26,7 +26,15 @@ from train_svc.worker.images import read_pixels
 from train_svc.worker.loss import logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
-__all__ = ["MICRO_BATCH_TOKENS", "StepResult", "answer_logprobs", "backward", "gradient_of", "micro_batches", "states_of"]
+__all__ = [
+    "MICRO_BATCH_TOKENS",
+    "StepResult",
+    "answer_logprobs",
+    "backward",
+    "gradient_of",
+    "micro_batches",
+    "states_of",
+]
 
 # Rows are run together up to this many tokens: fewer, larger products; the result does not depend on grouping rows.
 MICRO_BATCH_TOKENS = 1024

@@ -18,9 +18,9 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, read_manifest
 from bessemer.jobs.worker import Done, Paused, PauseRequested, TaskContext
 from bessemer.kernel.ids import project_of
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import save_model
 from bessemer.modeling.numerics import prepare
-from bessemer.modeling.language_model import LanguageModel
 
 from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
