@@ -56,6 +56,7 @@ def worker_env(config: ServiceConfig, *, address: str = "") -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         # Huge pages make memory that is merely reserved, such as a key-value cache, real at the first touch.
         "NUMPY_MADVISE_HUGEPAGE": "0",
+        "HF_HUB_OFFLINE": "1",  # no library asks a hub
     }
     if token_file is not None:
         env["BESSEMER_TOKEN_FILE"] = str(token_file.resolve())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -144,7 +143,6 @@ def net_class(model_type: str) -> Any:
 
     Raises: InvalidRequest if there is none; FailedPrecondition without transformers.
     """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the first import: nothing is ever asked of a hub
     try:
         import transformers
         from transformers.models.auto import modeling_auto as auto

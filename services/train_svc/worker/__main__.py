@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from bessemer.jobs.worker import main
 
 from train_svc.worker import gang, models, train
 
-_HANDLERS = {"trainingJobs": train.run, "modelJobs": models.run}
-
-if os.environ.get("RANK", "0") == "0":
-    main(_HANDLERS)
+env = dict(os.environ)
+handlers = {"trainingJobs": partial(train.run, env=env), "modelJobs": models.run}
+if env.get("RANK", "0") == "0":
+    main(handlers)
 else:
-    gang.follow(_HANDLERS, dict(os.environ))
+    gang.follow(handlers, env)

@@ -58,7 +58,7 @@ def follow(handlers: Mapping[str, Handler], env: Mapping[str, str]) -> NoReturn:
     """Be a rank other than the first: do what that one does, and say nothing to the service."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first rank gets it too, and decides
-    ranks = open_ranks()
+    ranks = open_ranks(env)
     task = Task.FromString(ranks.tell(b""))
     objects, workdir = surroundings(env)
     with contextlib.suppress(LeaseLost):

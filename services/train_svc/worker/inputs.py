@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
 from bessemer.artifacts.blobs import Blobs
-from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
 from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
 from bessemer.artifacts.order import ORDER
 from bessemer.artifacts.shard_files import ShardFiles
@@ -61,13 +61,7 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     base = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), folder / "base")
     if recipe.HasField("pretrain"):
         base = draw_model(base, recipe.pretrain, folder / "drawn", seed=recipe.seed)
-    datasets = []
-    for number, ref in enumerate(job.inputs.dataset_manifests):
-        manifest = read_manifest(blobs, ref)
-        # Text is streamed, rows are read as a whole.
-        below = ("train/rows.jsonl", "heldout/rows.jsonl", "images/")
-        paths = [entry.path for prefix in below for entry in manifest.below(prefix)]
-        datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    datasets = _fetch_rows(blobs, job, folder)
     image = getattr(read_config(read_json(base / "config.json")), "image", None)
     length = recipe.sequence_length or _SEQUENCE_LENGTH
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
@@ -112,6 +106,18 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     if job.inputs.HasField("teacher_manifest"):
         teacher = fetch(blobs, read_manifest(blobs, job.inputs.teacher_manifest), folder / "teacher")
     return Inputs(recipe, base, feed, everything.hexdigest(), heldout, teacher)
+
+
+def _fetch_rows(blobs: Blobs, job: TrainingJob, folder: Path) -> list[tuple[Path, Manifest]]:
+    """Fetch rows and their images as a whole; text is streamed."""
+    datasets = []
+    for number, ref in enumerate(job.inputs.dataset_manifests):
+        manifest = read_manifest(blobs, ref)
+        paths = [
+            e.path for below in ("train/rows.jsonl", "heldout/rows.jsonl", "images/") for e in manifest.below(below)
+        ]
+        datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    return datasets
 
 
 def _open_rollouts(recipe: TrainingRecipe, folders: Sequence[Path], base: Path, digest: str) -> RolloutFeed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -104,9 +103,9 @@ class Ranks:
             raise Unavailable(f"rank {self.rank} lost the others: {error}", reason="WORKER_LOST") from error
 
 
-def open_ranks() -> Ranks:
-    """Join the group that the environment names; a group that is open already is taken as it is."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+def open_ranks(env: Mapping[str, str]) -> Ranks:
+    """Join the group that an environment names; a group that is open already is taken as it is."""
+    if int(env.get("WORLD_SIZE", "1")) == 1:
         return Ranks()
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=_TIMEOUT)

@@ -45,12 +45,12 @@ _LOG = logging.getLogger(__name__)
 _REFERENCE_PAIRS = 16
 
 
-def run(context: TaskContext) -> Done | Paused:
-    """Train as the job says, from the newest checkpoint if there is one.
+def run(context: TaskContext, env: Mapping[str, str] | None = None) -> Done | Paused:
+    """Train as the job says, from the newest checkpoint if there is one; `env` may name other ranks.
 
     Raises: InvalidRequest, FailedPrecondition DATASET_EMPTY or TRAINING_DIVERGED, LimitReached STORAGE_FULL, DataLoss.
     """
-    ranks = open_ranks()
+    ranks = open_ranks(env or {})
     with accompanied(context, ranks):
         trainer = _Trainer(context, ranks)
         trainer.resume()
