@@ -97,7 +97,7 @@ class Optimizer:
         with torch.no_grad():
             for name, master in self._masters.items():
                 master.copy_(weights[name])
-                if state:
+                if f"step/{name}" in state:  # not for a weight that never had a gradient
                     self._adam.state[master] = {k: state[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
         self._write_back()
 

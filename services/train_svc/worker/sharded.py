@@ -89,7 +89,7 @@ class ShardedOptimizer(Optimizer):
         with torch.no_grad():
             for name, p in self._parameters.items():
                 _part(p).copy_(_part(_divided(weights[name], p)))
-                if state:
+                if f"step/{name}" in state:
                     self._adam.state[p] = {
                         "step": state[f"step/{name}"].clone(),
                         **{key: _divided(state[f"{key}/{name}"], p) for key in ("exp_avg", "exp_avg_sq")},
