@@ -35,7 +35,7 @@ def register() -> None:
     """Make the function known to transformers; no mask is built for it, since no mask function has its name."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(ATTENTION, _attention)  # type: ignore[no-untyped-call]
+    AttentionInterface.register(ATTENTION, _attention)
 
 
 def _attention(
@@ -65,10 +65,7 @@ def _attention(
         parts = [(query, key, value)]
     else:
         parts = list(zip(*(x.split_with_sizes(list(lengths), 2) for x in (query, key, value)), strict=True))
-    outs = [
-        _attend(*part, scale, window=sliding_window, softcap=softcap, sinks=s_aux)  # type: ignore[arg-type]
-        for part in parts
-    ]
+    outs = [_attend(*part, scale, window=sliding_window, softcap=softcap, sinks=s_aux) for part in parts]
     return torch.cat(outs, 2).transpose(1, 2).contiguous(), None
 
 

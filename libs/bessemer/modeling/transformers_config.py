@@ -164,8 +164,8 @@ def _image(model_type: str, parsed: Any) -> ImageInput | None:
     form = _IMAGE_FORMS.get(model_type)
     if form is None:
         return None
-    token = getattr(parsed, "image_token_id", None)
-    token = getattr(parsed, "image_token_index", None) if token is None else token
+    token: Any = getattr(parsed, "image_token_id", None)
+    token = parsed.image_token_index if token is None else token
     vision = parsed.vision_config
     merged = getattr(parsed, "scale_factor", None) or getattr(parsed, "spatial_merge_size", None) or 1
     if getattr(parsed, "vision_feature_select_strategy", "default") != "default":

@@ -144,7 +144,8 @@ class TransformersModel(nn.Module):
 
     def linear_maps(self) -> list[tuple[nn.Module, str]]:
         """Return modules and parameter names of all maps of the language model and the projector, without routers."""
-        head, maps = self.net.get_output_embeddings(), []
+        maps: list[tuple[nn.Module, str]] = []
+        head = self.net.get_output_embeddings()
         for path, module in self.net.named_modules():
             if "vision" in path or module is head or path.rsplit(".", 1)[-1] in {"gate", "router"}:
                 continue
@@ -157,7 +158,8 @@ class TransformersModel(nn.Module):
     def layers(self) -> list[nn.Module]:
         """Return the layers of the language model, those with the most weights."""
         lists = [module for module in self.net.modules() if isinstance(module, nn.ModuleList)]
-        return list(max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters())))
+        largest: nn.ModuleList = max(lists, key=_num_weights)
+        return list(largest)
 
     def projector(self) -> list[nn.Parameter]:
         """Return the weights between vision and language."""
@@ -274,6 +276,10 @@ def _balanced(balance: Balance) -> Any:
         return logits, balance(weights, logits.float().softmax(-1), chosen), chosen
 
     return hook
+
+
+def _num_weights(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 def _differ(a: Tensor, b: Tensor) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from bessemer.jobs.worker import main
+from bessemer.jobs.worker import Handler, main
 
 from train_svc.worker import gang, models, train
 
 env = dict(os.environ)
-handlers = {"trainingJobs": partial(train.run, env=env), "modelJobs": models.run}
+handlers: dict[str, Handler] = {"trainingJobs": partial(train.run, env=env), "modelJobs": models.run}
 if env.get("RANK", "0") == "0":
     main(handlers)
 else:

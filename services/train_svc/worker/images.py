@@ -87,7 +87,7 @@ class Images:
     def _tokens(self) -> str:
         """Return the text of an image; models that know marks for the end of a line and of the image have them."""
         backend = self.tokenizer.backend
-        token = backend.id_to_token(self.shape.token_id)
+        token = str(backend.id_to_token(self.shape.token_id))
         marks = [mark if backend.token_to_id(mark) is not None else "" for mark in ("[IMG_BREAK]", "[IMG_END]")]
         side = self.shape.side
         if self.shape.form != "sized" or not all(marks):

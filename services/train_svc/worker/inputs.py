@@ -73,7 +73,7 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     what = TrainingRecipe()
     what.CopyFrom(recipe)
     for field in ("num_ranks", "sharding", "threads"):
-        what.ClearField(field)  # type: ignore[arg-type] # a literal in a loop
+        what.ClearField(field)
     everything.update(what.SerializeToString(deterministic=True))
     open_rows = partial(
         open_feed,

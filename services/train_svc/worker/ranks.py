@@ -67,8 +67,8 @@ class Ranks:
         for begin, end in pairwise(cuts):
             part = tensors[begin:end]
             flat = torch.cat([tensor.reshape(-1) for tensor in part])
-            self._call(lambda flat=flat: dist.all_reduce(flat))  # type: ignore[misc]
-            for tensor, value in zip(part, flat.split([t.numel() for t in part]), strict=True):
+            self._call(lambda flat=flat: dist.all_reduce(flat))
+            for tensor, value in zip(part, flat.split_with_sizes([t.numel() for t in part]), strict=True):
                 tensor.copy_(value.view_as(tensor))
 
     def add_up_numbers(self, numbers: Mapping[str, float]) -> dict[str, float]:
