@@ -43,6 +43,7 @@ __all__ = ["run"]
 
 _LOG = logging.getLogger(__name__)
 _REFERENCE_PAIRS = 16
+_ALONE = Ranks()
 
 
 def run(context: TaskContext, env: Mapping[str, str] | None = None) -> Done | Paused:
@@ -64,7 +65,7 @@ def run(context: TaskContext, env: Mapping[str, str] | None = None) -> Done | Pa
 class _Trainer:
     """One attempt at a job; `step` counts steps, `position` the rows taken from the feed."""
 
-    def __init__(self, context: TaskContext, ranks: Ranks) -> None:
+    def __init__(self, context: TaskContext, ranks: Ranks = _ALONE) -> None:
         self.context, self.ranks = context, ranks
         self.job = TrainingJob.FromString(context.job)
         self.blobs = Blobs(context.objects, project_of(self.job.name))
