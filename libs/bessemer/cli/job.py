@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from bessemer.cli.job_compare import compare as job_compare
+from bessemer.cli.job_compare import print_comparison
 from bessemer.cli.output import console, job_state, print_message, print_rows, short, time_text
 from bessemer.cli.plan import forecast_facts
 from bessemer.cli.progress import follow
@@ -68,6 +70,27 @@ def show(context: typer.Context, name: Name) -> None:
     settings = settings_of(context)
     with settings.client() as client:
         _print(settings, _find(client, settings, name))
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    first: Name,
+    second: Annotated[str, typer.Argument(help="The training job to hold beside it.")],
+    price_per_hour: Annotated[float | None, typer.Option(help="What an hour of training costs.", min=0)] = None,
+) -> None:
+    """Compare two training jobs: settings that differ, loss curves, speed and cost.
+
+    Example: bessemer job compare training-0199f3c2a1b2 training-0199f3d00c41 --price-per-hour 2.5
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        jobs = (_find(client, settings, first), _find(client, settings, second))
+        for job in jobs:
+            if job_kind(job.name).snake != "training_job":
+                raise typer.BadParameter(f"only training jobs can be compared; {job.name} is none")
+        points = tuple(client.train.query_metrics(name=job.name).points for job in jobs)
+        print_comparison(settings, job_compare(jobs, points, price_per_hour))
 
 
 @app.command()

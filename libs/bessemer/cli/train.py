@@ -58,6 +58,10 @@ _METHODS = {
 
     Example: bessemer train reward-model --model assistant/v2 --data preferences/v1 --into judge
     """,
+    "distill": """Learn the probabilities that a larger model of the same vocabulary gives.
+
+    Example: bessemer train distill --model small/v1 --data questions/v1 --set distill.teacher=assistant/v2
+    """,
     "grpo": """Reinforce answers that are graded as right.
 
     Example: bessemer train grpo --model assistant/v2 --data sums/v1 --set grpo.grader=numeric --lora
@@ -108,6 +112,8 @@ def _train(
     if parsed.WhichOneof("method") not in (None, method):
         raise typer.BadParameter(f"the recipe is for {parsed.WhichOneof('method')}, not {method}")
     getattr(parsed, method).SetInParent()
+    if parsed.distill.teacher:
+        parsed.distill.teacher = shared.version_name("models", parsed.distill.teacher)
     if not parsed.grpo.environment and bool(data) == bool(mixture):
         raise typer.BadParameter("give either --data or --mixture")
     if lora:

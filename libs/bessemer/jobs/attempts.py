@@ -55,6 +55,7 @@ class JobKind(Generic[M]):
     entry: str  # run as `python -m <entry>`
     on_success: Callable[[Tx, M, bytes, Sequence[ArtifactRef]], M]  # in the transaction that marks SUCCEEDED
     on_progress: Callable[[Tx, M, bytes], M] | None = None  # in the transaction that stores a new saved state
+    num_ranks: Callable[[M], int] = lambda _job: 1  # processes that share the work of a job
 
 
 def instant(clock: Clock) -> Instant:
@@ -121,14 +122,15 @@ class Attempts:
         job.status.attempts.add(attempt=task.epoch)
         del job.status.attempts[:-_ATTEMPTS_KEPT]
         self._move(tx, task, job, Event.LAUNCH)
-        return self.spec(task)
+        return self.spec(tx, task)
 
-    def spec(self, task: Task) -> LaunchSpec:
+    def spec(self, tx: Tx, task: Task) -> LaunchSpec:
         """Return the worker of a task's newest attempt."""
         env = {"BESSEMER_WORKER_TASK": task.name, "BESSEMER_WORKER_ATTEMPT": str(task.epoch)}
         if task.traceparent:
             env["TRACEPARENT"] = task.traceparent
-        return LaunchSpec(task.name, task.epoch, self._kinds[task.kind].entry, env)
+        kind = self._kinds[task.kind]
+        return LaunchSpec(task.name, task.epoch, kind.entry, env, kind.num_ranks(self._job(tx, task)))
 
     def claim(self, tx: Tx, request: pb.AcquireTaskRequest) -> pb.AcquireTaskResponse:
         """Give the lease to the worker that was launched for it; the same answer when it asks again."""

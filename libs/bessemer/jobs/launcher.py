@@ -30,6 +30,7 @@ class LaunchSpec:
     attempt: int
     entry: str  # Python module, run as `python -m`
     env: Mapping[str, str] = field(default_factory=dict)
+    num_ranks: int = 1  # processes that live and die together
 
     @property
     def id(self) -> str:

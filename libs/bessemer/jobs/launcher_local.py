@@ -56,6 +56,7 @@ def worker_env(config: ServiceConfig, *, address: str = "") -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         # Huge pages make memory that is merely reserved, such as a key-value cache, real at the first touch.
         "NUMPY_MADVISE_HUGEPAGE": "0",
+        "HF_HUB_OFFLINE": "1",  # no library asks a hub
     }
     if token_file is not None:
         env["BESSEMER_TOKEN_FILE"] = str(token_file.resolve())
@@ -153,9 +154,10 @@ class LocalLauncher:
         workdir = self._workdir(spec.id)
         workdir.mkdir(parents=True, exist_ok=True)
         env = self._env | {"PYTHONUNBUFFERED": "1", "BESSEMER_WORKER_DIR": str(workdir)} | dict(spec.env)
+        gang = ["bessemer.jobs.gang", str(spec.num_ranks)] if spec.num_ranks > 1 else []
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", spec.entry],
+                [sys.executable, "-m", *gang, spec.entry],
                 env=env,
                 cwd=workdir,
                 stdin=subprocess.PIPE,

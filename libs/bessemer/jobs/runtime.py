@@ -199,7 +199,7 @@ class JobRuntime:
                 if spec is not None:
                     await self._submit(spec)
             case Submit():
-                await self._submit(self._attempts.spec(task))
+                await self._submit(await self.store.read(lambda tx: self._attempts.spec(tx, task)))
             case Kill():
                 await asyncio.to_thread(self._launcher.cancel, worker, grace_s=_KILL_GRACE_S)
             case Lose(message, kill):

@@ -45,6 +45,7 @@ __all__ = [
     "TaskContext",
     "Terminated",
     "main",
+    "surroundings",
 ]
 
 HEARTBEAT_S = 2.0
@@ -242,18 +243,23 @@ def _work(handlers: Mapping[str, Handler], env: Mapping[str, str]) -> int:
         if task is None:
             _log.error("there is no task for this worker any more")
             return EXIT_NO_TASK
-        config = ObjectsConfig(
-            env["BESSEMER_OBJECTS_URL"],
-            access_key=env.get("BESSEMER_S3_ACCESS_KEY", ""),
-            secret_key=env.get("BESSEMER_S3_SECRET_KEY", ""),
-        )
-        objects = PatientObjects(lambda: open_objects(config))
+        objects, _ = surroundings(env)
         context = TaskContext(task, objects=objects, workdir=workdir, link=link)
         signal.signal(signal.SIGTERM, lambda *_: context.terminate())
         return _attempt(context, link, handlers)
     finally:
         link.close()
         shutil.rmtree(workdir, ignore_errors=True)
+
+
+def surroundings(env: Mapping[str, str]) -> tuple[ObjectStore, Path]:
+    """Return the object store and the scratch folder that a worker's environment names."""
+    config = ObjectsConfig(
+        env["BESSEMER_OBJECTS_URL"],
+        access_key=env.get("BESSEMER_S3_ACCESS_KEY", ""),
+        secret_key=env.get("BESSEMER_S3_SECRET_KEY", ""),
+    )
+    return PatientObjects(lambda: open_objects(config)), Path(env["BESSEMER_WORKER_DIR"])
 
 
 def _attempt(context: TaskContext, link: Link, handlers: Mapping[str, Handler]) -> int:

@@ -116,6 +116,16 @@ class ModelConfig:
         )
 
     @property
+    def has_experts(self) -> bool:
+        """Whether tokens choose among experts."""
+        return self.experts is not None
+
+    @property
+    def balance(self) -> float:
+        """Coefficient of the loss that evens out the load of experts; 0 without any."""
+        return 0.0 if self.experts is None else self.experts.balance
+
+    @property
     def num_parameters(self) -> int:
         """Number of weights, tied ones counted once."""
         return self._count(chosen_only=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -12,9 +12,22 @@ from torch import Tensor
 
 from bessemer.modeling.attention import document_attention
 from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.transformers_cache import TransformersCache
+from bessemer.modeling.transformers_model import TransformersModel
 
-__all__ = ["KVCache", "Sample", "decode_step", "generate_greedy", "generate_sampled", "prefill"]
+__all__ = [
+    "Cache",
+    "KVCache",
+    "Sample",
+    "decode_step",
+    "generate_greedy",
+    "generate_sampled",
+    "open_cache",
+    "prefill",
+    "token_bytes",
+]
 
 
 class KVCache:
@@ -45,12 +58,33 @@ class KVCache:
         return 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
 
 
+Cache: TypeAlias = KVCache | TransformersCache
+
+
+def open_cache(model: LanguageModel, *, slots: int, max_length: int) -> Cache:
+    """Return an empty cache of the kind that a model works with."""
+    if isinstance(model, TransformersModel):
+        return TransformersCache(slots=slots, max_length=max_length)
+    return KVCache(model.config, slots=slots, max_length=max_length, dtype=model.dtype)
+
+
+def token_bytes(model: LanguageModel) -> int:
+    """Return the bytes that one cached token takes; a bound for models of transformers, whose caches differ."""
+    if isinstance(model, TransformersModel):
+        return 2 * model.config.num_layers * max(model.config.hidden_size, 1) * model.dtype.itemsize
+    return KVCache.token_bytes(model.config, model.dtype)
+
+
 @torch.inference_mode()
-def prefill(model: Transformer, cache: KVCache, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+def prefill(model: LanguageModel, cache: Cache, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
     """Append a non-empty run of tokens to each slot, all in one pass, and return the logits after each, [N, V].
 
     A slot that already holds tokens is continued: long prompts may come in pieces, shared prefixes by `copy_prefix`.
     """
+    if isinstance(model, TransformersModel):
+        assert isinstance(cache, TransformersCache)
+        return torch.stack([cache.append(model, *part) for part in zip(slots, prompts, strict=True)])
+    assert isinstance(cache, KVCache)
     lengths = [len(prompt) for prompt in prompts]
     begins = [cache.lengths[slot] for slot in slots]
     assert min(lengths) > 0
@@ -72,8 +106,15 @@ def prefill(model: Transformer, cache: KVCache, slots: Sequence[int], prompts: S
 
 
 @torch.inference_mode()
-def decode_step(model: Transformer, cache: KVCache, slots: Sequence[int], tokens: Sequence[int]) -> Tensor:
+def decode_step(model: LanguageModel, cache: Cache, slots: Sequence[int], tokens: Sequence[int]) -> Tensor:
     """Append one token to each of these different slots and return the logits after it, [B, V]."""
+    if isinstance(model, TransformersModel):
+        return prefill(model, cache, slots, [[token] for token in tokens])
+    assert isinstance(cache, KVCache)
+    return _decode_own(model, cache, slots, tokens)
+
+
+def _decode_own(model: Transformer, cache: KVCache, slots: Sequence[int], tokens: Sequence[int]) -> Tensor:
     positions = torch.tensor([cache.lengths[slot] for slot in slots])
     index = torch.tensor(slots)
     longest = int(positions.max()) + 1
@@ -111,11 +152,22 @@ def decode_step(model: Transformer, cache: KVCache, slots: Sequence[int], tokens
 
 
 def generate_greedy(
-    model: Transformer, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop: Collection[int] = ()
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop: Collection[int] = (),
+    pixels: Sequence[Tensor] = (),
 ) -> list[list[int]]:
-    """Return the most likely continuation of each prompt, up to and including the first token of `stop`."""
+    """Return the most likely continuation of each prompt, up to and including the first token of `stop`.
+
+    `pixels` are the images of each prompt, [N, 3, size, size], for models that see.
+    """
     longest = max(map(len, prompts)) + max_new_tokens
-    cache = KVCache(model.config, slots=len(prompts), max_length=longest, dtype=model.dtype)
+    cache = open_cache(model, slots=len(prompts), max_length=longest)
+    for slot, images in enumerate(pixels):
+        assert isinstance(cache, TransformersCache)
+        cache.show(slot, images)
     live = list(range(len(prompts)))
     out: list[list[int]] = [[] for _ in prompts]
     logits = prefill(model, cache, live, prompts)
@@ -137,7 +189,7 @@ class Sample(NamedTuple):
 
 @torch.inference_mode()
 def generate_sampled(
-    model: Transformer,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     *,
     copies: int,
@@ -150,7 +202,7 @@ def generate_sampled(
     They end with the first token of `stop`, or without one after `max_new_tokens`. A prompt is computed once.
     """
     longest = max(map(len, prompts)) + max_new_tokens
-    cache = KVCache(model.config, slots=len(prompts) * copies, max_length=longest, dtype=model.dtype)
+    cache = open_cache(model, slots=len(prompts) * copies, max_length=longest)
     firsts = [i * copies for i in range(len(prompts))]
     logits = prefill(model, cache, firsts, prompts).repeat_interleave(copies, 0)
     for first, prompt in zip(firsts, prompts, strict=True):

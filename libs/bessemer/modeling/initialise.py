@@ -7,7 +7,10 @@ import math
 import torch
 
 from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.language_model import LanguageConfig, LanguageModel
 from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.transformers_config import TransformersConfig
+from bessemer.modeling.transformers_model import TransformersModel
 
 __all__ = ["INITIALISATION", "initialise"]
 
@@ -17,12 +20,20 @@ _INTO_RESIDUAL = ("output.weight", "mlp.down.weight")
 
 
 @torch.no_grad()
-def initialise(config: ModelConfig, seed: int) -> Transformer:
+def initialise(config: LanguageConfig, seed: int) -> LanguageModel:
     """Return a model in fp32 whose weights depend on the configuration and the seed alone.
 
     Maps into the residual stream are smaller, so that its variance does not grow with depth.
-    Source: Radford et al. 2019 (GPT-2), section 2.3.
+    Source: Radford et al. 2019 (GPT-2), section 2.3. Models of transformers are drawn as their class does it.
     """
+    if isinstance(config, TransformersConfig):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return TransformersModel.create(config)
+    return _initialise_own(config, seed)
+
+
+def _initialise_own(config: ModelConfig, seed: int) -> Transformer:
     model = Transformer(config)
     generator = torch.Generator().manual_seed(seed)
     spread = float(config.raw.get("initializer_range", _RANGE))

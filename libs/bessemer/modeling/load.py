@@ -12,23 +12,56 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.language_model import LanguageModel, read_config
 from bessemer.modeling.transformer import Transformer, inverse_frequencies
+from bessemer.modeling.transformers_config import TransformersConfig
+from bessemer.modeling.transformers_model import TransformersModel
 
-__all__ = ["REWARD_HEAD", "hf_tensors", "load_model", "read_json", "save_model"]
+__all__ = ["REWARD_HEAD", "hf_tensors", "load_decoder", "load_model", "read_json", "read_tensors", "save_model"]
 
 
 # Weights of a reward model's head, beside those of its decoder.
 REWARD_HEAD = "reward_head.safetensors"
 
 
-def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
+def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> LanguageModel:
     """Read a model.
 
     Raises: InvalidRequest if the configuration is not supported or tensors are missing, extra or of another shape.
     """
-    config = ModelConfig.from_json(read_json(folder / "config.json"))
+    config = read_config(read_json(folder / "config.json"))
+    if isinstance(config, TransformersConfig):
+        return TransformersModel.load(folder, config, dtype)
+    return _load_own(folder, config, dtype)
+
+
+def load_decoder(folder: Path) -> Transformer:
+    """Read a model that our own decoder computes, in fp32.
+
+    Raises: FailedPrecondition for other architectures; InvalidRequest as `load_model`.
+    """
+    config = read_config(read_json(folder / "config.json"))
+    if isinstance(config, TransformersConfig):
+        raise FailedPrecondition(
+            f"models of type {config.model_type} run by transformers only; export them to safetensors",
+            reason="FIELD_INVALID",
+            field="export.format",
+        )
+    return _load_own(folder, config, torch.float32)
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of a model folder by the names in its files.
+
+    Raises: InvalidRequest if a file is damaged.
+    """
+    files = sorted(file for file in folder.glob("*.safetensors") if file.name != REWARD_HEAD)
+    return {name: tensor for file in files for name, tensor in _tensors(file)}
+
+
+def _load_own(folder: Path, config: ModelConfig, dtype: torch.dtype) -> Transformer:
     with torch.device("meta"):
         model = Transformer(config)
     state = {name: torch.empty(p.shape, dtype=dtype) for name, p in model.named_parameters()}
@@ -57,13 +90,16 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transform
     return model.eval()
 
 
-def save_model(model: Transformer, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write what transformers loads, weights in fp32; `weights` by parameter name replace the model's own."""
+def save_model(model: LanguageModel, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write what transformers loads, weights in fp32; `weights` by parameter name replace those of our own decoder."""
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, TransformersModel):
+        model.save(folder)
+    else:
+        save_file(hf_tensors(model, weights), folder / "model.safetensors", metadata={"format": "pt"})
     config: dict[str, Any] = {**model.config.raw, "dtype": "float32"}
     config.pop("torch_dtype", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    save_file(hf_tensors(model, weights), folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def hf_tensors(model: Transformer, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from openvino.op.util import Variable, VariableInfo
 
 from bessemer.kernel.errors import FailedPrecondition
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
-from bessemer.modeling.load import hf_tensors, load_model, read_json
+from bessemer.modeling.load import hf_tensors, load_decoder, read_json
 from bessemer.modeling.transformer import inverse_frequencies
 
 __all__ = ["WEIGHT_FORMATS", "build_graph", "check_supported"]
@@ -59,7 +59,7 @@ def build_graph(folder: Path, *, weights: str = "fp32", gathers: bool = False) -
     assert weights in WEIGHT_FORMATS
     config = ModelConfig.from_json(read_json(folder / "config.json"))
     check_supported(config)
-    return _Builder(config, hf_tensors(load_model(folder)), quantises=weights == "int8").build(gathers=gathers)
+    return _Builder(config, hf_tensors(load_decoder(folder)), quantises=weights == "int8").build(gathers=gathers)
 
 
 @dataclass(frozen=True)

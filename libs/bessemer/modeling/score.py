@@ -10,21 +10,23 @@ from torch import Tensor
 
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.attention import document_attention
-from bessemer.modeling.transformer import Attend, Transformer
+from bessemer.modeling.language_model import LanguageModel
+from bessemer.modeling.transformer import Attend
+from bessemer.modeling.transformers_model import TransformersModel
 
 __all__ = ["pack_positions", "score", "score_branches", "token_logprobs"]
 
 Branches = tuple[Sequence[int], Sequence[Sequence[int]]]
 
 
-def token_logprobs(model: Transformer, ids: Sequence[int] | Tensor, *, chunk: int = 512) -> Tensor:
+def token_logprobs(model: LanguageModel, ids: Sequence[int] | Tensor, *, chunk: int = 512) -> Tensor:
     """Return log p(ids[t] | ids[:t]) for t >= 1, [T - 1] in fp32; logits exist for `chunk` tokens at a time."""
     return score(model, [[int(i) for i in ids]], chunk=chunk)[0]
 
 
 @torch.inference_mode()
 def score(
-    model: Transformer,
+    model: LanguageModel,
     sequences: Sequence[Sequence[int]],
     *,
     starts: Sequence[int] | None = None,
@@ -58,7 +60,7 @@ def score(
 
 
 @torch.inference_mode()
-def score_branches(model: Transformer, groups: Sequence[Branches], *, batch_tokens: int = 1024) -> list[list[Tensor]]:
+def score_branches(model: LanguageModel, groups: Sequence[Branches], *, batch_tokens: int = 1024) -> list[list[Tensor]]:
     """Return the log-probabilities of each group's branches, each after the group's prefix, which is read once.
 
     Shapes: a group is a prefix [P], P >= 1, with branches [T]; its results are [T] in fp32, one for each branch.
@@ -70,6 +72,11 @@ def score_branches(model: Transformer, groups: Sequence[Branches], *, batch_toke
             f"a sequence has {longest} tokens, the model's context holds {model.config.context_length}; shorten it",
             reason="CONTEXT_TOO_LONG",
         )
+    if isinstance(model, TransformersModel):  # its attention knows no branches
+        return [
+            score(model, [[*prefix, *branch] for branch in branches], starts=[len(prefix)] * len(branches))
+            for prefix, branches in groups
+        ]
     flat = [[*prefix, *(token for branch in branches for token in branch)] for prefix, branches in groups]
     results: list[list[Tensor]] = [[] for _ in groups]
     for batch in _batches(flat, batch_tokens):
@@ -103,7 +110,7 @@ def _batches(sequences: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[
         yield batch
 
 
-def _gather(model: Transformer, hidden: Tensor, index: Tensor, targets: Tensor, chunk: int) -> Tensor:
+def _gather(model: LanguageModel, hidden: Tensor, index: Tensor, targets: Tensor, chunk: int) -> Tensor:
     parts = []
     for rows, wanted in zip(_chunks(index, chunk), _chunks(targets, chunk), strict=True):
         logits = model.logits(hidden[rows]).float()
@@ -145,7 +152,7 @@ def _branching(groups: Sequence[Branches]) -> Attend:
     return attend
 
 
-def _branch_logprobs(model: Transformer, hidden: Tensor, group: Branches) -> list[Tensor]:
+def _branch_logprobs(model: LanguageModel, hidden: Tensor, group: Branches) -> list[Tensor]:
     prefix, branches = group
     logits = model.logits(hidden[len(prefix) - 1 :]).float()
     totals = logits.logsumexp(1)

@@ -121,11 +121,6 @@ class Tokenizer:
         """Return a decoder for tokens that come one by one."""
         return TextStream(self._backend)
 
-    @property
-    def template(self) -> ChatTemplate | None:
-        """The chat template, if there is one."""
-        return self._template
-
     def special_among(self, texts: Iterable[str]) -> dict[int, str]:
         """Return those of some texts that are special tokens, by id."""
         return {self._special[text]: text for text in texts if text in self._special}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.kernel.errors import FailedPrecondition
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import load_model
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
 
 from eval_svc.config import PREVIEW_CHARACTERS
 from eval_svc.domain.cases import Case
@@ -21,7 +21,7 @@ __all__ = ["Subject", "preview", "unscored"]
 class Subject:
     """A loaded model; `opening` is what its tokenizer puts before every text, often nothing."""
 
-    model: Transformer
+    model: LanguageModel
     tokenizer: Tokenizer
     opening: tuple[int, ...]
 

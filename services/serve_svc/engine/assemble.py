@@ -11,10 +11,10 @@ from pathlib import Path
 import openvino as ov
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.modeling.config import ModelConfig
-from bessemer.modeling.generate import KVCache
-from bessemer.modeling.load import load_model, read_json
+from bessemer.modeling.generate import open_cache, token_bytes
+from bessemer.modeling.language_model import LanguageConfig, LanguageModel, read_config
+from bessemer.modeling.load import load_decoder, load_model, read_json
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
 
 from serve_svc.engine.choice import Choice, choose
 from serve_svc.engine.decoder import Decoder, TorchDecoder
@@ -37,10 +37,10 @@ class Assembly:
     """
 
     choice: Choice
-    config: ModelConfig
+    config: LanguageConfig
     decoder: Decoder
     slots: Slots
-    model: Callable[[], Transformer]
+    model: Callable[[], LanguageModel]
     context_length: int
 
 
@@ -52,12 +52,12 @@ def assemble(load: Load, tokenizer: Tokenizer, *, fastest: str) -> Assembly:
     Raises: InvalidRequest if the model cannot be served.
     """
     folder = Path(load.folder)
-    config = ModelConfig.from_json(read_json(folder / "config.json"))
+    config = read_config(read_json(folder / "config.json"))
     model = lru_cache(lambda: load_model(folder))
     # OpenVINO names bf16 also where it is emulated, and torch may be fast where OpenVINO has no kernels.
     has_kernels = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     choice = choose(config, load.precision, multiplies_bf16=has_kernels and fastest == "bf16")
-    if choice.engine == "openvino":
+    if choice.engine == "openvino" and isinstance(config, ModelConfig):
         try:
             decoder, memory, length = _paged(load, config, choice.precision, tokenizer)
         except (FailedPrecondition, RuntimeError) as error:  # the latter is how OpenVINO says anything
@@ -68,13 +68,13 @@ def assemble(load: Load, tokenizer: Tokenizer, *, fastest: str) -> Assembly:
     return Assembly(choice, config, decoder, slots, model, length)
 
 
-def _plain(load: Load, model: Transformer) -> tuple[Decoder, Memory, int]:
+def _plain(load: Load, model: LanguageModel) -> tuple[Decoder, Memory, int]:
     # Memory is taken as slots fill up, so short conversations never use the whole allowance.
-    slot_tokens = load.kv_bytes_max // KVCache.token_bytes(model.config) // load.num_slots
+    slot_tokens = load.kv_bytes_max // token_bytes(model) // load.num_slots
     length = min(model.config.context_length, slot_tokens)
     if length < 1:
         raise InvalidRequest(f"a cache of {load.kv_bytes_max} bytes cannot hold a token of this model in every slot")
-    cache = KVCache(model.config, slots=load.num_slots, max_length=length)
+    cache = open_cache(model, slots=load.num_slots, max_length=length)
     return TorchDecoder(model, cache), SlotMemory(load.num_slots), length
 
 
@@ -95,7 +95,7 @@ def _paged(load: Load, config: ModelConfig, precision: str, tokenizer: Tokenizer
     checked = f"parity-{precision}-{ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}".replace("/", "-")
     if not graph.has_note(checked):
         prompts = [tokenizer.encode(text) for text in PROMPTS]
-        check_parity(load_model(Path(load.folder)), decoder, memory, prompts, precision=precision)
+        check_parity(load_decoder(Path(load.folder)), decoder, memory, prompts, precision=precision)
         graph.note(checked)
         _release_memory()
     return decoder, memory, length

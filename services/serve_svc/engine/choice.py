@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
+from bessemer.modeling.language_model import LanguageConfig
 
 __all__ = ["Choice", "choose"]
 
@@ -21,12 +22,12 @@ class Choice:
     note: str = ""
 
 
-def choose(config: ModelConfig, wanted: str, *, multiplies_bf16: bool) -> Choice:
+def choose(config: LanguageConfig, wanted: str, *, multiplies_bf16: bool) -> Choice:
     """Choose for a model on a processor that does or does not multiply in bf16.
 
     `wanted` is a precision or empty, which takes bf16 where that is possible, fp32 elsewhere.
     """
-    if config.experts is not None or config.qk_norm is QueryKeyNorm.ALL:
+    if not isinstance(config, ModelConfig) or config.experts is not None or config.qk_norm is QueryKeyNorm.ALL:
         note = f"{wanted} is not possible for {config.model_type}" if wanted not in ("", "fp32") else ""
         return Choice("torch", "fp32", note)
     if wanted == "bf16" and not multiplies_bf16:

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import torch
 from bessemer.kernel.errors import FailedPrecondition
-from bessemer.modeling.generate import KVCache, decode_step, prefill
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.generate import Cache, decode_step, prefill
+from bessemer.modeling.language_model import LanguageModel
 from torch import Tensor
 
 from serve_svc.engine.scheduler import Place
@@ -50,7 +50,7 @@ class Decoder(Protocol):
 class TorchDecoder:
     """Our own model code: slow, exact, without conversion; the reference for the other."""
 
-    def __init__(self, model: Transformer, cache: KVCache) -> None:
+    def __init__(self, model: LanguageModel, cache: Cache) -> None:
         self._model = model
         self._cache = cache
 

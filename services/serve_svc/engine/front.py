@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from bessemer.kernel.errors import BessemerError, InvalidRequest
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
 
 from serve_svc.engine import tools
 from serve_svc.engine.constraint import Grammars
@@ -42,7 +42,7 @@ class Front:
 
     def __init__(
         self,
-        model: Callable[[], Transformer],
+        model: Callable[[], LanguageModel],
         tokenizer: Tokenizer,
         grammars: Grammars,
         *,

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from bessemer.kernel.errors import InvalidRequest
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.score import score_branches
-from bessemer.modeling.transformer import Transformer
 from torch import Tensor
 
 from serve_svc.engine.protocol import Embedded, Message, Scored, TokenLogprob
@@ -23,7 +23,7 @@ _ROWS = 256  # logits are made for so many positions at a time
 
 
 def score(
-    model: Transformer,
+    model: LanguageModel,
     request_id: str,
     prompt_ids: Sequence[int],
     continuations: Sequence[Sequence[int]],
@@ -48,7 +48,7 @@ def score(
     yield Scored(request_id, len(prompt_ids), tuple(scored))
 
 
-def embed(model: Transformer, request_id: str, texts: Sequence[Sequence[int]]) -> Iterator[Message | None]:
+def embed(model: LanguageModel, request_id: str, texts: Sequence[Sequence[int]]) -> Iterator[Message | None]:
     """Yield None for each text, then the reply: the mean of the last layer's states, of length 1.
 
     Shapes: texts [T] each, T > 0. Source: mean pooling, Reimers and Gurevych 2019, section 3.
@@ -61,7 +61,7 @@ def embed(model: Transformer, request_id: str, texts: Sequence[Sequence[int]]) -
 
 
 @torch.inference_mode()
-def _mean_state(model: Transformer, ids: Sequence[int]) -> Tensor:
+def _mean_state(model: LanguageModel, ids: Sequence[int]) -> Tensor:
     _check_length(model, len(ids))
     hidden = model(torch.tensor(ids), torch.arange(len(ids)), [len(ids)]).double().mean(0)
     unit: Tensor = (hidden / hidden.norm().clamp_min(1e-12)).float()
@@ -70,7 +70,7 @@ def _mean_state(model: Transformer, ids: Sequence[int]) -> Tensor:
 
 @torch.inference_mode()
 def _after(
-    model: Transformer, context: list[int], ids: list[int], num_top: int
+    model: LanguageModel, context: list[int], ids: list[int], num_top: int
 ) -> Iterator[tuple[float, list[tuple[int, float]]]]:
     """Yield the log-probability of each token after what is before it, and the likeliest tokens there."""
     if not ids:
@@ -89,7 +89,7 @@ def _after(
             yield value, list(zip(others, row, strict=True))
 
 
-def _check_length(model: Transformer, length: int) -> None:
+def _check_length(model: LanguageModel, length: int) -> None:
     if length > model.config.context_length:
         raise InvalidRequest(
             f"prompt and text have {length} tokens, the context is {model.config.context_length}; shorten them",

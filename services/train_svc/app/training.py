@@ -45,6 +45,11 @@ class Training:
         inputs.check_names(given)
         full = recipe.resolve(given.recipe, threads=self._threads)
         base = await self._store.read(lambda tx: find_version(tx, given.base_model_version))
+        teacher = None
+        if full.HasField("distill"):
+            teacher = await self._store.read(lambda tx: find_version(tx, full.distill.teacher))
+            inputs.check_teacher(base, teacher)
+            full.distill.teacher = teacher.name
         mixture = await self._catalog.mixture(given.mixture) if given.mixture else None
         wanted = [part.dataset_version for part in mixture.components] if mixture else list(given.dataset_versions)
         versions = await asyncio.gather(*(self._catalog.version(name) for name in wanted))
@@ -65,7 +70,7 @@ class Training:
             mixture=given.mixture,
             recipe=full,
             model=given.model,
-            inputs=inputs.pin(base, versions, mixture),
+            inputs=inputs.pin(base, versions, mixture, teacher),
             forecast=await self._planning.forecast_of(full, base, versions, mixture),
         )
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
@@ -126,4 +131,5 @@ TRAINING_JOBS = JobKind(
     entry="train_svc.worker",
     on_success=_finish,
     on_progress=_note_checkpoint,
+    num_ranks=lambda job: max(1, job.recipe.num_ranks),
 )

@@ -11,7 +11,7 @@ from bessemer.api.train.v1.training_job_pb2 import TrainingInputs, TrainingJob, 
 from bessemer.artifacts.mixture import components_of, phases_of, plan, rows_for, short_of
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 
-__all__ = ["check_fit", "check_mixture", "check_names", "pin", "sequence_length"]
+__all__ = ["check_fit", "check_mixture", "check_names", "check_teacher", "pin", "sequence_length"]
 
 KINDS = {
     "cpt": DatasetKind.DATASET_KIND_TEXT,
@@ -22,6 +22,7 @@ KINDS = {
     "orpo": DatasetKind.DATASET_KIND_PREFERENCE,
     "reward_model": DatasetKind.DATASET_KIND_PREFERENCE,
     "grpo": DatasetKind.DATASET_KIND_CHAT,
+    "distill": DatasetKind.DATASET_KIND_CHAT,
 }
 SEQUENCE_LENGTH = 512
 
@@ -114,8 +115,30 @@ def check_mixture(recipe: TrainingRecipe, mixture: Mixture) -> None:
             raise short_of(made, components, "training_job.recipe.steps")
 
 
-def pin(base: ModelVersion, versions: Sequence[DatasetVersion], mixture: Mixture | None) -> TrainingInputs:
+def check_teacher(base: ModelVersion, teacher: ModelVersion) -> None:
+    """Refuse a teacher that cuts text into other tokens.
+
+    Raises: FailedPrecondition TOKENIZER_MISMATCH.
+    """
+    if teacher.tokenizer.sha256 != base.tokenizer.sha256:
+        raise FailedPrecondition(
+            f"the teacher {teacher.name} has tokenizer {teacher.tokenizer.sha256[:12]}, {base.name} has "
+            f"{base.tokenizer.sha256[:12]}; distillation compares the two token by token",
+            reason="TOKENIZER_MISMATCH",
+            resource=teacher.name,
+        )
+
+
+def pin(
+    base: ModelVersion,
+    versions: Sequence[DatasetVersion],
+    mixture: Mixture | None,
+    teacher: ModelVersion | None = None,
+) -> TrainingInputs:
     """Return what the worker will read, by digest."""
     manifests = [part.manifest for part in mixture.components] if mixture else [v.manifest for v in versions]
     content = mixture.content if mixture else None
-    return TrainingInputs(model_manifest=base.manifest, dataset_manifests=manifests, mixture=content)
+    taught_by = teacher.manifest if teacher else None
+    return TrainingInputs(
+        model_manifest=base.manifest, dataset_manifests=manifests, mixture=content, teacher_manifest=taught_by
+    )

@@ -23,12 +23,14 @@ LEARNING_RATES = {
     "orpo": 1e-5,
     "reward_model": 1e-5,
     "grpo": 5e-6,
+    "distill": 5e-5,
 }
 # Defaults of a method's own fields.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "dpo": {"beta": 0.1, "nll_weight": 1.0, "loss": "sigmoid"},
     "kto": {"beta": 0.1, "nll_weight": 1.0, "desirable_weight": 1.0, "undesirable_weight": 1.0},
     "orpo": {"beta": 0.1},
+    "distill": {"temperature": 1.0, "data_weight": 0.0},
     "grpo": {
         "variant": "dr_grpo",
         "prompts_per_step": 16,
@@ -41,6 +43,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _ADAPTERS_FACTOR = 10
 _LABEL_NOISE = 0.1
+# Methods that sample from the model, or score with it, between one step and the next.
+_ALONE = frozenset({"kto", "grpo", "reward_model"})
 _ENVIRONMENT_STEPS = 200
 
 
@@ -81,8 +85,31 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
         seed=0,
         threads=threads,
         dtype="auto",
+        num_ranks=1,
+        trained_weights="all",
     )
+    _check_parts(full)
     return full
+
+
+def _check_parts(full: TrainingRecipe) -> None:
+    """Refuse combinations that make no sense together."""
+    if full.num_ranks > 1 and full.WhichOneof("method") in _ALONE:
+        raise InvalidRequest(
+            f"{full.WhichOneof('method')} reads its own model in every step and runs in one process; "
+            "leave recipe.num_ranks out and raise recipe.threads",
+            field="training_job.recipe.num_ranks",
+        )
+    if full.sharding and full.num_ranks == 1:
+        raise InvalidRequest(
+            "one rank has nothing to divide; raise recipe.num_ranks or leave recipe.sharding out",
+            field="training_job.recipe.sharding",
+        )
+    if full.trained_weights == "projector" and (full.HasField("lora") or full.WhichOneof("method") != "sft"):
+        raise InvalidRequest(
+            "the projector learns by sft, and without lora; leave recipe.trained_weights out",
+            field="training_job.recipe.trained_weights",
+        )
 
 
 def _fill_rewards(full: TrainingRecipe) -> None:

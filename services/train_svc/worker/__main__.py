@@ -1,9 +1,17 @@
-"""`python -m train_svc.worker`: claim one task, do it, report."""
+"""`python -m train_svc.worker`: claim one task, do it, report; as a later rank, do what the first does."""
 
 from __future__ import annotations
 
-from bessemer.jobs.worker import main
+import os
+from functools import partial
 
-from train_svc.worker import models, train
+from bessemer.jobs.worker import Handler, main
 
-main({"trainingJobs": train.run, "modelJobs": models.run})
+from train_svc.worker import gang, models, train
+
+env = dict(os.environ)
+handlers: dict[str, Handler] = {"trainingJobs": partial(train.run, env=env), "modelJobs": models.run}
+if env.get("RANK", "0") == "0":
+    main(handlers)
+else:
+    gang.follow(handlers, env)

@@ -47,7 +47,15 @@ class Checkpoints:
     """Saves and loads the snapshots of one job; `identity` tells its inputs apart from all others."""
 
     def __init__(
-        self, objects: ObjectStore, blobs: Blobs, *, job: str, attempt: int, identity: str, folder: Path
+        self,
+        objects: ObjectStore,
+        blobs: Blobs,
+        *,
+        job: str,
+        attempt: int,
+        identity: str,
+        folder: Path,
+        writes: bool = True,
     ) -> None:
         self._objects = objects
         self._blobs = blobs
@@ -55,14 +63,19 @@ class Checkpoints:
         self._attempt = attempt
         self._identity = identity
         self._folder = folder
+        self._writes = writes  # of several processes with the same state one does
         self._prefix = f"projects/{blobs.project}/checkpoints/{id_of(job)}/"
         self.state = TrainingState()
 
     def save(self, snapshot: Snapshot) -> TrainingState:
         """Commit a snapshot and return the state that names it; report that state before pruning.
 
+        A process that does not write returns a state that nobody reads.
+
         Raises: LimitReached STORAGE_FULL.
         """
+        if not self._writes:
+            return self.state
         self._folder.mkdir(parents=True, exist_ok=True)
         facts: dict[str, JSON] = {
             "step": snapshot.step,
@@ -107,7 +120,7 @@ class Checkpoints:
             self.state = TrainingState(checkpoint=checkpoint, usage=snapshot.usage)
             if which == "newest" and state.HasField("previous"):
                 self.state.previous.CopyFrom(state.previous)
-            else:  # damaged files stand where good ones would be written again
+            elif self._writes:  # damaged files stand where good ones would be written again
                 self.prune()
             return snapshot
         return None

@@ -21,8 +21,10 @@ from bessemer.artifacts.stream import Sample, TextStream
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.modeling.chat import Message
 from bessemer.modeling.tokenizer import Tokenizer
+from bessemer.modeling.transformers_config import ImageInput
 
-from train_svc.worker.rows import Document, Opinion, Pair, Row, pack
+from train_svc.worker.images import Images, has_images
+from train_svc.worker.rows import Document, Image, Opinion, Pair, Row, pack
 
 __all__ = [
     "ChatFeed",
@@ -181,8 +183,11 @@ def open_feed(
     sequence_length: int,
     digest: str,
     seed: int,
+    image: ImageInput | None = None,
 ) -> Feed:
     """Open the training split of all datasets as one feed; text comes from `shard_files`, rows from the folders.
+
+    `image` says how the model takes images, if it does.
 
     Raises: InvalidRequest for rows of the wrong form, FailedPrecondition DATASET_EMPTY, DataLoss.
     """
@@ -191,17 +196,22 @@ def open_feed(
         shards = [shard for _, manifest in datasets for shard in split_shards(manifest, "train")]
         stream = TextStream(shards, shard_files, digest=digest, seed=seed)
         feed = TextFeed(stream, sum(split_tokens(manifest, "train") for _, manifest in datasets))
+    elif method in {"sft", "distill"}:
+        documents = []
+        for folder, _ in datasets:
+            images = Images(folder, image, tokenizer) if image else None
+            for number, row in enumerate(_read_rows(folder / "train" / "rows.jsonl")):
+                document = _conversation(row, number, tokenizer, sequence_length, images)
+                documents += [document] if document else []
+        feed = ChatFeed(documents, sequence_length=sequence_length, digest=digest, seed=seed)
+    elif method == "kto":
+        rows = _all_rows(datasets)
+        answers = [a for n, row in enumerate(rows) for a in _opinions(row, n, tokenizer, sequence_length)]
+        feed = OpinionFeed(answers, sequence_length=sequence_length, digest=digest, seed=seed)
     else:
-        rows = [row for folder, _ in datasets for row in _read_rows(folder / "train" / "rows.jsonl")]
-        if method == "sft":
-            documents = [d for n, row in enumerate(rows) if (d := _conversation(row, n, tokenizer, sequence_length))]
-            feed = ChatFeed(documents, sequence_length=sequence_length, digest=digest, seed=seed)
-        elif method == "kto":
-            answers = [a for n, row in enumerate(rows) for a in _opinions(row, n, tokenizer, sequence_length)]
-            feed = OpinionFeed(answers, sequence_length=sequence_length, digest=digest, seed=seed)
-        else:
-            pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
-            feed = PreferenceFeed(pairs, sequence_length=sequence_length, digest=digest, seed=seed)
+        rows = _all_rows(datasets)
+        pairs = [p for n, row in enumerate(rows) if (p := _pair(row, n, tokenizer, sequence_length))]
+        feed = PreferenceFeed(pairs, sequence_length=sequence_length, digest=digest, seed=seed)
     if not len(feed):
         raise FailedPrecondition(
             f"no row of the datasets can be learned from within {sequence_length} tokens; "
@@ -244,15 +254,30 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _conversation(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) -> Document | None:
-    """Return a conversation cut to the limit; None if nothing of it is left to learn.
+def _all_rows(datasets: Sequence[tuple[Path, Manifest]]) -> list[dict[str, Any]]:
+    return [row for folder, _ in datasets for row in _read_rows(folder / "train" / "rows.jsonl")]
+
+
+def _conversation(
+    row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int, images: Images | None
+) -> Document | None:
+    """Return a conversation cut to the limit; None if nothing of it is left to learn, or an image would be cut.
 
     A row may say with `weight` how much it counts, 1 if it does not.
     """
-    ids, mask = tokenizer.render_chat_with_mask(_messages(row, number))
+    messages = _messages(row, number)
+    places: tuple[Image, ...] = ()
+    if images is not None:
+        messages, files = images.write_out(messages)
+    elif has_images(messages):
+        raise InvalidRequest("the rows hold images, and the model takes none", reason="SOURCE_INVALID")
+    ids, mask = tokenizer.render_chat_with_mask(messages)
+    if images is not None:
+        places = images.place(np.array(ids, np.int64), files)
     weights = np.array(mask[:limit], np.float32) * np.float32(row.get("weight", 1.0))
     weights[:1] = 0  # nothing comes before the first token
-    return Document(np.array(ids[:limit], np.int64), weights) if weights.any() else None
+    is_whole = all(image.end <= limit for image in places)
+    return Document(np.array(ids[:limit], np.int64), weights, places) if weights.any() and is_whole else None
 
 
 def _pair(row: dict[str, Any], number: int, tokenizer: Tokenizer, limit: int) -> tuple[Document, Document] | None:

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from bessemer.api.train.v1.training_job_pb2 import PretrainMethod
-from bessemer.modeling.config import ModelConfig
 from bessemer.modeling.initialise import initialise
+from bessemer.modeling.language_model import read_config
 from bessemer.modeling.load import read_json, save_model
 
 from train_svc.worker.model_folder import TOKENIZER_FILES
@@ -30,10 +30,12 @@ def draw_model(base: Path, shape: PretrainMethod, folder: Path, *, seed: int) ->
     Raises: InvalidRequest if widths and heads do not fit together.
     """
     raw = read_json(base / "config.json")
+    text = raw.setdefault("text_config", {}) if "text_config" in raw else raw
     changed = {key: getattr(shape, name) for name, key in _KEYS.items() if shape.HasField(name)}
     if {"hidden_size", "num_attention_heads"} & set(changed):
-        raw.pop("head_dim", None)
-    save_model(initialise(ModelConfig.from_json({**raw, **changed}), seed), folder)
+        text.pop("head_dim", None)
+    text.update(changed)
+    save_model(initialise(read_config(raw), seed), folder)
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)

@@ -8,8 +8,9 @@ from typing import Any
 
 from bessemer.artifacts.manifest import JSON
 from bessemer.kernel.errors import InvalidRequest
-from bessemer.modeling.config import ModelConfig, ids_of
+from bessemer.modeling.config import ids_of
 from bessemer.modeling.initialise import INITIALISATION, initialise
+from bessemer.modeling.language_model import read_config
 from bessemer.modeling.load import save_model
 from bessemer.modeling.tokenizer import Tokenizer
 
@@ -35,7 +36,7 @@ def make_model(config: str, folder: Path, seed: int) -> dict[str, JSON]:
     tokenizer = Tokenizer.from_folder(folder)
     raw.setdefault("vocab_size", tokenizer.vocab_size)
     end = _complete(folder, tokenizer, raw)
-    parsed = ModelConfig.from_json(raw)
+    parsed = read_config(raw)
     if parsed.vocab_size < tokenizer.vocab_size:
         raise InvalidRequest(
             f"the tokenizer has {tokenizer.vocab_size} tokens, config.json only {parsed.vocab_size}; "

@@ -11,11 +11,13 @@ from pathlib import Path
 import torch
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
 from bessemer.artifacts.blobs import Blobs
-from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
 from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
 from bessemer.artifacts.order import ORDER
 from bessemer.artifacts.shard_files import ShardFiles
 from bessemer.kernel.ids import project_of
+from bessemer.modeling.language_model import read_config
+from bessemer.modeling.load import read_json
 from bessemer.modeling.tokenizer import Tokenizer
 from bessemer.svckit.objects import ObjectStore
 
@@ -37,7 +39,8 @@ _SEQUENCE_LENGTH = 512
 class Inputs:
     """The recipe with all defaults, the folder of the base model, and the rows.
 
-    `identity` is a digest over everything that decides the result. `heldout` are pairs to judge a reward model by.
+    `identity` is a digest over everything that decides the result. `heldout` are pairs to judge a reward
+    model by, `teacher` is the folder of a teacher.
     """
 
     recipe: TrainingRecipe
@@ -45,6 +48,7 @@ class Inputs:
     feed: Feed
     identity: str
     heldout: Sequence[Row] = ()
+    teacher: Path | None = None
 
 
 def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
@@ -57,19 +61,20 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     base = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), folder / "base")
     if recipe.HasField("pretrain"):
         base = draw_model(base, recipe.pretrain, folder / "drawn", seed=recipe.seed)
-    datasets = []
-    for number, ref in enumerate(job.inputs.dataset_manifests):
-        manifest = read_manifest(blobs, ref)
-        # Text is streamed, rows are read as a whole.
-        paths = [entry.path for split in ("train", "heldout") for entry in manifest.below(f"{split}/rows.jsonl")]
-        datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    datasets = _fetch_rows(blobs, job, folder)
+    image = getattr(read_config(read_json(base / "config.json")), "image", None)
     length = recipe.sequence_length or _SEQUENCE_LENGTH
     data = hashlib.sha256("/".join(ref.sha256 for ref in job.inputs.dataset_manifests).encode())
     if job.inputs.HasField("mixture"):
         data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
-    everything.update(ORDER.encode())
-    everything.update(recipe.SerializeToString(deterministic=True))
+    everything.update(f"{ORDER}{job.inputs.teacher_manifest.sha256}".encode())
+    # A checkpoint fits any number of ranks, threads, and kind of sharding: what a step computes is the same.
+    what = TrainingRecipe()
+    what.CopyFrom(recipe)
+    for field in ("num_ranks", "sharding", "threads"):
+        what.ClearField(field)
+    everything.update(what.SerializeToString(deterministic=True))
     open_rows = partial(
         open_feed,
         str(recipe.WhichOneof("method")),
@@ -77,6 +82,7 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         shard_files=ShardFiles(objects, folder / "shards"),
         sequence_length=length,
         seed=recipe.seed,
+        image=image,
     )
     feed: Feed
     if recipe.HasField("grpo"):
@@ -96,7 +102,22 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
     if recipe.HasField("reward_model"):
         folders = [path for path, _ in datasets]
         heldout = heldout_pairs(folders, Tokenizer.from_folder(base), sequence_length=length)
-    return Inputs(recipe, base, feed, everything.hexdigest(), heldout)
+    teacher = None
+    if job.inputs.HasField("teacher_manifest"):
+        teacher = fetch(blobs, read_manifest(blobs, job.inputs.teacher_manifest), folder / "teacher")
+    return Inputs(recipe, base, feed, everything.hexdigest(), heldout, teacher)
+
+
+def _fetch_rows(blobs: Blobs, job: TrainingJob, folder: Path) -> list[tuple[Path, Manifest]]:
+    """Fetch rows and their images as a whole; text is streamed."""
+    datasets = []
+    for number, ref in enumerate(job.inputs.dataset_manifests):
+        manifest = read_manifest(blobs, ref)
+        paths = [
+            e.path for below in ("train/rows.jsonl", "heldout/rows.jsonl", "images/") for e in manifest.below(below)
+        ]
+        datasets.append((fetch(blobs, manifest, folder / f"data-{number}", paths), manifest))
+    return datasets
 
 
 def _open_rollouts(recipe: TrainingRecipe, folders: Sequence[Path], base: Path, digest: str) -> RolloutFeed:

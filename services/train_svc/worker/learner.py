@@ -7,42 +7,69 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
+from bessemer.api.train.v1.training_job_pb2 import Sharding, TrainingRecipe
+from bessemer.kernel.errors import Internal, InvalidRequest
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import load_model
-from bessemer.modeling.lora import add_adapters
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.lora import add_adapters, merge_parametrized
+from bessemer.modeling.score import pack_positions
+from bessemer.modeling.transformers_model import TransformersModel
 from torch import Tensor, nn
 
+from train_svc.worker.distill import backward_divergence, load_teacher
 from train_svc.worker.methods import losses_of
 from train_svc.worker.optim import Optimizer
+from train_svc.worker.ranks import Ranks, share_out
 from train_svc.worker.reward import backward_scores
 from train_svc.worker.rows import Row
+from train_svc.worker.sharded import ShardedOptimizer, shard
 from train_svc.worker.step import StepResult, backward
 
 __all__ = ["Learner"]
 
+_MERGE_TOLERANCE = 1e-3  # of the range of logits
+
 _REWARD = "reward_head"
+_ALONE = Ranks()
 
 
 class Learner:
     """Weights in `dtype`, fp32 masters of what is trained: everything, or adapters only."""
 
-    def __init__(self, folder: Path, recipe: TrainingRecipe, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: TrainingRecipe,
+        dtype: torch.dtype,
+        ranks: Ranks = _ALONE,
+        teacher: Path | None = None,
+    ) -> None:
         self._folder = folder
         self._recipe = recipe
-        self.model = self._load(dtype)
+        self._ranks = ranks
+        self._is_sharded = recipe.sharding == Sharding.SHARDING_FSDP and ranks.size > 1
+        self._teacher: LanguageModel | None = None
+        self.model = self._load(torch.float32 if self._is_sharded else dtype)
+        if teacher is not None:
+            self._teacher = load_teacher(teacher, self.model)
+        if self._is_sharded:
+            shard(self.model, ranks, dtype)
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.reward_head: nn.Parameter | None = None
         if recipe.HasField("reward_model"):
             self.reward_head = trained[_REWARD] = nn.Parameter(torch.zeros(self.model.config.hidden_size))
         clip = recipe.gradient_clip_norm
-        self.optimizer = Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
+        self.optimizer = (
+            ShardedOptimizer(trained, ranks, weight_decay=recipe.weight_decay, clip_norm=clip)
+            if self._is_sharded
+            else Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
+        )
         self._losses = losses_of(recipe)
 
     @property
     def trains_all(self) -> bool:
-        """Whether all weights learn, not only adapters."""
-        return not self._recipe.HasField("lora")
+        """Whether all weights learn, not only adapters or a projector."""
+        return not self._recipe.HasField("lora") and self._recipe.trained_weights != "projector"
 
     def backward(self, rows: Sequence[Row]) -> tuple[StepResult, float]:
         """Gather the gradients of rows; return what the step saw and the gradient norm. Without rows there are none."""
@@ -50,15 +77,36 @@ class Learner:
         if not rows:
             return StepResult(0.0, ()), 0.0
         # Adapters leave routers alone, so there is nothing to balance; the load is watched all the same.
-        experts = self.model.config.experts
-        coefficient = experts.balance if experts is not None and self.trains_all else 0.0
+        stated = self._recipe.router_balance if self._recipe.HasField("router_balance") else self.model.config.balance
+        coefficient = stated if self.trains_all else 0.0
         for balance in self.model.balances():
             balance.begin(sum(row.num_tokens for row in rows), coefficient)
         if self.reward_head is not None:
             result = backward_scores(self.model, self.reward_head, rows)
+        elif self._teacher is not None:
+            method, batches = self._recipe.distill, share_out(rows, self._ranks)
+            result = backward_divergence(
+                self.model,
+                self._teacher,
+                rows,
+                batches,
+                temperature=method.temperature,
+                data_weight=method.data_weight,
+            )
         else:
-            result = backward(self.model, rows, self._losses)
-        return result, self.optimizer.gradient_norm()
+            result = backward(self.model, rows, self._losses, share_out(rows, self._ranks))
+        return self._add_up(result), self.optimizer.gradient_norm()
+
+    def _add_up(self, result: StepResult) -> StepResult:
+        """Add up over all ranks what each saw of a step, and the gradients where every rank holds them all."""
+        if self._ranks.size == 1:
+            return result
+        if not self._is_sharded:
+            self._ranks.add_up(self.optimizer.gradients())
+        for balance in self.model.balances():
+            self._ranks.add_up([balance.counts])
+        sums = self._ranks.add_up_numbers({"loss": result.loss, **result.seen})
+        return StepResult(sums.pop("loss"), result.lengths, sums)
 
     def expert_loads(self) -> dict[str, float]:
         """Return metrics of the last step: rows of the busiest expert over the mean, by layer, and the worst."""
@@ -76,9 +124,17 @@ class Learner:
             fresh[_REWARD] = torch.zeros_like(self.reward_head)
         self.optimizer.load(fresh, {})
 
-    def base_model(self) -> Transformer:
+    def base_model(self) -> LanguageModel:
         """Return the model as it was before the first step, frozen."""
         return load_model(self._folder, dtype=self.model.dtype).requires_grad_(requires_grad=False)
+
+    def check_agreement(self, position: int) -> None:
+        """Compare the weights of all ranks, where every rank has them all.
+
+        Raises: DataLoss if they differ.
+        """
+        if self._ranks.size > 1 and not self._is_sharded:
+            self._ranks.check_agreement(self.state_sha256(position).encode())
 
     def is_finite(self) -> bool:
         """Whether every trained weight is a finite number."""
@@ -93,20 +149,58 @@ class Learner:
             digest.update(tensors[name].detach().contiguous().numpy().data)
         return digest.hexdigest()
 
-    def finished_model(self) -> Transformer:
-        """Return the model in fp32, adapters still beside the weights; the learner must not learn on after this."""
+    def finished_model(self) -> LanguageModel:
+        """Return the model in fp32; the learner must not learn on after this.
+
+        Adapters of our own decoder still stand beside the weights, those of other architectures are merged.
+
+        Raises: Internal if merging changes what the model says.
+        """
         model = self.model
-        if model.dtype != torch.float32:
-            model = self._load(torch.float32)
+        if model.dtype != torch.float32 or self._is_sharded:
+            model, masters = self._load(torch.float32), self.optimizer.masters
             with torch.no_grad():
                 parameters = dict(model.named_parameters())
-                for name in parameters.keys() & self.optimizer.masters.keys():
-                    parameters[name].copy_(self.optimizer.masters[name])
+                for name in parameters.keys() & masters.keys():
+                    parameters[name].copy_(masters[name])
+        if self._recipe.HasField("lora") and isinstance(model, TransformersModel):
+            before = _probe(model)
+            merge_parametrized(model)
+            error = float((_probe(model) - before).abs().max() / before.abs().max().clamp(min=1.0))
+            if not error <= _MERGE_TOLERANCE:
+                raise Internal(f"merging the adapters changed logits by {error:.2e} of their range")
         return model
 
-    def _load(self, dtype: torch.dtype) -> Transformer:
+    def _load(self, dtype: torch.dtype) -> LanguageModel:
         model = load_model(self._folder, dtype=dtype)
-        if self._recipe.HasField("lora"):
+        if self._recipe.trained_weights == "projector":
+            _free_projector(model)
+        elif self._recipe.HasField("lora"):
             lora = self._recipe.lora
             add_adapters(model, rank=lora.rank, alpha=lora.alpha, seed=self._recipe.seed)
         return model
+
+
+def _free_projector(model: LanguageModel) -> None:
+    """Freeze all but the weights between vision and language.
+
+    Raises: InvalidRequest for a model that has none.
+    """
+    free = model.projector() if isinstance(model, TransformersModel) else []
+    if not free:
+        raise InvalidRequest(
+            f"models of type {model.config.model_type} have no projector", field="recipe.trained_weights"
+        )
+    model.requires_grad_(requires_grad=False)
+    for parameter in free:
+        parameter.requires_grad_()
+
+
+@torch.inference_mode()
+def _probe(model: TransformersModel) -> Tensor:
+    length = min(64, model.config.vocab_size, model.config.context_length)
+    ids = torch.arange(length) * (model.config.vocab_size // length)
+    if model.config.image is not None:
+        ids = ids[ids != model.config.image.token_id]  # no image comes with it
+        length = len(ids)
+    return model.logits(model(ids, pack_positions([length]), [length]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["logprob_gradients", "token_logprobs"]
+__all__ = ["divergence_gradients", "logprob_gradients", "token_logprobs"]
 
 _CHUNK = 512
 
@@ -47,6 +47,35 @@ def logprob_gradients(
         # d log p(target) / d logits = one-hot - softmax, made in place of the logits.
         logits.mul_(-scales[rows, None] / total).scatter_add_(1, targets[rows, None], scales[rows, None])
         share = logits.to(head.dtype)
+        torch.mm(share, head, out=gradient[rows])
+        if head_gradient is not None:
+            head_gradient.addmm_(share.t(), hidden[rows])
+    return torch.cat(parts), gradient
+
+
+@torch.no_grad()
+def divergence_gradients(
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    scales: Tensor,
+    temperature: float,
+    head_gradient: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return KL(teacher || student) of each token [T], and the gradient of sum(scales * KL) for the student's states.
+
+    Both are pairs of hidden states [T, D] and head [V, D], of widths of their own; scales [T]. The gradient for the
+    student's head is added to `head_gradient`, if given. Distributions are softened by the temperature, and the result
+    grows by its square, so that gradients keep their size (Hinton et al. 2015, section 2.1).
+    """
+    hidden, head = student
+    gradient = torch.empty_like(hidden)
+    parts = [torch.empty(0)]
+    for rows in _chunks(len(hidden)):
+        own = ((hidden[rows] @ head.t()).float() / temperature).log_softmax(1)
+        wanted = ((teacher[0][rows] @ teacher[1].t()).float() / temperature).log_softmax(1)
+        likely = wanted.exp()
+        parts.append((likely * (wanted - own)).sum(1) * temperature**2)
+        share = ((own.exp() - likely) * (scales[rows, None] * temperature)).to(head.dtype)
         torch.mm(share, head, out=gradient[rows])
         if head_gradient is not None:
             head_gradient.addmm_(share.t(), hidden[rows])

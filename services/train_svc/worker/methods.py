@@ -20,6 +20,7 @@ _LOSSES: dict[str, Callable[[TrainingRecipe], Losses]] = {
     "cpt": lambda _: Losses(),
     "pretrain": lambda _: Losses(),
     "sft": lambda _: Losses(),
+    "distill": lambda _: Losses(),  # its loss is one of whole distributions
     "dpo": lambda r: Losses(
         cross_entropy=r.dpo.nll_weight, pair=r.dpo.loss, beta=r.dpo.beta, label_noise=r.dpo.label_noise
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, FileEntry, Manifest, write_manifest
-from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.language_model import LanguageConfig, read_config
 from bessemer.modeling.load import REWARD_HEAD, read_json
 
 __all__ = ["REQUIRED_FILES", "TOKENIZER_FILES", "StoredModel", "store_model"]
@@ -25,7 +25,7 @@ class StoredModel:
 
     manifest: ArtifactRef
     tokenizer: ArtifactRef
-    config: ModelConfig
+    config: LanguageConfig
     artifacts: tuple[ArtifactRef, ...]
 
 
@@ -40,7 +40,7 @@ def store_model(blobs: Blobs, folder: Path, facts: Mapping[str, JSON]) -> Stored
         n for n in (*REQUIRED_FILES, *TOKENIZER_FILES[2:], REWARD_HEAD) if n in REQUIRED_FILES or (folder / n).is_file()
     ]
     refs = {name: blobs.put_file(folder / name, _MEDIA_TYPES[Path(name).suffix]) for name in names}
-    config = ModelConfig.from_json(read_json(folder / "config.json"))
+    config = read_config(read_json(folder / "config.json"))
     stated: dict[str, JSON] = {
         "architecture": config.model_type,
         "parameters": config.num_parameters,

@@ -12,8 +12,10 @@ from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import project_of
+from bessemer.modeling.config import MODEL_TYPES
 from bessemer.modeling.load import load_model, read_json, save_model
 from bessemer.modeling.tokenizer import Tokenizer
+from bessemer.modeling.transformer import Transformer
 
 from train_svc.worker.archive import unpack_model
 from train_svc.worker.exports.job import export
@@ -111,6 +113,12 @@ def _extend(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
     base = fetch(blobs, manifest, context.workdir / "base")
     given = read_initialisation(blobs.get_bytes(task.initialisation))
     model = load_model(base)
+    if not isinstance(model, Transformer):
+        raise InvalidRequest(
+            f"the vocabulary of a {model.config.model_type} model cannot be extended; it can for "
+            f"{', '.join(MODEL_TYPES)}",
+            field="model_job.extend_vocabulary",
+        )
     grown = add_tokens(model, given.tokens)
     folder = context.workdir / "model"
     save_model(grown, folder)

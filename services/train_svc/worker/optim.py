@@ -30,33 +30,48 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup_fraction: float,
 class Optimizer:
     """Fused AdamW over the trainable parameters; decay acts on matrices only.
 
-    `masters` are the fp32 weights by name; where the model computes in fp32 they are its own parameters.
+    Where the model computes in fp32 its own parameters are the masters.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], *, weight_decay: float, clip_norm: float) -> None:
         self._parameters = dict(parameters)
         self._clip_norm = clip_norm
-        self.masters = {
+        self._masters = {
             name: p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for name, p in parameters.items()
         }
-        matrices = [m for m in self.masters.values() if m.dim() > 1]
-        vectors = [m for m in self.masters.values() if m.dim() <= 1]
+        matrices = [m for m in self._masters.values() if m.dim() > 1]
+        vectors = [m for m in self._masters.values() if m.dim() <= 1]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         self._adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=_BETAS, fused=True)
+
+    @property
+    def masters(self) -> Mapping[str, Tensor]:
+        """The fp32 weights by name."""
+        return self._masters
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gathered gradients in fp32, always in the same order; zeros where a weight has none yet."""
+        for name, parameter in self._parameters.items():
+            master = self._masters[name]
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if master is not parameter:
+                master.grad = parameter.grad.float()
+        return [m.grad for m in self._masters.values() if m.grad is not None]
 
     def gradient_norm(self) -> float:
         """Return the global norm of the gathered gradients."""
         for name, parameter in self._parameters.items():
-            master = self.masters[name]
+            master = self._masters[name]
             if master is not parameter and parameter.grad is not None:
                 master.grad = parameter.grad.float()
-        gradients = [m.grad for m in self.masters.values() if m.grad is not None]
+        gradients = [m.grad for m in self._masters.values() if m.grad is not None]
         return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))  # noqa: SLF001 - no public name
 
     def step(self, rate: float, norm: float) -> None:
         """Clip gradients of this norm and take one step at this rate."""
         if norm > self._clip_norm:
-            gradients = [m.grad for m in self.masters.values() if m.grad is not None]
+            gradients = [m.grad for m in self._masters.values() if m.grad is not None]
             torch._foreach_mul_(gradients, self._clip_norm / norm)
         for group in self._adam.param_groups:
             group["lr"] = rate
@@ -66,13 +81,13 @@ class Optimizer:
     def clear(self) -> None:
         """Forget the gradients."""
         for name, parameter in self._parameters.items():
-            parameter.grad = self.masters[name].grad = None
+            parameter.grad = self._masters[name].grad = None
 
     def state(self) -> dict[str, Tensor]:
         """Return the moments by parameter name; empty before the first step."""
         return {
             f"{key}/{name}": value
-            for name, master in self.masters.items()
+            for name, master in self._masters.items()
             for key, value in self._adam.state.get(master, {}).items()
         }
 
@@ -80,14 +95,14 @@ class Optimizer:
         """Take over weights and moments; without moments the optimiser is new."""
         self._adam.state.clear()
         with torch.no_grad():
-            for name, master in self.masters.items():
+            for name, master in self._masters.items():
                 master.copy_(weights[name])
-                if state:
+                if f"step/{name}" in state:  # not for a weight that never had a gradient
                     self._adam.state[master] = {k: state[f"{k}/{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
         self._write_back()
 
     @torch.no_grad()
     def _write_back(self) -> None:
         for name, parameter in self._parameters.items():
-            if parameter is not self.masters[name]:
-                parameter.copy_(self.masters[name])
+            if parameter is not self._masters[name]:
+                parameter.copy_(self._masters[name])

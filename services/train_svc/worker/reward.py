@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import REWARD_HEAD
 from bessemer.modeling.score import pack_positions
-from bessemer.modeling.transformer import Transformer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ __all__ = ["backward_scores", "calibration", "load_head", "save_head", "scores"]
 _BINS = 10
 
 
-def scores(model: Transformer, head: Tensor, documents: Sequence[Document]) -> Tensor:
+def scores(model: LanguageModel, head: Tensor, documents: Sequence[Document]) -> Tensor:
     """Return the reward of each document at its last weighted token, [N] in fp32.
 
     Shapes: head [hidden].
@@ -34,7 +34,7 @@ def scores(model: Transformer, head: Tensor, documents: Sequence[Document]) -> T
     return torch.mv(hidden.index_select(0, begins + torch.tensor(lasts)).float(), head)
 
 
-def backward_scores(model: Transformer, head: nn.Parameter, rows: Sequence[Row]) -> StepResult:
+def backward_scores(model: LanguageModel, head: nn.Parameter, rows: Sequence[Row]) -> StepResult:
     """Gather the gradients of the mean of -log sigmoid(chosen - rejected) and return what was seen."""
     num_pairs = sum(len(row.pairs) for row in rows)
     loss, seen = 0.0, {"margin": 0.0, "accuracy": 0.0}
@@ -51,7 +51,7 @@ def backward_scores(model: Transformer, head: nn.Parameter, rows: Sequence[Row])
 
 
 @torch.inference_mode()
-def calibration(model: Transformer, head: Tensor, rows: Sequence[Row]) -> tuple[float, float]:
+def calibration(model: LanguageModel, head: Tensor, rows: Sequence[Row]) -> tuple[float, float]:
     """Return accuracy and expected calibration error on pairs: mean gap of confidence and accuracy over ten bins.
 
     The confidence of a pair is the probability of the answer that the model prefers (Guo et al. 2017, equation 3).

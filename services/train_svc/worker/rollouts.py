@@ -12,9 +12,9 @@ import torch
 from bessemer.api.train.v1.training_job_pb2 import GrpoMethod
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.generate import Sample, generate_sampled
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.score import score
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
 from torch import Tensor
 
 from train_svc.worker.advantages import shares
@@ -26,8 +26,8 @@ __all__ = ["RolloutFeed"]
 
 
 class _Models(NamedTuple):
-    policy: Transformer
-    reference: Transformer
+    policy: LanguageModel
+    reference: LanguageModel
 
 
 class RolloutFeed(Feed):
@@ -61,7 +61,7 @@ class RolloutFeed(Feed):
         del tokens_per_step
         return self._method.prompts_per_step
 
-    def begin(self, policy: Transformer, reference: Transformer) -> None:
+    def begin(self, policy: LanguageModel, reference: LanguageModel) -> None:
         """Name the weights that answer, as they will be at each step, and those to stay close to."""
         self._models = _Models(policy, reference)
 

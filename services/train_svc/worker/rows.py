@@ -5,19 +5,32 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Document", "Opinion", "Pair", "Rollout", "Row", "pack"]
+__all__ = ["Document", "Image", "Opinion", "Pair", "Rollout", "Row", "pack"]
+
+
+class Image(NamedTuple):
+    """An image of a document: its file, and where its tokens begin and end."""
+
+    path: Path
+    start: int
+    end: int
 
 
 class Document(NamedTuple):
-    """Tokens that see each other only; `weights[t]` is how much predicting `ids[t]` counts."""
+    """Tokens that see each other only; `weights[t]` is how much predicting `ids[t]` counts.
+
+    Images stand in the order of their tokens, and whole: neither packing nor cutting divides one.
+    """
 
     ids: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
+    images: tuple[Image, ...] = ()
 
 
 class Pair(NamedTuple):

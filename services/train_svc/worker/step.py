@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.score import pack_positions, score
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.transformers_config import TransformersConfig
 from torch import Tensor
 
 from train_svc.worker.components import (
@@ -21,13 +22,22 @@ from train_svc.worker.components import (
     reference_kl,
     unpaired,
 )
+from train_svc.worker.images import read_pixels
 from train_svc.worker.loss import logprob_gradients, token_logprobs
 from train_svc.worker.rows import Document, Row
 
-__all__ = ["StepResult", "answer_logprobs", "backward", "micro_batches"]
+__all__ = [
+    "MICRO_BATCH_TOKENS",
+    "StepResult",
+    "answer_logprobs",
+    "backward",
+    "gradient_of",
+    "micro_batches",
+    "states_of",
+]
 
 # Rows are run together up to this many tokens: fewer, larger products; the result does not depend on grouping rows.
-_MICRO_BATCH_TOKENS = 1024
+MICRO_BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -64,12 +74,17 @@ class _States(NamedTuple):
     places: Tensor
 
 
-def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepResult:
-    """Gather the gradients of the step's loss over all rows and return what it saw."""
+def backward(
+    model: LanguageModel, rows: Sequence[Row], losses: Losses, batches: Sequence[Row] | None = None
+) -> StepResult:
+    """Gather the gradients of the step's loss over all rows and return what it saw.
+
+    With `batches`, only over these micro-batches of the rows; those of several processes add up.
+    """
     shares = _shares(model, rows, losses)
     loss, seen = 0.0, dict[str, float]()
-    for batch in micro_batches(rows):
-        states = _states(model, batch)
+    for batch in micro_batches(rows) if batches is None else batches:
+        states = states_of(model, batch)
         hidden, targets = states.hidden.detach(), states.targets
         scales = -shares.token * states.weights
         if batch.is_judged:  # how much a token counts depends on log-probabilities: look first
@@ -77,8 +92,9 @@ def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepRes
             part, sums = _judge(batch, states, logprobs, shares, losses)
             (scales,) = torch.autograd.grad(part, logprobs)
             seen = {key: seen.get(key, 0.0) + value for key, value in sums.items()}
-        logprobs, gradient = logprob_gradients(hidden, model.head, targets, scales, _gradient_of(model.head))
-        states.hidden.backward(gradient)  # type: ignore[no-untyped-call]
+        logprobs, gradient = logprob_gradients(hidden, model.head, targets, scales, gradient_of(model.head))
+        if states.hidden.requires_grad:  # not where only the projector learns and a row has no image
+            states.hidden.backward(gradient)  # type: ignore[no-untyped-call]
         loss += float(part.detach() if batch.is_judged else (scales * logprobs).sum())
     lengths = tuple(len(document.ids) for row in rows for document in row.documents)
     if any(row.opinions for row in rows):
@@ -86,7 +102,7 @@ def backward(model: Transformer, rows: Sequence[Row], losses: Losses) -> StepRes
     return StepResult(loss, lengths, seen)
 
 
-def answer_logprobs(model: Transformer, documents: Sequence[Document]) -> list[float]:
+def answer_logprobs(model: LanguageModel, documents: Sequence[Document]) -> list[float]:
     """Return the log-probability of each document's weighted tokens."""
     starts = [int(document.weights.argmax()) for document in documents]
     logprobs = score(model, [document.ids.tolist() for document in documents], starts=starts)
@@ -96,7 +112,7 @@ def answer_logprobs(model: Transformer, documents: Sequence[Document]) -> list[f
     ]
 
 
-def _shares(model: Transformer, rows: Sequence[Row], losses: Losses) -> _Shares:
+def _shares(model: LanguageModel, rows: Sequence[Row], losses: Losses) -> _Shares:
     """Count over the whole step, so that every component is a mean over all of it."""
     counted = sum(row.num_counted for row in rows)
     opinions = [opinion for row in rows for opinion in row.opinions]
@@ -114,25 +130,32 @@ def _shares(model: Transformer, rows: Sequence[Row], losses: Losses) -> _Shares:
     )
 
 
-def micro_batches(rows: Sequence[Row]) -> list[Row]:
-    """Merge neighbouring rows up to 1,024 tokens."""
+def micro_batches(rows: Sequence[Row], limit: int = MICRO_BATCH_TOKENS) -> list[Row]:
+    """Merge neighbouring rows up to so many tokens."""
     batches = [rows[0]]
     for row in rows[1:]:
-        if batches[-1].num_tokens + row.num_tokens <= _MICRO_BATCH_TOKENS:
+        if batches[-1].num_tokens + row.num_tokens <= limit:
             batches[-1] = batches[-1].merge(row)
         else:
             batches.append(row)
     return batches
 
 
-def _states(model: Transformer, row: Row) -> _States:
+def states_of(model: LanguageModel, row: Row) -> _States:
     """Run a row through the model."""
     lengths = [len(document.ids) for document in row.documents]
     ids = torch.from_numpy(np.concatenate([document.ids for document in row.documents]))
     weights = torch.from_numpy(np.concatenate([document.weights for document in row.documents]))
     owners = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     counted = weights.nonzero()[:, 0]  # never the first of a document, so the state before lies in the same one
-    hidden = model(ids, pack_positions(lengths), lengths)
+    files = [image.path for document in row.documents for image in document.images]
+    if files:
+        assert isinstance(model.config, TransformersConfig)
+        assert model.config.image is not None
+        shape = model.config.image
+        hidden = model(ids, pack_positions(lengths), lengths, torch.stack([read_pixels(f, shape) for f in files]))
+    else:
+        hidden = model(ids, pack_positions(lengths), lengths)
     return _States(hidden.index_select(0, counted - 1), ids[counted], weights[counted], owners[counted], counted)
 
 
@@ -200,7 +223,7 @@ def _rollouts(row: Row, states: _States, logprobs: Tensor, losses: Losses) -> Te
     return loss.sum()
 
 
-def _gradient_of(parameter: Tensor) -> Tensor | None:
+def gradient_of(parameter: Tensor) -> Tensor | None:
     """Return the gradient to add to, zero at first; None for a frozen parameter."""
     if parameter.requires_grad and parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)

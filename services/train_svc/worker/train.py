@@ -19,6 +19,7 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, read_manifest
 from bessemer.jobs.worker import Done, Paused, PauseRequested, TaskContext
 from bessemer.kernel.ids import project_of
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import save_model
 from bessemer.modeling.lora import merged_weights
 from bessemer.modeling.numerics import prepare
@@ -29,6 +30,7 @@ from bessemer.modeling.transformer import Transformer
 from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
 from train_svc.worker.feed import PreferenceFeed
+from train_svc.worker.gang import accompanied
 from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
 from train_svc.worker.inputs import open_inputs
 from train_svc.worker.learner import Learner
@@ -36,6 +38,7 @@ from train_svc.worker.memory import peak_memory_bytes
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
+from train_svc.worker.ranks import Ranks, agreed, open_ranks
 from train_svc.worker.reward import calibration, save_head
 from train_svc.worker.rollouts import RolloutFeed
 from train_svc.worker.step import StepResult, answer_logprobs
@@ -45,34 +48,38 @@ __all__ = ["run"]
 
 _LOG = logging.getLogger(__name__)
 _REFERENCE_PAIRS = 16
+_ALONE = Ranks()
 
 
-def run(context: TaskContext) -> Done | Paused:
-    """Train as the job says, from the newest checkpoint if there is one.
+def run(context: TaskContext, env: Mapping[str, str] | None = None) -> Done | Paused:
+    """Train as the job says, from the newest checkpoint if there is one; `env` may name other ranks.
 
     Raises: InvalidRequest, FailedPrecondition DATASET_EMPTY or TRAINING_DIVERGED, LimitReached STORAGE_FULL, DataLoss.
     """
-    trainer = _Trainer(context)
-    trainer.resume()
-    try:
-        trainer.train()
-    except PauseRequested:
-        return Paused(trainer.save().SerializeToString())
-    return trainer.finish()
+    ranks = open_ranks(env or {})
+    with accompanied(context, ranks):
+        trainer = _Trainer(context, ranks)
+        trainer.resume()
+        try:
+            trainer.train()
+        except PauseRequested:
+            return Paused(trainer.save().SerializeToString())
+        return trainer.finish()
 
 
 class _Trainer:
     """One attempt at a job; `step` counts steps, `position` the rows taken from the feed."""
 
-    def __init__(self, context: TaskContext) -> None:
-        self.context = context
+    def __init__(self, context: TaskContext, ranks: Ranks = _ALONE) -> None:
+        self.context, self.ranks = context, ranks
         self.job = TrainingJob.FromString(context.job)
         self.blobs = Blobs(context.objects, project_of(self.job.name))
         context.report(stage="fetch inputs", fraction=0.0)
         self.inputs = open_inputs(self.job, context.objects, context.workdir)
         self.recipe, self.feed = self.inputs.recipe, self.inputs.feed
-        self.numerics = prepare(self.recipe.threads, self.recipe.dtype)
-        self.learner = Learner(self.inputs.base, self.recipe, self.numerics.dtype)
+        threads = max(1, self.recipe.threads // ranks.size)
+        self.numerics = agreed(prepare(threads, self.recipe.dtype), threads, ranks)
+        self.learner = self._learner()
         self.rows_per_step = self.feed.rows_per_step(self.recipe.tokens_per_step)
         self.steps = self.recipe.steps or math.ceil(len(self.feed) / self.rows_per_step)
         self.step = self.position = 0
@@ -86,7 +93,11 @@ class _Trainer:
             attempt=context.epoch,
             identity=self.inputs.identity,
             folder=context.workdir / "checkpoint",
+            writes=ranks.is_first,
         )
+
+    def _learner(self) -> Learner:
+        return Learner(self.inputs.base, self.recipe, self.numerics.dtype, self.ranks, self.inputs.teacher)
 
     def resume(self) -> None:
         """Go to the newest intact checkpoint; without one to the start."""
@@ -95,7 +106,7 @@ class _Trainer:
             _LOG.info("resuming after step %d of %d", snapshot.step, self.steps)
             if snapshot.facts["dtype"] != self.numerics.name:  # here the other one looked faster
                 self.numerics = prepare(self.recipe.threads, snapshot.facts["dtype"])
-                self.learner = Learner(self.inputs.base, self.recipe, self.numerics.dtype)
+                self.learner = self._learner()
             self.learner.optimizer.load(snapshot.weights, snapshot.moments)
             self.step, self.position, self.usage = snapshot.step, snapshot.position, snapshot.usage
             self.guard = Guard.from_facts(snapshot.facts)
@@ -168,14 +179,18 @@ class _Trainer:
         digest = self.learner.state_sha256(self.position)
         folder = self.context.workdir / "model"
         model = self.learner.finished_model()
-        save_model(model, folder, weights=None if self.learner.trains_all else merged_weights(model))
+        # Only our own decoder can be told adapters from weights at the end; others were compared as they were merged.
+        adapted = model if self.recipe.HasField("lora") and isinstance(model, Transformer) else None
+        save_model(model, folder, weights=None if adapted is None else merged_weights(adapted))
         judged = self._save_reward_head(model, folder)
         for name in TOKENIZER_FILES:
             if (self.inputs.base / name).is_file():
                 shutil.copyfile(self.inputs.base / name, folder / name)
-        merge = None if self.learner.trains_all else self._merged_parity(model, folder)
+        merge = None if adapted is None else self._merged_parity(adapted, folder)
         self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, peak_memory_bytes())
         base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
+        if not self.ranks.is_first:
+            return Done(TrainingResult())
         stored = store_model(self.blobs, folder, {"license": base_facts.get("license", ""), **judged})
         result = TrainingResult(
             manifest=stored.manifest,
@@ -210,7 +225,7 @@ class _Trainer:
         report.reference_sha256 = self.job.inputs.model_manifest.sha256
         return require(report)
 
-    def _save_reward_head(self, model: Transformer, folder: Path) -> dict[str, JSON]:
+    def _save_reward_head(self, model: LanguageModel, folder: Path) -> dict[str, JSON]:
         """Write the head of a reward model and return how it does on pairs that were held out, if there are any."""
         head = self.learner.reward_head
         if head is None:
@@ -260,7 +275,7 @@ class _Trainer:
         self._report(series | loads | {f"{method}/{key}": value for key, value in seen.items()})
         if loads and self.guard.watch_load(loads["train/expert_load_max_over_mean"]):
             _LOG.warning(
-                "step %d: one expert has over twice its share of the tokens; raise router_aux_loss_coef", self.step
+                "step %d: one expert has over twice its share of the tokens; raise recipe.router_balance", self.step
             )
         if "chosen_shift" in result.seen:
             self.guard.watch_preference(result.seen["chosen_shift"], result.seen["margin"])
@@ -279,8 +294,10 @@ class _Trainer:
         if self.guard.bad_steps or not self.learner.is_finite():
             _LOG.warning("step %d: not saved, since numbers are not finite", self.step)
             return
+        self.learner.check_agreement(self.position)
         self._report({}, saved_state=self.save().SerializeToString())
-        self.checkpoints.prune()
+        if self.ranks.is_first:
+            self.checkpoints.prune()
 
     def _stop(self) -> None:
         """Go back to the best weights that were saved.

@@ -56,7 +56,7 @@ def test_activations_foretold_are_those_that_the_model_keeps(lengths, dtype, ran
 
 
 def test_micro_batch_is_that_of_the_worker():
-    assert MICRO_BATCH_TOKENS == step._MICRO_BATCH_TOKENS
+    assert MICRO_BATCH_TOKENS == step.MICRO_BATCH_TOKENS
 
 
 def test_memory_is_the_sum_of_its_parts_and_falls_with_devices():

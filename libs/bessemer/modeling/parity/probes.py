@@ -71,10 +71,12 @@ def make_probes(
     special_tokens: Sequence[str],
     vocabulary_size: int,
     context_length: int,
+    image_token: int | None = None,
 ) -> Probes:
     """Return the probes of a model, made with the reference: fixed texts, conversations, and what it says itself.
 
-    `render` is None for a model without a chat template. The same reference makes the same probes.
+    `render` is None for a model without a chat template; `image_token` stands for an image, which no probe has.
+    The same reference makes the same probes.
     """
     longest = min(_SEQUENCE_MAX, context_length)
     new_tokens = min(_CONTINUED_TOKENS, context_length // 2)
@@ -85,6 +87,7 @@ def make_probes(
     own = [(*ids, *generate(ids, new_tokens)) for ids in prompts]
     drawn = random.Random(_SEED)
     noise = tuple(drawn.randrange(vocabulary_size) for _ in range(min(_RANDOM_TOKENS, longest)))
+    noise = tuple(token for token in noise if token != image_token)
     sequences = [*(tuple(encode(text))[:longest] for text in TEXTS), *own, noise]
     return Probes(
         texts=texts,

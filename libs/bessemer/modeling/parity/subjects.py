@@ -10,12 +10,13 @@ import torch
 
 from bessemer.modeling.chat import Message
 from bessemer.modeling.generate import generate_greedy
+from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import load_model, read_json
 from bessemer.modeling.parity.compare import Array, Special
 from bessemer.modeling.parity.probes import Probes, make_probes
 from bessemer.modeling.score import pack_positions
 from bessemer.modeling.tokenizer import Tokenizer
-from bessemer.modeling.transformer import Transformer
+from bessemer.modeling.transformers_config import TransformersConfig
 
 __all__ = ["FolderText", "TorchSubject", "probes_of"]
 
@@ -58,9 +59,9 @@ class FolderText:
 
 
 class TorchSubject(FolderText):
-    """A folder computed by our own decoder in fp32, or by the decoder that is given."""
+    """A folder computed in fp32 by our own code, or by the model that is given."""
 
-    def __init__(self, folder: Path, model: Transformer | None = None) -> None:
+    def __init__(self, folder: Path, model: LanguageModel | None = None) -> None:
         super().__init__(folder)
         self.model = load_model(folder) if model is None else model
         self.runtime = f"torch {torch.__version__.partition('+')[0]}"
@@ -80,13 +81,15 @@ class TorchSubject(FolderText):
 
 def probes_of(reference: TorchSubject) -> Probes:
     """Return what to ask a candidate that should be the same as this model."""
-    tokenizer = reference.tokenizer
+    tokenizer, config = reference.tokenizer, reference.model.config
+    image = config.image if isinstance(config, TransformersConfig) else None
     added = tokenizer.backend.get_added_tokens_decoder()
     return make_probes(
         encode=tokenizer.encode,
         render=tokenizer.render_chat if tokenizer.has_chat_template else None,
         generate=reference.generate,
         special_tokens=[added[i].content for i in sorted(added)],
-        vocabulary_size=min(tokenizer.vocab_size, reference.model.config.vocab_size),
-        context_length=reference.model.config.context_length,
+        vocabulary_size=min(tokenizer.vocab_size, config.vocab_size),
+        context_length=config.context_length,
+        image_token=None if image is None else image.token_id,
     )

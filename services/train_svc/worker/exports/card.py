@@ -14,7 +14,7 @@ from bessemer.api.train.v1.model_pb2 import (
     ModelSource,
     ParityReport,
 )
-from bessemer.modeling.config import ModelConfig
+from bessemer.modeling.language_model import LanguageConfig
 
 __all__ = ["model_card"]
 
@@ -37,7 +37,7 @@ _LIMITS = (
 )
 
 
-def model_card(job: ModelJob, config: ModelConfig, report: ParityReport) -> str:
+def model_card(job: ModelJob, config: LanguageConfig, report: ParityReport) -> str:
     """Return the card as Markdown."""
     task, lineage = job.export, list(job.inputs.lineage)
     license_ = next((step.license for step in lineage if step.license), "not stated")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from bessemer.kernel.errors import FailedPrecondition
 from bessemer.modeling.config import ModelConfig
-from bessemer.modeling.load import hf_tensors, load_model
+from bessemer.modeling.load import hf_tensors, load_decoder
 from bessemer.modeling.tokenizer import Tokenizer
 from bessemer.modeling.transformer import inverse_frequencies
 from gguf import GGMLQuantizationType as Kind
@@ -68,7 +68,7 @@ def write_gguf(folder: Path, target: Path, precision: str, facts: Mapping[str, s
     With int4 the vocabulary is int8: a wrong digit there costs every token.
     Raises: FailedPrecondition for architectures and tokenizers that llama.cpp does not have.
     """
-    model, tokenizer = load_model(folder), Tokenizer.from_folder(folder)
+    model, tokenizer = load_decoder(folder), Tokenizer.from_folder(folder)
     config = model.config
     architecture = _architecture(config)
     writer = gguf.GGUFWriter(target, architecture)
@@ -91,7 +91,7 @@ def write_gguf(folder: Path, target: Path, precision: str, facts: Mapping[str, s
 
 def weight_errors(folder: Path, path: Path, precision: str) -> dict[str, float]:
     """Return the error of each tensor of the file, read back and dequantised."""
-    model = load_model(folder)
+    model = load_decoder(folder)
     wanted = dict(_tensors(model.config, {k: t.numpy() for k, t in hf_tensors(model).items()}))
     found = {each.name: each for each in gguf.GGUFReader(path).tensors}
     errors = {name: float("inf") for name in wanted.keys() ^ found.keys()}

@@ -63,7 +63,7 @@ def export(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
         probes_of(reference),
         hop="export",
         precision=task.precision,
-        has_experts=reference.model.config.experts is not None,
+        has_experts=reference.model.config.has_experts,
         weight_errors=made.weight_errors,
         check=context.check,
     )

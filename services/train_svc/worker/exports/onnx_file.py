@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from bessemer.kernel.errors import FailedPrecondition
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
-from bessemer.modeling.load import load_model
+from bessemer.modeling.load import load_decoder
 from bessemer.modeling.transformer import Transformer, inverse_frequencies
 from onnx import TensorProto
 
@@ -33,7 +33,7 @@ def write_onnx(folder: Path, target: Path, precision: str, facts: Mapping[str, s
 
     Raises: FailedPrecondition for models with routed experts.
     """
-    model = load_model(folder)
+    model = load_decoder(folder)
     if model.config.experts is not None:
         raise FailedPrecondition(
             "models with routed experts are not exported to onnx, whose standard has no operator for them; "

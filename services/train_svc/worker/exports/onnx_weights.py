@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from bessemer.modeling.load import load_model
+from bessemer.modeling.load import load_decoder
 from onnx import numpy_helper
 
 from train_svc.worker.exports.onnx_file import BLOCK, dequantised
@@ -23,7 +23,7 @@ def weight_errors(folder: Path, path: Path, precision: str) -> dict[str, float]:
     """Return the error of each parameter; infinite for one that is not there."""
     stored = {each.name: each for each in onnx.load(path, load_external_data=False).graph.initializer}
     errors = {}
-    for name, parameter in load_model(folder).named_parameters():
+    for name, parameter in load_decoder(folder).named_parameters():
         was = parameter.detach().numpy()
         now = _weight(stored, path.parent, name.removesuffix(".weight").replace("untied_head", "head"), was.shape)
         errors[name] = float("inf") if now is None else weight_error(was, now, precision, BLOCK)

@@ -9,7 +9,7 @@ from typing import Any
 
 import openvino
 import transformers
-from bessemer.modeling.load import hf_tensors, load_model
+from bessemer.modeling.load import hf_tensors, load_decoder
 from bessemer.modeling.openvino_graph import build_graph
 from openvino_tokenizers import convert_tokenizer
 from tokenizers import Regex, pre_tokenizers
@@ -62,7 +62,7 @@ def weight_errors(folder: Path, path: Path, precision: str) -> dict[str, float]:
     for node in openvino.Core().read_model(path).get_ordered_ops():
         if node.get_type_name() == "Constant" and node.get_friendly_name().startswith("self."):
             found.setdefault(node.get_friendly_name().removeprefix("self."), node)
-    matrices = {name: t.numpy() for name, t in hf_tensors(load_model(folder)).items() if t.dim() > 1}
+    matrices = {name: t.numpy() for name, t in hf_tensors(load_decoder(folder)).items() if t.dim() > 1}
     return {
         name: weight_error(was, _values(found[name]), precision) if name in found else float("inf")
         for name, was in matrices.items()

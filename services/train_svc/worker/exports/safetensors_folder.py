@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from bessemer.modeling.load import REWARD_HEAD, hf_tensors, load_model, read_json
+from bessemer.modeling.load import REWARD_HEAD, read_json, read_tensors
 from safetensors.torch import save_file
 
 from train_svc.worker.exports.weights import weight_error
@@ -21,7 +21,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def write_folder(folder: Path, target: Path, precision: str) -> Path:
     """Write configuration, weights and tokenizer into `target`; vectors are rounded like the rest."""
     dtype = DTYPES[precision]
-    tensors = {name: tensor.to(dtype) for name, tensor in hf_tensors(load_model(folder)).items()}
+    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in read_tensors(folder).items()}
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     config = {**read_json(folder / "config.json"), "dtype": str(dtype).removeprefix("torch.")}
     (target / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -33,5 +33,7 @@ def write_folder(folder: Path, target: Path, precision: str) -> Path:
 
 def weight_errors(folder: Path, target: Path, precision: str) -> dict[str, float]:
     """Return the error of each tensor."""
-    was, now = (hf_tensors(load_model(each)) for each in (folder, target))
-    return {name: weight_error(was[name].numpy(), now[name].numpy(), precision) for name in was}
+    was, now = (read_tensors(each) for each in (folder, target))
+    missing = {name: float("inf") for name in was.keys() ^ now.keys()}
+    both = was.keys() & now.keys()
+    return missing | {n: weight_error(was[n].float().numpy(), now[n].float().numpy(), precision) for n in both}

@@ -7,12 +7,20 @@ from bessemer.api.train.v1 import model_pb2 as _model_pb2
 from bessemer.api.train.v1 import planning_pb2 as _planning_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Sharding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SHARDING_UNSPECIFIED: _ClassVar[Sharding]
+    SHARDING_FSDP: _ClassVar[Sharding]
+SHARDING_UNSPECIFIED: Sharding
+SHARDING_FSDP: Sharding
 
 class TrainingJob(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs", "mixture", "early_stop", "forecast")
@@ -78,17 +86,19 @@ class TrainingUsage(_message.Message):
     def __init__(self, steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ...) -> None: ...
 
 class TrainingInputs(_message.Message):
-    __slots__ = ("model_manifest", "dataset_manifests", "mixture")
+    __slots__ = ("model_manifest", "dataset_manifests", "mixture", "teacher_manifest")
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     DATASET_MANIFESTS_FIELD_NUMBER: _ClassVar[int]
     MIXTURE_FIELD_NUMBER: _ClassVar[int]
+    TEACHER_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     model_manifest: _artifact_pb2.ArtifactRef
     dataset_manifests: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactRef]
     mixture: _artifact_pb2.ArtifactRef
-    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ..., mixture: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    teacher_manifest: _artifact_pb2.ArtifactRef
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ..., mixture: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., teacher_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
-    __slots__ = ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype")
+    __slots__ = ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo", "distill", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype", "num_ranks", "sharding", "trained_weights", "router_balance")
     CPT_FIELD_NUMBER: _ClassVar[int]
     SFT_FIELD_NUMBER: _ClassVar[int]
     DPO_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +107,7 @@ class TrainingRecipe(_message.Message):
     ORPO_FIELD_NUMBER: _ClassVar[int]
     REWARD_MODEL_FIELD_NUMBER: _ClassVar[int]
     GRPO_FIELD_NUMBER: _ClassVar[int]
+    DISTILL_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +121,10 @@ class TrainingRecipe(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
+    NUM_RANKS_FIELD_NUMBER: _ClassVar[int]
+    SHARDING_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    ROUTER_BALANCE_FIELD_NUMBER: _ClassVar[int]
     cpt: CptMethod
     sft: SftMethod
     dpo: DpoMethod
@@ -118,6 +133,7 @@ class TrainingRecipe(_message.Message):
     orpo: OrpoMethod
     reward_model: RewardModelMethod
     grpo: GrpoMethod
+    distill: DistillMethod
     lora: LoraConfig
     learning_rate: float
     steps: int
@@ -131,7 +147,11 @@ class TrainingRecipe(_message.Message):
     seed: int
     threads: int
     dtype: str
-    def __init__(self, cpt: _Optional[_Union[CptMethod, _Mapping]] = ..., sft: _Optional[_Union[SftMethod, _Mapping]] = ..., dpo: _Optional[_Union[DpoMethod, _Mapping]] = ..., pretrain: _Optional[_Union[PretrainMethod, _Mapping]] = ..., kto: _Optional[_Union[KtoMethod, _Mapping]] = ..., orpo: _Optional[_Union[OrpoMethod, _Mapping]] = ..., reward_model: _Optional[_Union[RewardModelMethod, _Mapping]] = ..., grpo: _Optional[_Union[GrpoMethod, _Mapping]] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., learning_rate: _Optional[float] = ..., steps: _Optional[int] = ..., tokens_per_step: _Optional[int] = ..., sequence_length: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., checkpoint_every_steps: _Optional[int] = ..., seed: _Optional[int] = ..., threads: _Optional[int] = ..., dtype: _Optional[str] = ...) -> None: ...
+    num_ranks: int
+    sharding: Sharding
+    trained_weights: str
+    router_balance: float
+    def __init__(self, cpt: _Optional[_Union[CptMethod, _Mapping]] = ..., sft: _Optional[_Union[SftMethod, _Mapping]] = ..., dpo: _Optional[_Union[DpoMethod, _Mapping]] = ..., pretrain: _Optional[_Union[PretrainMethod, _Mapping]] = ..., kto: _Optional[_Union[KtoMethod, _Mapping]] = ..., orpo: _Optional[_Union[OrpoMethod, _Mapping]] = ..., reward_model: _Optional[_Union[RewardModelMethod, _Mapping]] = ..., grpo: _Optional[_Union[GrpoMethod, _Mapping]] = ..., distill: _Optional[_Union[DistillMethod, _Mapping]] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., learning_rate: _Optional[float] = ..., steps: _Optional[int] = ..., tokens_per_step: _Optional[int] = ..., sequence_length: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., checkpoint_every_steps: _Optional[int] = ..., seed: _Optional[int] = ..., threads: _Optional[int] = ..., dtype: _Optional[str] = ..., num_ranks: _Optional[int] = ..., sharding: _Optional[_Union[Sharding, str]] = ..., trained_weights: _Optional[str] = ..., router_balance: _Optional[float] = ...) -> None: ...
 
 class CptMethod(_message.Message):
     __slots__ = ()
@@ -210,6 +230,16 @@ class GrpoMethod(_message.Message):
     kl_budget: float
     updates_per_rollout: int
     def __init__(self, variant: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_weight: _Optional[float] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ...) -> None: ...
+
+class DistillMethod(_message.Message):
+    __slots__ = ("teacher", "temperature", "data_weight")
+    TEACHER_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    DATA_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    teacher: str
+    temperature: float
+    data_weight: float
+    def __init__(self, teacher: _Optional[str] = ..., temperature: _Optional[float] = ..., data_weight: _Optional[float] = ...) -> None: ...
 
 class LoraConfig(_message.Message):
     __slots__ = ("rank", "alpha")
