@@ -63,19 +63,9 @@ def build(config: ServiceConfig) -> Service:
     )
     peers, fleet = Peers(config), Fleet()
     deployments = Deployments(store, GrpcCatalog(peers))
-    measures = Measures(
-        Prices(config.price_prompt_1k, config.price_completion_1k),
-        num_slots=settings.engine.num_slots,
-        in_flight=fleet.loads,
-    )
-    shadows = Shadows(
-        store,
-        fleet,
-        measures,
-        most=settings.shadows_max,
-        busy=settings.shadow_busy,
-        timeout_s=settings.shadow_timeout_s,
-    )
+    prices = Prices(config.price_prompt_1k, config.price_completion_1k)
+    measures = Measures(prices, num_slots=settings.engine.num_slots, in_flight=fleet.loads)
+    shadows = Shadows(store, fleet, measures, config=settings)
     answers = Answers(store, GrpcFeedbackSink(peers), kept=settings.answers_kept, kept_s=settings.answers_kept_s)
     feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
     meter = Meter(store, SystemClock())

@@ -17,6 +17,7 @@ from serve_svc.app.fleet import Fleet
 from serve_svc.app.measures import FAULTS, Measures, Stopwatch
 from serve_svc.app.outcomes import record_pair
 from serve_svc.app.routes import Route
+from serve_svc.config import ServeConfig
 from serve_svc.engine.protocol import Prompt, Sampling
 
 __all__ = ["Shadows"]
@@ -25,15 +26,13 @@ __all__ = ["Shadows"]
 class Shadows:
     """Asks shadows, within limits."""
 
-    def __init__(
-        self, store: Store, fleet: Fleet, measures: Measures, *, most: int, busy: int, timeout_s: float
-    ) -> None:
+    def __init__(self, store: Store, fleet: Fleet, measures: Measures, *, config: ServeConfig) -> None:
         self._store = store
         self._fleet = fleet
         self._measures = measures
-        self._most = most
-        self._busy = busy
-        self._timeout_s = timeout_s
+        self._most = config.shadows_max
+        self._busy = config.shadow_busy
+        self._timeout_s = config.shadow_timeout_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     def mirror(self, route: Route, prompt: Prompt, sampling: Sampling, shown: Stopwatch) -> None:
