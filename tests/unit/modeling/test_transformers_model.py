@@ -8,7 +8,7 @@ from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.generate import generate_greedy
 from bessemer.modeling.language_model import read_config
 from bessemer.modeling.load import load_model, save_model
-from bessemer.modeling.lora import add_adapters, merge_adapters
+from bessemer.modeling.lora import add_adapters, merge_parametrized
 from bessemer.modeling.score import pack_positions, score, score_branches
 from bessemer.modeling.transformers_config import net_class, parse_config
 
@@ -115,7 +115,7 @@ def test_adapters_change_nothing_at_first_cover_experts_and_merge(folders, kind)
             if name.endswith("lora_b"):
                 parameter.normal_(std=0.02, generator=torch.Generator().manual_seed(3))
         adapted = model(ids, positions, [37])
-        merge_adapters(model)
+        merge_parametrized(model)
         assert (model(ids, positions, [37]) - adapted).abs().max() < 1e-5
         assert (adapted - before).abs().max() > 1e-4
 
