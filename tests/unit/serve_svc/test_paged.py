@@ -138,7 +138,7 @@ def test_assemble_model_with_experts_is_served_by_the_plain_engine(tmp_path):
 
 def test_assemble_graph_that_computes_something_else_is_not_served(folder, tmp_path, monkeypatch):
     other = make_tiny_model(tmp_path / "m", seed=5)
-    monkeypatch.setattr(assembling, "load_model", lambda _: load_model(folder))
+    monkeypatch.setattr(assembling, "load_decoder", lambda _: load_model(folder))
     choice = Bench(other).engine.choice
     assert choice.engine == "torch"
     assert "is not the model" in choice.note

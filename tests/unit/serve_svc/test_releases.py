@@ -56,7 +56,7 @@ async def serve_old(deployments: Deployments, store: Store) -> None:
         endpoint=ENDPOINT, deployment_id="old", model_version=OLD, gate_decision="projects/p/gateDecisions/old"
     )
     made = await deployments.deploy(request)
-    await store.write(lambda tx: mark_ready(tx, made.name, 64))
+    await store.write(lambda tx: mark_ready(tx, made.name, 64, engine="torch", precision="fp32"))
 
 
 async def test_a_deployment_is_done_when_it_answers_and_is_started_once(store):
@@ -73,7 +73,7 @@ async def test_a_deployment_is_done_when_it_answers_and_is_started_once(store):
     assert not found.is_done
     assert not await releases.is_settled(ENDPOINT, besides="")
     assert await releases.is_settled(ENDPOINT, besides=found.name.rpartition("/")[2])
-    await store.write(lambda tx: mark_ready(tx, found.name, 64))
+    await store.write(lambda tx: mark_ready(tx, found.name, 64, engine="torch", precision="fp32"))
     assert (await releases.find(it, current)).is_done
     assert await releases.is_settled(ENDPOINT, besides="")  # the old one is only kept warm
 

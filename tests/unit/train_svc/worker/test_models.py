@@ -53,7 +53,7 @@ def test_import_archive_round_trips_through_export(bench, tmp_path):
     assert manifest.facts["license"] == "MIT"
     assert load_model(fetch(bench.blobs, manifest, tmp_path / "out")).config.num_parameters == done.result.parameters
 
-    job = ModelJob(name="projects/p/modelJobs/k", export=ExportTask(format="safetensors"))
+    job = ModelJob(name="projects/p/modelJobs/k", export=ExportTask(format="safetensors", precision="fp32"))
     job.inputs.model_manifest.CopyFrom(done.result.manifest)
     exported = models.run(bench.context(job, kind="modelJobs")[0])
     again = import_upload(bench, bench.blobs.get_bytes(exported.result.archive))
