@@ -11,6 +11,7 @@ import pytest
 from bessemer.api.serve.v1 import inference_service_pb2 as api
 from bessemer.kernel.errors import Unavailable
 from bessemer.svckit.status import from_rpc_error
+from serve_svc.api.inference import InferenceApi
 
 from tests.fixtures.tiny_model import make_tiny_model
 from tests.integration.test_serve_svc import ENDPOINT, answer, generate, stream, until, world_in
@@ -94,7 +95,8 @@ async def test_clients_that_leave_in_every_way_leak_no_slot(tmp_path):
         await until(lambda: not world.fleet()._num_in_flight)
         (engine,) = world.fleet()._engines.values()
         assert not engine._replies
-        assert not world.process.service.servicers[1][1]._inference._running
+        (served,) = (one for _, one in world.process.service.servicers if isinstance(one, InferenceApi))
+        assert not served._inference._running
         # All eight slots answer, at once and as before.
         again = await asyncio.gather(*(answer(world) for _ in range(8)))
         assert {said.text for said in again} == {expected}

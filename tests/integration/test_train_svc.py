@@ -179,6 +179,8 @@ async def test_training_job_is_queued_with_all_defaults_and_pinned_inputs(both):
         seed=0,
         threads=2,
         dtype="auto",
+        num_ranks=1,
+        trained_weights="all",
     )
     assert (await stub.CreateTrainingJob(request)).name == queued.name
     states = []
