@@ -24,7 +24,7 @@ def token_logprobs(model: LanguageModel, ids: Sequence[int] | Tensor, *, chunk: 
     return score(model, [[int(i) for i in ids]], chunk=chunk)[0]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode, in which sharded models would keep buffers that training cannot write
 def score(
     model: LanguageModel,
     sequences: Sequence[Sequence[int]],
@@ -59,7 +59,7 @@ def score(
     return results
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_branches(model: LanguageModel, groups: Sequence[Branches], *, batch_tokens: int = 1024) -> list[list[Tensor]]:
     """Return the log-probabilities of each group's branches, each after the group's prefix, which is read once.
 
