@@ -41,6 +41,7 @@ from serve_svc.engine.protocol import Piece, Prompt, Sampling, Turn  # noqa: E40
 from train_svc.worker.gguf_folder import expand_gguf  # noqa: E402
 from train_svc.worker.models import catalogue_file, normalise  # noqa: E402
 
+WORKERS_LOG = ROOT / "build" / "bench" / "serving.workers.log"
 ROUNDS = 2
 REQUESTS, TOGETHER = 16, 8
 DECODED, LONG = 48, 512
@@ -146,7 +147,7 @@ class Worker:
 
     def __init__(self, name: str, folder: Path) -> None:
         script = Path(__file__).with_name("peer_serving.py")
-        with (folder / "workers.log").open("ab") as log:
+        with WORKERS_LOG.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(script), name, str(folder / "given.json")],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, text=True,
@@ -156,7 +157,7 @@ class Worker:
 
     def ready(self) -> None:
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n", "an engine did not start; see workers.log"
+        assert self._process.stdout.readline() == "ready\n", f"an engine did not start; see {WORKERS_LOG}"
 
     def run(self, prompts: Sequence[Sequence[int]], lengths: Sequence[int], together: int) -> dict[str, Any]:
         assert self._process.stdin is not None
