@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Chunk", "Place", "Running", "Step", "has_turn", "place", "plan"]
+__all__ = ["Chunk", "Place", "Running", "Step", "has_turn", "num_shared", "place", "plan"]
 
 PREFIX_TOKENS_MIN = 16  # below that, copying costs more care than it saves time
 
@@ -72,7 +72,7 @@ def place(prompt: Sequence[int], *, cached: Mapping[int, Sequence[int]], free: S
     if not free:
         return None
     # The last prompt token is always read anew: its logits choose the first token of the answer.
-    shared = {slot: _num_shared(prompt[:-1], tokens) for slot, tokens in cached.items()}
+    shared = {slot: num_shared(prompt[:-1], tokens) for slot, tokens in cached.items()}
     source = max(shared, key=lambda slot: (shared[slot], slot in free), default=free[0])
     if shared.get(source, 0) < PREFIX_TOKENS_MIN:
         return Place(free[0], free[0], 0)
@@ -92,6 +92,7 @@ def plan(running: Sequence[Running], budget: int) -> Step:
     return Step(tuple(prefill), decode)
 
 
-def _num_shared(left: Sequence[int], right: Sequence[int]) -> int:
+def num_shared(left: Sequence[int], right: Sequence[int]) -> int:
+    """Return how many tokens two sequences begin with alike."""
     length = min(len(left), len(right))
     return next((i for i in range(length) if left[i] != right[i]), length)

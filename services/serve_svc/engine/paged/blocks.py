@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from serve_svc.engine.scheduler import num_shared
+
 __all__ = ["BLOCK_TOKENS", "Blocks", "Lease"]
 
 BLOCK_TOKENS = 32  # what the attention kernels of the CPU plugin are written for
@@ -147,10 +149,5 @@ class Blocks:
 
 def _closest(known: Mapping[tuple[int, ...], int], wanted: tuple[int, ...]) -> tuple[int, int] | None:
     """Return the block that shares the longest beginning with the wanted tokens, and its length."""
-    best = max(((_num_shared(tokens, wanted), -block) for tokens, block in known.items()), default=(0, 0))
+    best = max(((num_shared(tokens, wanted), -block) for tokens, block in known.items()), default=(0, 0))
     return (-best[1], best[0]) if best[0] >= PIECE_TOKENS_MIN else None
-
-
-def _num_shared(left: Sequence[int], right: Sequence[int]) -> int:
-    length = min(len(left), len(right))
-    return next((i for i in range(length) if left[i] != right[i]), length)
