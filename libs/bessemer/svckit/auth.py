@@ -162,8 +162,14 @@ def mint(
     return jwt.encode(claims, key.private, algorithm="EdDSA", headers={"kid": key.key_id})
 
 
+_SERVICE_ROLES = {"serve": ["service", "loop"]}
+
+
 def issue(home: Path) -> Path:
-    """Make the keys and tokens of an embedded stack, keep those that are still good, return their folder."""
+    """Make the keys and tokens of an embedded stack, keep those that are still good, return their folder.
+
+    Only serve_svc runs loops, and only its token may make what their rounds need.
+    """
     folder = home / "credentials"
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -177,13 +183,13 @@ def issue(home: Path) -> Path:
     _write(folder / "jwks.json", key.jwks())
     if not (folder / "door.key").exists():
         _write(folder / "door.key", secrets.token_hex(32))
-    for name, subject, role in (
-        ("token", "admin", "admin"),
-        ("worker.token", "worker", "worker"),
-        *((f"{service}.token", f"service-{service}", "service") for service in SERVICES),
+    for name, subject, roles in (
+        ("token", "admin", ["admin"]),
+        ("worker.token", "worker", ["worker"]),
+        *((f"{service}.token", f"service-{service}", _SERVICE_ROLES.get(service, ["service"])) for service in SERVICES),
     ):
-        if not _is_fresh(folder / name, key):
-            _write(folder / name, mint(key, subject, roles=[role], lifetime=_LIFETIME))
+        if not _is_fresh(folder / name, key, roles):
+            _write(folder / name, mint(key, subject, roles=roles, lifetime=_LIFETIME))
     _write(folder / "README", _README)
     return folder
 
@@ -204,12 +210,12 @@ this folder and start the stack again.
 """
 
 
-def _is_fresh(path: Path, key: SigningKey) -> bool:
+def _is_fresh(path: Path, key: SigningKey, roles: list[str]) -> bool:
     try:
         claims = jwt.decode(path.read_text().strip(), key.private.public_key(), ["EdDSA"], audience="bessemer")
     except (OSError, jwt.PyJWTError):
         return False
-    return float(claims["exp"]) - time.time() > _RENEW.total_seconds()
+    return sorted(roles) == claims["roles"] and float(claims["exp"]) - time.time() > _RENEW.total_seconds()
 
 
 def _write(path: Path, text: str) -> None:

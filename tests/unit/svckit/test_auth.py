@@ -34,6 +34,19 @@ def test_issue_renews_tokens_that_are_about_to_expire_or_of_another_key(tmp_path
         assert authenticator.authenticate(f"Bearer {(folder / name).read_text()}").roles
 
 
+def test_only_the_service_that_runs_loops_may_start_jobs(tmp_path):
+    folder = auth.issue(tmp_path)
+    authenticator, authorizer = Authenticator(AuthConfig(jwks_file=folder / "jwks.json")), Authorizer()
+    start = {"action": "write", "permission": "train.trainingJobs.create", "projects": ["p"]}
+    for service in ("data", "train", "eval"):
+        with pytest.raises(PermissionDenied):
+            authorizer.check(authenticator.authenticate(f"Bearer {(folder / f'{service}.token').read_text()}"), **start)
+    serve = authenticator.authenticate(f"Bearer {(folder / 'serve.token').read_text()}")
+    authorizer.check(serve, **start)
+    with pytest.raises(PermissionDenied):
+        authorizer.check(serve, action="write", permission="train.modelVersions.delete", projects=["p"])
+
+
 def test_authenticator_follows_a_replaced_key_set(tmp_path, monkeypatch):
     monkeypatch.setattr(auth, "_RELOAD_S", 0.0)
     folder = auth.issue(tmp_path)
