@@ -80,6 +80,18 @@ def test_file_goes_in_and_out_whole(objects, tmp_path):
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"source", "target"}
 
 
+def test_file_moves_in_and_is_gone(objects, tmp_path):
+    for data in (b"0123456789abcdef" * 200_000, b"0123456789abcdef" * 200_000, b"other"):
+        (tmp_path / "source").write_bytes(data)
+        if data == b"other":
+            with pytest.raises(AlreadyExists):
+                objects.move_file(KEY, tmp_path / "source")
+        else:
+            objects.move_file(KEY, tmp_path / "source")
+            assert not (tmp_path / "source").exists()
+    assert objects.get_bytes(KEY) == b"0123456789abcdef" * 200_000
+
+
 def test_large_file_goes_in_parts(objects, tmp_path, monkeypatch):
     monkeypatch.setattr("bessemer.svckit.objects_s3.PART_BYTES", 5 << 20)
     source, target = tmp_path / "source", tmp_path / "target"

@@ -40,6 +40,10 @@ class PatientObjects:
         """See `ObjectStore`."""
         self._ask(lambda store: store.put_file(key, path))
 
+    def move_file(self, key: str, path: Path) -> None:
+        """See `ObjectStore`."""
+        self._ask(lambda store: store.move_file(key, path))
+
     def get_bytes(self, key: str) -> bytes:
         """See `ObjectStore`."""
         return self._ask(lambda store: store.get_bytes(key))

@@ -50,6 +50,12 @@ class _SignedDownloads:
     def put_file(self, key: str, path: Path) -> None:
         raise PermissionDenied(f"{key} ({path}) can only be written through an upload")
 
+    def move_file(self, key: str, path: Path) -> None:
+        self.put_file(key, path)
+
+    def local_path(self, key: str) -> Path | None:  # noqa: ARG002
+        return None
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -30,6 +30,12 @@ class ObjectStore(Protocol):
     def put_file(self, key: str, path: Path) -> None:
         """Store a file's bytes, as `put_bytes` does."""
 
+    def move_file(self, key: str, path: Path) -> None:
+        """Store a file's bytes, as `put_bytes` does, and take the file away, without a copy where that can be.
+
+        The file may be gone after an error too.
+        """
+
     def get_bytes(self, key: str) -> bytes:
         """Return an object's bytes.
 

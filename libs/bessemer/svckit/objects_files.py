@@ -27,6 +27,7 @@ __all__ = ["FileObjects"]
 
 CHUNK_BYTES = 1 << 20
 PARTIAL = ".partial"
+MODE = 0o444
 STALE_S = 24 * 3600.0
 
 
@@ -54,6 +55,27 @@ class FileObjects:
         check_key(key)
         with path.open("rb") as source:
             self._put(key, lambda stream: shutil.copyfileobj(source, stream, CHUNK_BYTES))
+
+    def move_file(self, key: str, path: Path) -> None:
+        """See `ObjectStore`; a file of another file system is copied."""
+        final = self.path(key)
+        aside = self._partial / uuid.uuid4().hex
+        try:
+            path.rename(aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self.put_file(key, path)
+            path.unlink()
+            return
+        try:
+            with _errors(key):
+                aside.chmod(aside.stat().st_mode & MODE)
+                with aside.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                self._place(key, aside, final)
+        finally:
+            aside.unlink(missing_ok=True)
 
     def get_bytes(self, key: str) -> bytes:
         """See `ObjectStore`."""
@@ -135,18 +157,23 @@ class FileObjects:
         aside = self._partial / uuid.uuid4().hex
         try:
             with _errors(key):
-                with os.fdopen(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444), "wb") as stream:
+                with os.fdopen(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE), "wb") as stream:
                     write(stream)
                     stream.flush()
                     os.fsync(stream.fileno())
-                try:
-                    _make_folders(final.parent)
-                    os.link(aside, final)
-                except FileExistsError:
-                    _check_same(key, aside, final)
-                _sync_folder(final.parent)  # also for a twin: its writer may not have come this far
+                self._place(key, aside, final)
         finally:
             aside.unlink(missing_ok=True)
+
+    @staticmethod
+    def _place(key: str, aside: Path, final: Path) -> None:
+        """Give a durable file its name."""
+        try:
+            _make_folders(final.parent)
+            os.link(aside, final)
+        except FileExistsError:
+            _check_same(key, aside, final)
+        _sync_folder(final.parent)  # also for a twin: its writer may not have come this far
 
     def _sweep(self) -> None:
         """Remove what crashed writers left behind."""

@@ -93,6 +93,11 @@ class S3Objects:
             else:
                 self._check_same(key, digest)
 
+    def move_file(self, key: str, path: Path) -> None:
+        """See `ObjectStore`."""
+        self.put_file(key, path)
+        path.unlink()
+
     def get_bytes(self, key: str) -> bytes:
         """See `ObjectStore`.
 

@@ -23,6 +23,7 @@ SEPARATORS = " \u00a0\n\t.-/()"
 _PHONE = re.compile(rf"\+?[\d{re.escape(SEPARATORS)}]+")
 _BETWEEN_DIGITS = re.compile(rf"(?<=\d)[{re.escape(SEPARATORS)}]+(?=\d)")
 _PLAIN = re.compile(r"[!#-\[\]-~]+")  # ASCII that JSON writes as it is, blanks left out
+_WRITTEN_OTHERWISE = re.compile(r'[*?\[\x00-\x1f"\\]')  # wildcards, and what JSON escapes
 Edge = tuple[str, str, str]  # source, target, relation
 
 
@@ -72,6 +73,11 @@ class Selector:
     def takes(self, source: str) -> bool:
         """Say whether documents of a source are picked."""
         return self._pattern.match(source) is not None
+
+    @cached_property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the patterns of `sources` begin with, up to anything that is not taken, or written, as it stands."""
+        return tuple(_WRITTEN_OTHERWISE.split(pattern, maxsplit=1)[0] for pattern in self.sources)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

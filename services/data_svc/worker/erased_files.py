@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from bessemer.api.data.v1.dataset_pb2 import CurationResult, SplitCounts
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, Manifest, canonical_json, write_manifest
 from bessemer.artifacts.texts import part_of, text_parts
 from bessemer.kernel.errors import DataLoss
 
-from data_svc.domain.erasure import Selector
+from data_svc.domain.erasure import Identifier, Selector
 from data_svc.domain.reasons import Reason, Rejection
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.splitting import HELDOUT, TRAIN
@@ -32,9 +33,9 @@ from data_svc.worker.erased_shards import ErasedTokens, erase_tokens
 from data_svc.worker.operators import annotate, operators_of
 from data_svc.worker.profile import page, text_profile
 from data_svc.worker.rejections import Rejections
-from data_svc.worker.rewrite import Rewrite, Span, blocks, lines, without
+from data_svc.worker.rewrite import Edit, Rewrite, Span, cut, lines
 from data_svc.worker.sandbox import ParsedDocument
-from data_svc.worker.text_search import lines_with
+from data_svc.worker.text_search import lines_with, stands_at, values_of
 from data_svc.worker.version import Draft, count_reasons
 from data_svc.worker.web_rules import broken_rules
 
@@ -43,9 +44,7 @@ __all__ = ["Gone", "subtract", "take_out"]
 _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.jsonl", "profile.json", "report.html"
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
 _ROWS = ("rows", "questions")
-_ID_DIGITS, _ID_START = 32, len(b'{"id":"')
-_RECORD = re.compile(rb'"id":"([0-9a-f]{32})"')
-_SOURCE = re.compile(rb'"source":("[^"\\]*(?:\\.[^"\\]*)*")')  # in a string of JSON every quote is behind a backslash
+_ID = slice(len(b'{"id":"'), len(b'{"id":"') + 32)  # of a line of texts
 Row = dict[str, Any]
 
 
@@ -54,7 +53,6 @@ class Gone:
     """What leaves a version; filled as it leaves."""
 
     records: list[Row]  # lines of documents.jsonl
-    documents: bytes  # the other lines
     num_left: int
     texts: dict[str, str] = field(default_factory=dict)  # by id
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))  # by id of their document
@@ -63,20 +61,21 @@ class Gone:
 
     @classmethod
     def find(cls, version: Rewrite, selector: Selector) -> Gone:
-        """Return the records of the documents that a selector takes."""
-        data = version.get_bytes(_DOCUMENTS)
-        wanted = {document.encode() for document in selector.documents | _holders(version, selector, data)}
-        pattern = _SOURCE if selector.sources else _RECORD
+        """Return the records of the documents that a selector takes; they leave the records of the version."""
+        ids = sorted({document.encode() for document in selector.documents | _holders(version, selector)})
         records: list[Row] = []
-        spans: list[Span] = []
-        num_left = 0
-        for found in pattern.finditer(data):
-            if selector.takes(_text(found[1])) if selector.sources else found[1] in wanted:
-                spans.append((data.rfind(b"\n", 0, found.start()) + 1, data.find(b"\n", found.end()) + 1))
-                records.append(json.loads(data[slice(*spans[-1])]))
-            else:
-                num_left += 1
-        return cls(records, without(data, spans), num_left)
+        num_lines = 0
+
+        def edits(_: int, block: bytes) -> list[Edit]:
+            nonlocal num_lines
+            num_lines += block.count(b"\n")
+            spans = _records_taken(block, selector, ids)
+            records.extend(json.loads(block[first:last]) for first, last in spans)
+            return cut(spans)
+
+        version.edit(_DOCUMENTS, edits)
+        version.wait()
+        return cls(records, num_lines - len(records))
 
     def of(self, split: str) -> list[Row]:
         """Return the records of a split."""
@@ -91,7 +90,10 @@ def take_out(version: Rewrite, blobs: Blobs, gone: Gone, selector: Selector, *, 
         gone.tokens = erase_tokens(version, {s: [r["number"] for r in gone.of(s)] for s in (TRAIN, HELDOUT)})
     else:
         _cut_rows(version, gone)
-    version.put_bytes(_DOCUMENTS, gone.documents)
+    version.wait()
+    if is_text and (missing := {record["id"] for record in gone.records} - gone.texts.keys()):
+        raise DataLoss(f"the texts lack {len(missing)} documents that {_DOCUMENTS} names, {min(missing)} among them")
+    gone.bytes = _bytes_of(gone)
     rejections = _rewrite_rejections(version, gone, selector)
     splits = _splits(version.manifest, gone)
     kept, kept_bytes = (sum(getattr(split, name) for split in splits) for name in ("documents", "bytes"))
@@ -99,7 +101,7 @@ def take_out(version: Rewrite, blobs: Blobs, gone: Gone, selector: Selector, *, 
     profile = subtract(json.loads(version.get_bytes(_PROFILE)), _profile(gone, is_text=is_text))
     draft.write_json(_PROFILE, profile)
     reasons = count_reasons(kept, kept_bytes, rejections)
-    named = rejections.take(np.flatnonzero([source != "" for source in rejections.column("source")]))
+    named = rejections.take(np.flatnonzero(rejections.named))
     title = _TITLES[str(version.manifest.facts["kind"])]
     (version.folder / _REPORT).write_text(page(title, reasons, splits, profile=profile, rejections=named))
     version.put(_PROFILE)
@@ -142,20 +144,44 @@ def _terms_left(terms: Any, gone: Gone, selector: Selector) -> list[JSON]:
     ]
 
 
-def _holders(version: Rewrite, selector: Selector, documents: bytes) -> set[str]:
-    """Return the ids of the documents that hold an identifier in their text, their rows or their source."""
-    found: set[str] = set()
+def _records_taken(block: bytes, selector: Selector, ids: Sequence[bytes]) -> list[Span]:
+    """Return the lines of `documents.jsonl` in a block that a selector takes, or that have one of some ids."""
+    places: set[int] = set()
+    if selector.sources:
+        starts = values_of(block, "source")
+        may = np.zeros(len(starts), np.bool_)
+        for prefix in selector.prefixes:
+            may |= stands_at(block, starts, [prefix.encode()]) if prefix else True
+        places.update(at for at in starts[may].tolist() if selector.takes(_string_at(block, at)))
+    elif ids:
+        starts = values_of(block, "id")
+        places.update(starts[stands_at(block, starts, ids)].tolist())
+    spans = {(block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at) + 1 or len(block)) for at in places}
+    for identifier in selector.identifiers:
+        spans.update(
+            span for span in lines_with(block, identifier) if _holds(json.loads(block[slice(*span)]), identifier)
+        )
+    return sorted(spans)
+
+
+def _holders(version: Rewrite, selector: Selector) -> set[str]:
+    """Return the ids of the documents that hold an identifier in their text or their rows."""
     if not selector.identifiers:
-        return found
-    files = [version.get(f"{s}/{n}.jsonl") for s in (TRAIN, HELDOUT) for n in _ROWS if version.has(f"{s}/{n}.jsonl")]
-    parts = version.get_parts(entry.path for s in (TRAIN, HELDOUT) for entry in text_parts(version.manifest, s))
-    for block in chain([documents], parts, (block for file in files for _, block in blocks(file))):
-        for identifier in selector.identifiers:
-            for first, last in lines_with(block, identifier):
-                row = json.loads(block[first:last])
-                if any(identifier.is_in(text) for text in _strings(row)):
-                    found.add(_document_of(row))
-    return found
+        return set()
+    parts = [entry.path for split in (TRAIN, HELDOUT) for entry in text_parts(version.manifest, split)]
+    rows = [path for split in (TRAIN, HELDOUT) for name in _ROWS if version.has(path := f"{split}/{name}.jsonl")]
+    return set(version.search([*rows, *parts], partial(_held_in, selector=selector)))
+
+
+def _held_in(block: bytes, selector: Selector) -> Iterator[str]:
+    for identifier in selector.identifiers:
+        for first, last in lines_with(block, identifier):
+            if _holds(row := json.loads(block[first:last]), identifier):
+                yield _document_of(row)
+
+
+def _holds(row: Row, identifier: Identifier) -> bool:
+    return any(identifier.is_in(text) for text in _strings(row))
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -171,9 +197,12 @@ def _document_of(row: Row) -> str:
     return str(row.get("document") or row.get("cluster") or row["id"])
 
 
-def _text(written: bytes) -> str:
-    """Return what a string of JSON says."""
-    return str(json.loads(written)) if b"\\" in written else written[1:-1].decode()
+def _string_at(block: bytes, start: int) -> str:
+    """Return the string of JSON that begins after a quote at a place."""
+    end = start
+    while block[end : end + 1] != b'"':
+        end += 2 if block[end : end + 1] == b"\\" else 1
+    return str(json.loads(block[start - 1 : end + 1]))
 
 
 def _cut_texts(version: Rewrite, gone: Gone) -> None:
@@ -183,49 +212,52 @@ def _cut_texts(version: Rewrite, gone: Gone) -> None:
         for record in gone.of(split):
             by_part[part_of(paths, record["number"])].add(record["id"].encode())
         for path, wanted in by_part.items():
-            data = version.get_bytes(path)
-            spans: list[Span] = []
-            first = 0
-            while first < len(data):
-                last = data.find(b"\n", first) + 1
-                if data[first + _ID_START : first + _ID_START + _ID_DIGITS] in wanted:
-                    text = json.loads(data[first:last])
-                    gone.texts[text["id"]] = text["text"]
-                    gone.bytes[split] += len(text["text"].encode())
-                    spans.append((first, last))
-                first = last
-            if len(spans) != len(wanted):
-                raise DataLoss(f"{path} has {len(spans)} of {len(wanted)} documents that {_DOCUMENTS} names")
-            version.put_bytes(path, without(data, spans))
+            version.edit(path, partial(_cut_from_part, gone=gone, wanted=wanted))
+
+
+def _cut_from_part(_: int, block: bytes, *, gone: Gone, wanted: Collection[bytes]) -> list[Edit]:
+    spans = [(first, last) for first, last in lines(block) if block[first:last][_ID] in wanted]
+    for first, last in spans:
+        text = json.loads(block[first:last])
+        gone.texts[text["id"]] = text["text"]
+    return cut(spans)
 
 
 def _cut_rows(version: Rewrite, gone: Gone) -> None:
     ids = {record["id"] for record in gone.records}
     for split in (TRAIN, HELDOUT):
         for name in _ROWS:
-            path, spans = f"{split}/{name}.jsonl", []
-            for start, block in blocks(version.get(path)) if version.has(path) else []:
-                for first, last in lines(block):
-                    row = json.loads(block[first:last])
-                    if _document_of(row) in ids:
-                        spans.append((start + first, start + last))
-                        if name == "rows":
-                            gone.rows[_document_of(row)].append(row)
-                            gone.bytes[split] += last - first
-            version.cut(path, spans)
+            if version.has(path := f"{split}/{name}.jsonl"):
+                version.edit(path, partial(_cut_from_rows, gone=gone, ids=ids, keep=name == "rows"))
+
+
+def _cut_from_rows(_: int, block: bytes, *, gone: Gone, ids: set[str], keep: bool) -> list[Edit]:
+    spans = []
+    for first, last in lines(block):
+        row = json.loads(block[first:last])
+        if _document_of(row) in ids:
+            spans.append((first, last))
+            if keep:
+                gone.rows[_document_of(row)].append(row)
+    return cut(spans)
+
+
+def _bytes_of(gone: Gone) -> Counter[str]:
+    """Return the bytes of the texts or rows that went, by split."""
+    found: Counter[str] = Counter()
+    for record in gone.records:
+        rows = gone.rows.get(record["id"], [])
+        found[record["split"]] += len(gone.texts.get(record["id"], "").encode()) + sum(
+            map(len, map(canonical_json, rows))
+        )
+    return found
 
 
 def _rewrite_rejections(version: Rewrite, gone: Gone, selector: Selector) -> Rejections:
     """Make the lines that tell of the documents nameless, add one per document, and return all."""
-    ids, sources = {record["id"] for record in gone.records}, {record["source"] for record in gone.records}
     data = version.get_bytes(_REJECTIONS)
     raw, before = data.splitlines(keepends=True), Rejections.read(data)
-    named = before.column("source")
-    told = {
-        at
-        for at, (source, stands) in enumerate(zip(named, before.column("duplicate_of"), strict=True))
-        if source in sources or stands in ids or selector.takes(source)
-    }
+    told = set(np.flatnonzero(_tells(before, gone, selector)).tolist())
     starts = np.cumsum([0, *map(len, raw)])
     for identifier in selector.identifiers:
         for at in (int(np.searchsorted(starts, start)) for start, _ in lines_with(data, identifier)):
@@ -240,10 +272,22 @@ def _rewrite_rejections(version: Rewrite, gone: Gone, selector: Selector) -> Rej
     after = before.take(np.array(kept, np.int64))
     for reason, size_bytes in nameless:
         after.append(Rejection("", Reason(reason), "", size_bytes))
-    num_first = sum(not named[at] for at in kept)  # what has no name is sorted before all else
+    num_first = len(kept) - (pc.sum(after.named).as_py() or 0)  # what has no name is sorted first
     first = sorted([*(raw[at] for at in kept[:num_first]), *(_nameless(*each) for each in nameless)], key=_order)
     version.put_bytes(_REJECTIONS, b"".join([*first, *(raw[at] for at in kept[num_first:])]))
     return after
+
+
+def _tells(rejections: Rejections, gone: Gone, selector: Selector) -> npt.NDArray[np.bool_]:
+    """Say which rejections tell of a document that goes, or of a source that is picked."""
+    sources, stands = rejections.column("source"), rejections.column("duplicate_of")
+    found = np.zeros(len(sources), np.bool_)
+    for column, values in ((sources, {r["source"] for r in gone.records}), (stands, {r["id"] for r in gone.records})):
+        found |= np.asarray(pc.is_in(column, pa.array(sorted(values), column.type)))
+    for prefix in selector.prefixes:
+        for at in np.flatnonzero(pc.starts_with(sources, prefix)).tolist():
+            found[at] |= selector.takes(sources[at].as_py())
+    return found
 
 
 def _order(line: bytes) -> Rejection:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 from bessemer.api.data.v1.dataset_job_pb2 import ErasedPiece
 from bessemer.artifacts.shard import BOUND
 
-from data_svc.worker.rewrite import Rewrite
+from data_svc.worker.rewrite import Edit, Rewrite
 
 __all__ = ["ErasedTokens", "erase_rows", "erase_tokens"]
 
@@ -31,37 +35,32 @@ class ErasedTokens:
 
 
 def erase_rows(
-    rows: bytes, bounds: Bounds, documents: npt.NDArray[np.integer], *, row_bytes: int, token_bytes: int
-) -> tuple[bytes, Bounds]:
-    """Return the rows and bounds of a shard without the documents of the given numbers.
+    bounds: Bounds, documents: npt.NDArray[np.integer], *, num_rows: int, row_bytes: int, token_bytes: int
+) -> tuple[list[Edit], Bounds]:
+    """Return what to change in the rows of a shard, and its bounds, without the documents of the given numbers.
 
     Their tokens become padding where they lay; a row that holds nothing else goes.
     """
     is_gone = np.isin(bounds["document"], documents)
     kept, gone = bounds[~is_gone].copy(), np.sort(bounds[is_gone], order=("row", "offset"))
-    dropped = np.zeros(len(rows) // row_bytes, bool)
+    dropped = np.zeros(num_rows, bool)
     dropped[gone["row"]] = True
     dropped[kept["row"]] = False
     kept["row"] -= np.cumsum(dropped)[kept["row"]].astype(np.uint32)
-    pieces: list[bytes | memoryview] = []
-    view, at = memoryview(rows), 0
+    edits = {(row * row_bytes, (row + 1) * row_bytes, b"") for row in np.flatnonzero(dropped).tolist()}
     for row, offset, length in gone[["row", "offset", "length"]].tolist():
-        if dropped[row]:
-            first, last, padding = row * row_bytes, (row + 1) * row_bytes, b""
-        else:
+        if not dropped[row]:
             first = row * row_bytes + offset * token_bytes
-            last = first + length * token_bytes
-            padding = bytes(last - first)
-        pieces += [view[at:first], padding]  # of a row that goes, its second piece finds nothing more before it
-        at = last
-    return b"".join([*pieces, view[at:]]), kept
+            edits.add((first, first + length * token_bytes, bytes(length * token_bytes)))
+    return sorted(edits), kept
 
 
 def erase_tokens(version: Rewrite, numbers: dict[str, list[int]]) -> ErasedTokens:
     """Rewrite the shards that hold tokens of documents, given by number and split."""
     found = ErasedTokens()
     facts = version.manifest.facts
-    width, token_bytes = int(str(facts["sequence_length"])), int(str(facts["token_bytes"]))
+    token_bytes = int(str(facts["token_bytes"]))
+    row_bytes = int(str(facts["sequence_length"])) * token_bytes
     for split, documents in numbers.items():
         wanted = np.array(documents, np.uint32)
         for entry in version.manifest.below(f"{split}/"):
@@ -75,11 +74,17 @@ def erase_tokens(version: Rewrite, numbers: dict[str, list[int]]) -> ErasedToken
             for row, offset, length, document, start in gone.tolist():
                 piece = ErasedPiece(file=shard, row=row, offset=offset, length=length, start=start)
                 found.pieces[document].append(piece)
-            rows = version.get_bytes(shard)
-            left, kept = erase_rows(rows, bounds, wanted, row_bytes=width * token_bytes, token_bytes=token_bytes)
-            num_dropped = (len(rows) - len(left)) // (width * token_bytes)
+            num_rows = version.manifest.file(shard).size_bytes // row_bytes
+            edits, kept = erase_rows(bounds, wanted, num_rows=num_rows, row_bytes=row_bytes, token_bytes=token_bytes)
+            num_dropped = sum(not padding for _, _, padding in edits)
             found.rows_changed += len(np.unique(gone["row"])) - num_dropped
             found.rows_dropped[split] += num_dropped
-            version.put_bytes(shard, left)
+            version.edit(shard, partial(_inside, edits), row_bytes)
             version.put_bytes(entry.path, kept.tobytes())
     return found
+
+
+def _inside(edits: Sequence[Edit], start: int, block: bytes) -> Sequence[Edit]:
+    """Return which of a shard's edits lie in a block of it, by places in the block."""
+    first, last = (bisect_left(edits, at, key=itemgetter(0)) for at in (start, start + len(block)))
+    return [(begin - start, end - start, padding) for begin, end, padding in edits[first:last]]

@@ -68,10 +68,14 @@ class Rejections:
         table = self._table().group_by("reason").aggregate([([], "count_all"), ("size_bytes", "sum")])
         return {r["reason"]: (r["count_all"], r["size_bytes_sum"]) for r in table.to_pylist()}
 
-    def column(self, name: str) -> list[Any]:
+    def column(self, name: str) -> pa.ChunkedArray:
         """Return one field of all, in the order in which they came."""
-        values: list[Any] = self._table()[name].to_pylist()
-        return values
+        return self._table()[name]
+
+    @property
+    def named(self) -> pa.ChunkedArray:
+        """Whether each says of what source it tells."""
+        return pc.not_equal(self.column("source"), "")
 
     def take(self, numbers: npt.NDArray[np.int64]) -> Rejections:
         """Return some, by their places in the order in which they came."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from pathlib import Path
@@ -13,16 +14,16 @@ from bessemer.api.data.v1.dataset_pb2 import CurationResult
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, canonical_json, fetch, read_manifest
 from bessemer.artifacts.shard import BOUND, open_split
-from bessemer.artifacts.texts import read_texts
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.artifacts.texts import is_text_part, read_texts
+from bessemer.kernel.errors import DataLoss, FailedPrecondition, InvalidRequest
 from data_svc.domain.erasure import Identifier, Selector, reached, read_identifiers, selector_of_task
 from data_svc.domain.recipes import Recipe
 from data_svc.domain.terms import UNSTATED, Terms
 from data_svc.worker.curate import curate
 from data_svc.worker.erase import erase_documents
 from data_svc.worker.erased_shards import erase_rows
-from data_svc.worker.rewrite import cut_spans
-from data_svc.worker.text_search import lines_with
+from data_svc.worker.rewrite import changed, cut, whole_lines
+from data_svc.worker.text_search import lines_with, stands_at, values_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,10 +109,10 @@ def test_shard_without_documents_keeps_every_other_token_and_none_of_theirs(data
     before = {document: rows[at, start : start + length].tobytes() for at, start, length, document, _ in pieces}
     gone = data.draw(st.sets(st.integers(0, 11)))
     order = np.array(data.draw(st.permutations(range(len(bounds)))))
-    left, new_bounds = erase_rows(
-        rows.tobytes(), bounds[order], np.array(sorted(gone), np.uint32), row_bytes=2 * width, token_bytes=2
+    edits, new_bounds = erase_rows(
+        bounds[order], np.array(sorted(gone), np.uint32), num_rows=len(rows), row_bytes=2 * width, token_bytes=2
     )
-    new_rows = np.frombuffer(left, np.uint16).reshape(-1, width)
+    new_rows = np.frombuffer(b"".join(changed(rows.tobytes(), edits)), np.uint16).reshape(-1, width)
     assert not set(np.unique(new_rows).tolist()) & {100 + document for document in gone}
     after = {
         int(b["document"]): new_rows[b["row"], b["offset"] : b["offset"] + b["length"]].tobytes() for b in new_bounds
@@ -121,13 +122,29 @@ def test_shard_without_documents_keeps_every_other_token_and_none_of_theirs(data
 
 
 @given(st.lists(st.binary(max_size=5), min_size=1, max_size=9), st.data())
-def test_cut_leaves_exactly_the_other_lines(tmp_path_factory, lines, data):
-    path = tmp_path_factory.mktemp("cut") / "lines"
-    path.write_bytes(b"".join(lines))
-    cut = sorted(data.draw(st.sets(st.integers(0, len(lines) - 1))))
+def test_cut_leaves_exactly_the_other_lines(lines, data):
+    gone = sorted(data.draw(st.sets(st.integers(0, len(lines) - 1))))
     starts = [sum(map(len, lines[:at])) for at in range(len(lines) + 1)]
-    cut_spans(path, [(starts[at], starts[at + 1]) for at in cut])
-    assert path.read_bytes() == b"".join(line for at, line in enumerate(lines) if at not in cut)
+    left = b"".join(changed(b"".join(lines), cut((starts[at], starts[at + 1]) for at in gone)))
+    assert left == b"".join(line for at, line in enumerate(lines) if at not in gone)
+
+
+@given(st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b" "))), st.binary(max_size=5), st.integers(1, 7))
+def test_blocks_of_whole_lines_are_the_file_and_end_with_lines(lines, rest, size):
+    data = b"".join(line + b"\n" for line in lines) + rest
+    found = [*whole_lines(io.BytesIO(data), size)]
+    assert b"".join(found) == data
+    assert all(block.endswith(b"\n") for block in found[:-1])
+
+
+@given(st.lists(st.text(alphabet='ab"\\:id,', max_size=12)), st.text(alphabet='ab"\\', max_size=2))
+def test_values_of_records_are_found_where_they_stand_and_nowhere_else(texts, beginning):
+    block = b"".join(canonical_json({"id": text, "ids": text, "other": text}) for text in texts)
+    starts, begins = values_of(block, "id"), json.dumps(beginning)[1:-1].encode()
+    assert [json.JSONDecoder().raw_decode(block[start - 1 :].decode())[0] for start in starts] == texts
+    if begins:
+        written = [json.dumps(text)[1:].encode() for text in texts]
+        assert stands_at(block, starts, [begins]).tolist() == [text.startswith(begins) for text in written]
 
 
 def erased(blobs: Blobs, result: CurationResult, selector: Selector, folder: Path):
@@ -233,3 +250,24 @@ def test_erasure_by_source_and_by_id_pick_the_same_and_twice_adds_up(documents, 
     files = {file.path for file in receipt.files}
     for entry in read_manifest(blobs, by_id.manifest).files:
         assert (entry.sha256 == unchanged[entry.path]) is (entry.path not in files)
+
+
+def test_erasure_acts_on_no_damaged_file(documents, tokenizer_path, blobs, tmp_path):
+    (documents / "letter.txt").write_text(f"From jane@example.org.\n\n{prose(900)}")
+    manifest = curate([documents], RECIPE, tokenizer_path, blobs).manifest
+    receipt, before = ErasureReceipt(), blobs.get_bytes(manifest)
+    (tmp_path / "work").mkdir()
+    selector = identifiers("jane@example.org")
+    erase_documents(blobs, manifest, selector, tmp_path / "work", receipt)
+    names = {file.path for file in receipt.files} - {"report.html"}  # which is written anew and never read
+    assert {Path(name).suffix for name in names} == {".json", ".jsonl", ".bin", ".bounds"}
+    for entry in read_manifest(blobs, manifest).files:
+        if entry.path in names or is_text_part(entry.path):
+            path = blobs.objects.local_path(entry.key)
+            whole = path.read_bytes()
+            path.unlink()  # the object itself is read-only
+            path.write_bytes(b"x" + whole[1:])
+            with pytest.raises(DataLoss, match=entry.sha256):
+                erase_documents(blobs, manifest, selector, tmp_path / "work", ErasureReceipt())
+            path.write_bytes(whole)
+    assert blobs.get_bytes(manifest) == before
