@@ -23,6 +23,7 @@ from bessemer.jobs.job_rpcs import JobRpcs
 from eval_svc.app.audits import Audits
 from eval_svc.app.drift import Drift
 from eval_svc.app.gates import Gates
+from eval_svc.app.imports import Imports
 from eval_svc.app.policies import Policies
 from eval_svc.app.runs import Runs
 from eval_svc.app.suites import Suites
@@ -33,9 +34,17 @@ __all__ = ["AuditApi", "DriftApi", "EvaluationApi", "GatePolicyApi"]
 class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
     """Suites, runs and gates."""
 
-    def __init__(self, suites: Suites, runs: Runs, jobs: JobRpcs[evaluation_pb2.EvaluationRun], gates: Gates) -> None:
+    def __init__(
+        self,
+        suites: Suites,
+        runs: Runs,
+        imports: Imports,
+        jobs: JobRpcs[evaluation_pb2.EvaluationRun],
+        gates: Gates,
+    ) -> None:
         self._suites = suites
         self._runs = runs
+        self._imports = imports
         self._jobs = jobs
         self._gates = gates
 
@@ -62,6 +71,12 @@ class EvaluationApi(evaluation_service_pb2_grpc.EvaluationServiceServicer):
     ) -> evaluation_pb2.EvaluationRun:
         """See the contract."""
         return await self._runs.create(request)
+
+    async def ImportEvaluationRun(
+        self, request: pb.ImportEvaluationRunRequest, context: Any
+    ) -> evaluation_pb2.EvaluationRun:
+        """See the contract."""
+        return await self._imports.create(request)
 
     async def GetEvaluationRun(self, request: pb.GetEvaluationRunRequest, context: Any) -> evaluation_pb2.EvaluationRun:
         """See the contract."""

@@ -52,6 +52,7 @@ KINDS: Mapping[Grader, pb.GraderKind] = {
     Grader.PYTHON: pb.GRADER_KIND_PYTHON,
     Grader.JUDGE: pb.GRADER_KIND_JUDGE,
     Grader.FORMULA: pb.GRADER_KIND_FORMULA,
+    Grader.RECORDED: pb.GRADER_KIND_RECORDED,
 }
 VERDICTS: Mapping[Verdict, pb.Verdict] = {
     Verdict.PASS: pb.VERDICT_PASS,
@@ -212,8 +213,10 @@ def flip(pair: Pair) -> pb.CaseFlip:
     )
 
 
-def rule_verdict(rule: pb.GateRule, outcome: Outcome, evidence: pb.SuiteComparison | None) -> pb.RuleVerdict:
-    """Return the message of a rule's outcome."""
+def rule_verdict(
+    rule: pb.GateRule, outcome: Outcome, evidence: pb.SuiteComparison | None, *, clean: Outcome | None = None
+) -> pb.RuleVerdict:
+    """Return the message of a rule's outcome; `clean` is that without cases that stand in training data."""
     verdict = pb.RuleVerdict(
         rule=rule,
         verdict=VERDICTS[outcome.verdict],
@@ -221,6 +224,7 @@ def rule_verdict(rule: pb.GateRule, outcome: Outcome, evidence: pb.SuiteComparis
         num_cases_needed=outcome.num_cases_needed,
         explanation=outcome.explanation,
         p_value=outcome.p_value,
+        clean_verdict=VERDICTS[clean.verdict] if clean else pb.VERDICT_UNSPECIFIED,
     )
     effect = outcome.effect
     if effect is not None:

@@ -23,6 +23,7 @@ __all__ = [
     "PYTHON_MEMORY_MIB",
     "PYTHON_OUTPUT_BYTES",
     "PYTHON_TIME_LIMIT_S",
+    "RECORDED_OUTPUT_CHARACTERS",
     "RULES_MAX",
     "SUITES_PER_RUN_MAX",
     "UNSCORED_SHARE_MAX",
@@ -61,6 +62,9 @@ SUITES_PER_RUN_MAX = 20
 RULES_MAX = 20
 FLIPS_MAX = 10
 PREVIEW_CHARACTERS = 400
+
+# Reasoning of another tool's model may be of any length; nobody reads more of it in a comparison.
+RECORDED_OUTPUT_CHARACTERS = 20_000
 
 # Unit tests of HumanEval's kind need a hundredth of a second and 20 MiB; a program that needs more than this hangs.
 PYTHON_TIME_LIMIT_S = 5

@@ -26,6 +26,7 @@ from eval_svc.api import AuditApi, DriftApi, EvaluationApi, GatePolicyApi
 from eval_svc.app.audits import Audits
 from eval_svc.app.drift import Drift
 from eval_svc.app.gates import Gates
+from eval_svc.app.imports import Imports
 from eval_svc.app.policies import Policies
 from eval_svc.app.runs import EVALUATION_RUNS, Runs
 from eval_svc.app.suites import Suites
@@ -46,9 +47,11 @@ def build(config: ServiceConfig) -> Service:
     data, train = peer_channel(config, "data"), peer_channel(config, "train")
     models, gates = GrpcModelCatalog(train), Gates(store, objects)
     judges = JudgesFile(config.home / "judges.json")
+    catalog = GrpcDataCatalog(data)
     api = EvaluationApi(
-        Suites(store, objects, GrpcDataCatalog(data), judges),
+        Suites(store, objects, catalog, judges),
         Runs(store, runtime, models, judges),
+        Imports(store, objects, catalog, models),
         JobRpcs(runtime, EVALUATION_RUNS),
         gates,
     )

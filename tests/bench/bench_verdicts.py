@@ -215,7 +215,8 @@ def planned_power(size: int, dependence: float) -> Callable[[random.Random], tup
 SIMULATIONS: list[tuple[str, Callable[[random.Random], tuple[float, float]], int, object]] = [
     ("false pass at a margin of 3 points, 500 cases", false_pass(range(500), 0.0), RUNS, FALSE_PASS),
     ("false pass at a margin of 3 points, 40 clusters of 8", false_pass(EVEN, 0.3), RUNS, FALSE_PASS),
-    ("false pass at a margin of 3 points, unequal clusters", false_pass(UNEVEN, 0.3), RUNS, FALSE_PASS),
+    # So near to its goal that 4,000 runs, which tell a share of 6 % to 0.4 points, would decide by chance.
+    ("false pass at a margin of 3 points, unequal clusters", false_pass(UNEVEN, 0.3), 5 * RUNS, FALSE_PASS),
     ("any false pass among 5 rules at their margin, Holm", family, RUNS, FALSE_PASS),
     ("coverage of a paired difference, 500 cases", difference_covered(range(500), 0.0), RUNS, COVERS),
     ("coverage of a paired difference, 40 clusters of 8", difference_covered(EVEN, 0.3), RUNS, COVERS),

@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from rich.table import Table
 
 from bessemer.api.eval.v1 import evaluation_pb2
+from bessemer.cli.evaluation_import import import_results
 from bessemer.cli.evaluation_report import (
     comparison_html,
     comparison_junit,
@@ -34,6 +35,7 @@ Columns = dict[str, Callable[[Any], Any]]
 app = typer.Typer(help="Measure models and decide what may be released.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
 app.add_typer(waiver_app, name="waiver")
+app.command("import")(import_results)
 
 
 class Format(StrEnum):

@@ -39,13 +39,26 @@ def create(
         str, typer.Option(help="Most that each suite of general skill may lose: 0.01:general-choice,arithmetic.")
     ] = "",
     level: Annotated[float, typer.Option(help="One-sided chance of a false claim over all blocking rules.")] = 0.05,
+    imported: Annotated[bool, typer.Option(help="Results that another tool recorded may decide.")] = False,
+    served: Annotated[
+        bool, typer.Option(help="Only answers of an endpoint that passed its parity check may decide.")
+    ] = False,
+    clean: Annotated[
+        bool, typer.Option(help="Rules must hold without cases that stand in training data as well.")
+    ] = False,
 ) -> None:
     """Seal a policy.
 
     Example: bessemer eval policy create release --rule faq:gains:0 --forgetting 0.03:general-choice
     """
     settings = settings_of(context)
-    policy = gate_policy_pb2.GatePolicy(level=level, rules=[_rule(settings, text) for text in rules or []])
+    policy = gate_policy_pb2.GatePolicy(
+        level=level,
+        rules=[_rule(settings, text) for text in rules or []],
+        imported_results=imported,
+        served_results=served,
+        clean_cases=clean,
+    )
     if forgetting:
         loss, _, suites = forgetting.partition(":")
         policy.forgetting_budget.max_loss = _number(loss)

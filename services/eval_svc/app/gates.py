@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bessemer.api.common.v1.job_pb2 import JOB_STATE_FAILED, JOB_STATE_SUCCEEDED, JobState
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
@@ -29,7 +29,7 @@ from eval_svc.config import CLUSTERS_MIN, FLIPS_MAX, GATE_LEVEL
 from eval_svc.domain.cases import Grader
 from eval_svc.domain.compare import Pair, compare, flips, pair_up
 from eval_svc.domain.effect import Effect, Gap, Relation, Rule, in_slice, measure
-from eval_svc.domain.gate import decide, decide_rules
+from eval_svc.domain.gate import Outcome, decide, decide_rules, worse
 from eval_svc.domain.results import CaseResult, parse_results
 
 __all__ = ["Gates", "rules_of"]
@@ -44,6 +44,16 @@ class Evidence:
     baseline: list[CaseResult] | None = None
     candidate: list[CaseResult] = field(default_factory=list)
     sealed: bool = False
+    looked_for: bool = False
+
+    def clean(self) -> Evidence | None:
+        """Return the results on cases in no training data of either model; None if that leaves all or none."""
+        found = {each.id for results in (self.baseline or [], self.candidate) for each in results if each.found_in}
+        candidate = [each for each in self.candidate if each.id not in found]
+        if not found or not candidate:
+            return None
+        baseline = None if self.baseline is None else [each for each in self.baseline if each.id not in found]
+        return replace(self, baseline=baseline, candidate=candidate)
 
 
 class Gates:
@@ -91,18 +101,31 @@ class Gates:
             _require(run, JOB_STATE_SUCCEEDED, JOB_STATE_FAILED)
         suites = dict.fromkeys(rule.suite for rule in rules)
         evidence = {suite: await asyncio.to_thread(self._evidence, suite, baseline, candidate) for suite in suites}
-        found = [await asyncio.to_thread(_finding, rule, evidence[rule.suite], 1 - 2 * level) for rule in rules]
-        outcomes = decide_rules(rules, found, level=level, corrected=policy is not None)
+        wanted = policy or GatePolicy()
+        for suite, one in evidence.items():
+            floor_only = all(rule.relation is Relation.FLOOR for rule in rules if rule.suite == suite)
+            if reason := why_not_admitted(wanted, None if floor_only else baseline, candidate, looked=one.looked_for):
+                evidence[suite] = Evidence(Gap(reason, invalid=True))
+        outcomes = await asyncio.to_thread(_outcomes, rules, evidence, level, policy is not None)
+        clean = {suite: one.clean() or one for suite, one in evidence.items()}
+        cleaned = await asyncio.to_thread(_outcomes, rules, clean, level, policy is not None)
         decision = GateDecision(
             name=f"{request.parent}/gateDecisions/{request.gate_decision_id or new_id('gate')}",
             model_version=candidate.model_version,
             baseline_run=baseline.name,
             candidate_run=candidate.name,
             rules=[
-                codec.rule_verdict(rule, outcome, _comparison(rule.suite, evidence[rule.suite], rule.slice))
-                for rule, outcome in zip(given, outcomes, strict=True)
+                codec.rule_verdict(
+                    rule,
+                    outcome,
+                    _comparison(rule.suite, evidence[rule.suite], rule.slice),
+                    clean=None if clean[rule.suite] is evidence[rule.suite] else without,
+                )
+                for rule, outcome, without in zip(given, outcomes, cleaned, strict=True)
             ],
-            verdict=codec.VERDICTS[decide(outcomes)],
+            verdict=codec.VERDICTS[
+                worse(decide(outcomes), decide(cleaned)) if wanted.clean_cases else decide(outcomes)
+            ],
             model_sha256=candidate.inputs.model_manifest.sha256,
             gate_policy=request.gate_policy,
             level=level,
@@ -155,6 +178,7 @@ class Gates:
             baseline=self._load(before) if before else None,
             candidate=self._load(after),
             sealed=pinned.sealed,
+            looked_for=candidate.check_contamination,
         )
 
     def _load(self, result: SuiteResult) -> list[CaseResult]:
@@ -184,6 +208,31 @@ def rules_of(policy: GatePolicy) -> list[GateRule]:
     ]
 
 
+def why_not_admitted(
+    policy: GatePolicy, baseline: EvaluationRun | None, candidate: EvaluationRun, *, looked: bool
+) -> str:
+    """Say why results may not decide under a policy; empty if they may. A gate without one has the defaults."""
+    for run in (candidate, baseline):
+        if run is not None and run.HasField("imported") and not policy.imported_results:
+            tool = run.imported.tool
+            return f"{run.name} was recorded by {tool}; only a policy with `imported_results` decides by such results."
+    if policy.served_results and not (candidate.endpoint and candidate.parity.passed):
+        return f"{candidate.name} asked no endpoint; the policy wants answers of one that passed its parity check."
+    if policy.clean_cases and not looked:
+        return f"{candidate.name} did not look for its cases in training data; run it with `check_contamination`."
+    return ""
+
+
+def _outcomes(
+    rules: Sequence[Rule],
+    evidence: Mapping[str, Evidence],
+    level: float,
+    corrected: bool,  # noqa: FBT001
+) -> list[Outcome]:
+    found = [_finding(rule, evidence[rule.suite], 1 - 2 * level) for rule in rules]
+    return decide_rules(rules, found, level=level, corrected=corrected)
+
+
 def _finding(rule: Rule, evidence: Evidence, confidence: float) -> Effect | Gap:
     if evidence.grader is None or (evidence.baseline is None and rule.relation is not Relation.FLOOR):
         return evidence.gap
@@ -199,7 +248,11 @@ def _comparison(suite: str, evidence: Evidence, pattern: str = "") -> SuiteCompa
     if not pairs:
         return None
     examples = [] if evidence.sealed else flips(pairs, evidence.grader, num_max=FLIPS_MAX)
-    return codec.comparison(suite, compare(pairs, evidence.grader), examples)
+    found = codec.comparison(suite, compare(pairs, evidence.grader), examples)
+    if (clean := evidence.clean()) is not None and (without := _comparison(suite, clean, pattern)) is not None:
+        found.clean.CopyFrom(without)
+        found.clean.ClearField("flips")
+    return found
 
 
 def _why_missing(run: EvaluationRun) -> Gap:

@@ -65,6 +65,9 @@ class Policies:
             rules=given.rules,
             forgetting_budget=given.forgetting_budget if given.HasField("forgetting_budget") else None,
             level=given.level or POLICY_LEVEL,
+            imported_results=given.imported_results,
+            served_results=given.served_results,
+            clean_cases=given.clean_cases,
         )
         for index, rule in enumerate(policy.rules):
             if rule.relation == GATE_RELATION_UNSPECIFIED:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.eval.v1 import evaluation_service_pb2 as pb
 from bessemer.api.eval.v1.evaluation_pb2 import (
+    GRADER_KIND_RECORDED,
     EvaluationInputs,
     EvaluationResult,
     EvaluationRun,
@@ -45,6 +46,13 @@ class Runs:
                 field="evaluation_run.suites",
             )
         suites = await self._store.read(lambda tx: [tx.get(name, EvaluationSuite) for name in given.suites])
+        for suite in suites:
+            if suite.grader == GRADER_KIND_RECORDED:
+                raise FailedPrecondition(
+                    f"another tool marks the answers of {suite.name}; import its results with ImportEvaluationRun",
+                    reason="FIELD_INVALID",
+                    resource=suite.name,
+                )
         judges = await asyncio.to_thread(self._named, suites)
         version = await self._models.version(given.model_version)
         run = EvaluationRun(

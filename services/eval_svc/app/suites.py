@@ -205,11 +205,13 @@ def _grader(request: pb.CreateEvaluationSuiteRequest) -> Grader:
             f"evaluation_suite.grader must be {implied.upper()} for these cases; got {wanted.upper()}",
             field="evaluation_suite.grader",
         )
+    if wanted is Grader.RECORDED and source != "upload":
+        raise InvalidRequest("cases whose marks another tool records are uploaded", field="evaluation_suite.grader")
     return wanted or implied or Grader.EXACT
 
 
 def _max_tokens(given: EvaluationSuite, grader: Grader) -> int:
-    if grader in {Grader.PERPLEXITY, Grader.CHOICE}:
+    if grader in {Grader.PERPLEXITY, Grader.CHOICE, Grader.RECORDED}:
         return 0
     if not 0 <= given.max_tokens <= MAX_TOKENS_LIMIT:
         raise InvalidRequest(

@@ -8,7 +8,7 @@ NUMERIC     the same, the target having a number
 JSON_SCHEMA the same, the target being a JSON Schema
 PYTHON      the same, the target being a program of unit tests
 TEXT_SIMILARITY, FORMULA  the same
-JUDGE       the same, the target may be missing
+JUDGE, RECORDED  the same, the target may be missing
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Grader(StrEnum):
     PYTHON = "python"
     JUDGE = "judge"
     FORMULA = "formula"
+    RECORDED = "recorded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +211,11 @@ def _parse_case(line: bytes, number: int, grader: Grader, parts: Collection[Grad
         return Case(
             id=identifier, cluster=cluster, prompt=prompt, choices=choices, target=choices[index], target_index=index
         )
-    target = "" if grader is Grader.JUDGE and record.get("target") is None else _text(record, "target", number)
+    target = (
+        ""
+        if grader in {Grader.JUDGE, Grader.RECORDED} and record.get("target") is None
+        else _text(record, "target", number)
+    )
     for each in (grader, *parts):
         if wrong := target_problem(each, target):
             raise _invalid(number, f"target {wrong}", field="target")

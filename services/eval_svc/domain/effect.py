@@ -202,10 +202,8 @@ def _relative_gain(pairs: Sequence[Pair], rule: Rule, confidence: float) -> Effe
 def _effect(estimate: Estimate, limit: float, num_cases: int, *, value: float, low: float, high: float) -> Effect:
     """Test an estimate against a limit on its own scale; `value`, `low` and `high` are what people read."""
     distance = estimate.value - limit
-    if estimate.standard_error == 0:
-        p_above = 0.0 if distance > 0 else 1.0
-    else:
-        p_above = student_t_cdf(-distance / estimate.standard_error, estimate.degrees)
+    # Without any spread an estimate at the limit itself must not pass.
+    p_above = estimate.p_above(limit) if distance or estimate.standard_error else 1.0
     return Effect(
         value=value,
         low=low,
@@ -220,4 +218,4 @@ def _effect(estimate: Estimate, limit: float, num_cases: int, *, value: float, l
 
 
 def _negated(estimate: Estimate) -> Estimate:
-    return replace(estimate, value=-estimate.value, low=-estimate.high, high=-estimate.low)
+    return replace(estimate, value=-estimate.value, low=-estimate.high, high=-estimate.low, skewness=-estimate.skewness)

@@ -16,7 +16,7 @@ from eval_svc.config import CLUSTERS_MIN
 from eval_svc.domain.effect import Effect, Gap, Relation, Rule
 from eval_svc.domain.statistics import CASES_NEEDED_MAX, cases_needed, holm
 
-__all__ = ["Outcome", "Verdict", "decide", "decide_rules"]
+__all__ = ["Outcome", "Verdict", "decide", "decide_rules", "worse"]
 
 
 class Verdict(StrEnum):
@@ -47,6 +47,13 @@ def decide(outcomes: Sequence[Outcome]) -> Verdict:
     if Verdict.FAIL in verdicts:
         return Verdict.FAIL
     return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.INCONCLUSIVE
+
+
+def worse(one: Verdict, other: Verdict) -> Verdict:
+    """Return the verdict of a gate that must hold in two ways: FAIL if either failed, PASS if both passed."""
+    if Verdict.FAIL in {one, other}:
+        return Verdict.FAIL
+    return Verdict.PASS if one is other is Verdict.PASS else Verdict.INCONCLUSIVE
 
 
 def decide_rules(

@@ -8,9 +8,9 @@ and widen the interval by what the anchors leave unknown.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from eval_svc.domain.statistics import Estimate, student_t_cdf, student_t_quantile
+from eval_svc.domain.statistics import Estimate
 
 __all__ = ["Anchors", "corrected_difference", "corrected_share"]
 
@@ -75,7 +75,7 @@ def corrected_share(judged: Estimate, anchors: Anchors, *, confidence: float) ->
         + (1 - value) ** 2 * anchors.specificity_variance
         + value**2 * anchors.sensitivity_variance
     ) / anchors.youden**2
-    return _estimate(value, variance, judged, confidence)
+    return _estimate(value, variance, judged, anchors, confidence)
 
 
 def corrected_difference(judged: Estimate, anchors: Anchors, *, confidence: float) -> Estimate:
@@ -87,19 +87,19 @@ def corrected_difference(judged: Estimate, anchors: Anchors, *, confidence: floa
     value = judged.value / anchors.youden
     doubt = anchors.sensitivity_variance + anchors.specificity_variance
     variance = (judged.standard_error**2 + value**2 * doubt) / anchors.youden**2
-    return _estimate(value, variance, judged, confidence)
+    return _estimate(value, variance, judged, anchors, confidence)
 
 
-def _estimate(value: float, variance: float, source: Estimate, confidence: float) -> Estimate:
+def _estimate(value: float, variance: float, source: Estimate, anchors: Anchors, confidence: float) -> Estimate:
     """Return an estimate with as many clusters and degrees of freedom as its `source`."""
     error = math.sqrt(variance)
-    half = student_t_quantile((1 + confidence) / 2, source.degrees) * error
-    return replace(
-        source,
-        value=value,
-        standard_error=error,
-        low=value - half,
-        high=value + half,
+    # What the anchors add is symmetric, so it dilutes the skewness of the judged share.
+    share = source.standard_error / anchors.youden / error if error > 0 else 0.0
+    return Estimate.of(
+        value,
+        error,
+        degrees=source.degrees,
+        skewness=source.skewness * share**3,
+        num_clusters=source.num_clusters,
         confidence=confidence,
-        p_value=2 * student_t_cdf(-abs(value) / error, source.degrees) if error > 0 else float(value == 0),
     )

@@ -14,7 +14,7 @@ from eval_svc.domain.formula import check_formula
 __all__ = ["check_options", "judges_of"]
 
 _FIELD = "evaluation_suite.options"
-_WRITTEN = set(Grader) - {Grader.PERPLEXITY, Grader.CHOICE}
+_WRITTEN = set(Grader) - {Grader.PERPLEXITY, Grader.CHOICE, Grader.RECORDED}
 _FITTING = {
     "stop": _WRITTEN,
     "choice_length": {Grader.CHOICE},

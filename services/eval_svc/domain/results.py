@@ -37,7 +37,8 @@ class CaseResult:
 
     Units: nll in nats, over `tokens` tokens that encode `bytes` bytes; `score` is 0 to 1, or for perplexity the
     perplexity of the case; it is None when the case could not be scored, and `unscored` says why. `error` says what was
-    wrong with an answer that was scored, such as a program that never ended.
+    wrong with an answer that was scored, such as a program that never ended. `found_in` are the dataset versions of the
+    model's training in which the case stands.
     """
 
     id: str
@@ -51,6 +52,7 @@ class CaseResult:
     bytes: int = 0
     unscored: str = ""
     error: str = ""
+    found_in: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,13 +100,46 @@ def test_design_effect_of_clusters_follows_kish():
 
 
 def test_ratio_with_equal_weights_is_the_t_interval_of_the_mean():
-    values = [2.1, 3.4, 1.9, 5.0, 4.2, 2.2]
-    estimate = ratio(values, [1.0] * 6, range(6), confidence=0.95)
-    mean = sum(values) / 6
-    error = math.sqrt(sum((v - mean) ** 2 for v in values) / 5 / 6)
+    values = [2.1, 3.4, 1.9, 4.1, 4.9, 2.6, 4.0, 3.8, 2.0, 2.2]
+    values += [7.0 - value for value in values]  # symmetric, so that nothing is corrected for skewness
+    estimate = ratio(values, [1.0] * 20, range(20), confidence=0.95)
+    mean = sum(values) / 20
+    error = math.sqrt(sum((v - mean) ** 2 for v in values) / 19 / 20)
     assert estimate.value == pytest.approx(mean)
     assert estimate.standard_error == pytest.approx(error)
-    assert estimate.high - estimate.value == pytest.approx(2.570582 * error, rel=1e-6)
+    assert estimate.high - estimate.value == pytest.approx(2.093024 * error, rel=1e-6)
+
+
+def test_interval_and_p_value_of_skewed_clusters_agree_and_only_the_doubtful_side_is_wider():
+    values = [0.0] * 20 + [1.0, 1.0, 2.0, 9.0]
+    estimate = ratio(values, [1.0] * 24, range(24), confidence=0.95)
+    far = student_t_quantile(0.975, estimate.degrees) * estimate.standard_error
+    assert estimate.skewness > 0.5
+    assert estimate.value - estimate.low == pytest.approx(far)
+    assert estimate.high - estimate.value > 1.2 * far
+    assert estimate.p_above(estimate.low) == pytest.approx(0.025)
+    assert estimate.p_above(estimate.high) == pytest.approx(0.975)
+
+
+def test_degrees_of_unequal_clusters_are_those_of_the_covariance_matrix():
+    generator = random.Random(5)
+    sizes = [1, 1, 2, 3, 5, 8, 13, 21]
+    clusters = [cluster for cluster, size in enumerate(sizes) for _ in range(size)]
+    own = [generator.gauss(0, 1) for _ in sizes]
+    values = [own[cluster] + generator.gauss(0, 1) for cluster in clusters]
+    estimate = ratio(values, [1.0] * 54, clusters, confidence=0.95)
+    mean, number = sum(values) / 54, len(sizes)
+    residuals = [[v - mean for v, c in zip(values, clusters, strict=True) if c == k] for k in range(number)]
+    pairs = sum(a * b for one in residuals for a, b in itertools.permutations(one, 2))
+    correlation = pairs / sum(n * (n - 1) for n in sizes) / (sum(r * r for one in residuals for r in one) / 54)
+    assert 0.1 < correlation < 0.9
+    spread = [n * (1 + (n - 1) * correlation) for n in sizes]
+    # What is left of independent cluster sums when each loses its share of their total, over 1 - share.
+    rows = [[(float(i == j) - n / 54) / (1 - n / 54) for j in range(number)] for i, n in enumerate(sizes)]
+    matrix = [[sum(a[k] * spread[k] * b[k] for k in range(number)) for b in rows] for a in rows]
+    trace = sum(matrix[i][i] for i in range(number))
+    assert estimate.degrees == pytest.approx(trace**2 / sum(x * x for row in matrix for x in row))
+    assert 1 < estimate.degrees < 5
 
 
 def test_ratio_of_one_cluster_knows_nothing():

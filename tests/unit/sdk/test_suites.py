@@ -125,10 +125,10 @@ def test_log_of_lm_eval_gives_the_prompts_it_asked_each_once(tmp_path):
             "gen_args_1": {"arg_0": "Q: 1 + 1?\nA:", "arg_1": " two"},
         },
     }  # fmt: skip
-    path = tmp_path / "samples_sums.jsonl"
+    path = tmp_path / "samples_sums_2026-11-28T10-00-00.123456.jsonl"
     path.write_text((json.dumps(choice) + "\n") * 2)
     (case,) = read_suite(path).cases
-    assert case == {"id": "samples_sums:0", "prompt": "Q: 1 + 1?\nA: ", "choices": ["one", "two"], "target": 1}
+    assert case == {"id": "sums:0", "prompt": "Q: 1 + 1?\nA: ", "choices": ["one", "two"], "target": 1}
     written = choice | {"arguments": {"gen_args_0": {"arg_0": "Q:", "arg_1": {"until": ["\n"], "max_gen_toks": 5}}}}
     path.write_text(json.dumps(written) + "\n")
     draft = read_suite(path)

@@ -5,5 +5,6 @@ from __future__ import annotations
 from bessemer.sdk.suites.draft import SuiteDraft
 from bessemer.sdk.suites.files import read_suite
 from bessemer.sdk.suites.generated import generate_suite
+from bessemer.sdk.suites.recorded import RecordedRun, read_recorded
 
-__all__ = ["SuiteDraft", "generate_suite", "read_suite"]
+__all__ = ["RecordedRun", "SuiteDraft", "generate_suite", "read_recorded", "read_suite"]

@@ -9,7 +9,7 @@ from typing import Any
 from bessemer.sdk.suites.draft import SuiteDraft, read_json, read_rows, refuse
 from bessemer.sdk.suites.harness_log import is_harness_log, read_harness_log
 from bessemer.sdk.suites.harness_task import read_task
-from bessemer.sdk.suites.inspect_log import is_inspect_log, read_inspect_log
+from bessemer.sdk.suites.inspect_log import is_inspect_log, read_eval_file, read_inspect_log
 from bessemer.sdk.suites.openai_graders import is_openai_grader, read_openai_grader
 
 __all__ = ["read_suite"]
@@ -20,12 +20,14 @@ _SYNONYMS = {"prompt": ("question", "input", "query"), "target": ("answer", "out
 def read_suite(path: Path, *, items: Path | None = None, grader: str = "") -> SuiteDraft:
     """Return the suite of a file.
 
-    It is a task (YAML) or a sample log of lm-evaluation-harness, a log of inspect_ai (JSON), a grader of the OpenAI API
-    (JSON, with its `items`), or has rows (JSON Lines, CSV) that go under a `grader` that is named.
+    It is a task (YAML) or a sample log of lm-evaluation-harness, a log of inspect_ai (JSON or `.eval`), a grader of the
+    OpenAI API (JSON, with its `items`), or has rows (JSON Lines, CSV) that go under a `grader` that is named.
     Raises: InvalidRequest saying what cannot be taken over; FailedPrecondition if a library is missing.
     """
     if path.suffix in {".yaml", ".yml"}:
         return read_task(path)
+    if path.suffix == ".eval":
+        return read_inspect_log(path, read_eval_file(path))
     if path.suffix == ".json":
         value = read_json(path)
         if is_inspect_log(value):

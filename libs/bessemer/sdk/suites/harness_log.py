@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bessemer.sdk.suites.draft import SuiteDraft, refuse
 
-__all__ = ["is_harness_log", "read_harness_log"]
+__all__ = ["is_harness_log", "read_harness_log", "task_of"]
+
+# lm-eval puts the time of the run behind the task, `samples_<task>_2026-11-28T10-00-00.123456.jsonl`.
+_NAME = re.compile(r"(?:samples_)?(.+?)(?:_\d{4}-\d\d-\d\dT[\d.-]+)?")
 
 
 def is_harness_log(row: Mapping[str, Any]) -> bool:
     """Say whether a row is one of such a log."""
     return {"doc_id", "arguments", "target"} <= set(row)
+
+
+def task_of(path: Path) -> str:
+    """Return the task that a log's name holds; ids begin with it, so two models' logs have the same ids."""
+    found = _NAME.fullmatch(path.stem)
+    return found[1] if found else path.stem
 
 
 def read_harness_log(path: Path, rows: list[dict[str, Any]]) -> SuiteDraft:
@@ -27,7 +37,7 @@ def read_harness_log(path: Path, rows: list[dict[str, Any]]) -> SuiteDraft:
         if row["doc_id"] in seen:  # once for every filter
             continue
         seen.add(row["doc_id"])
-        identifier = f"{path.stem}:{row['doc_id']}"
+        identifier = f"{task_of(path)}:{row['doc_id']}"
         asked = list(row["arguments"].values()) if isinstance(row["arguments"], Mapping) else row["arguments"]
         pairs = [list(pair.values()) if isinstance(pair, Mapping) else list(pair) for pair in asked]
         if len(pairs) > 1 and all(len(pair) == 2 and isinstance(pair[1], str) for pair in pairs):

@@ -1,18 +1,22 @@
-"""Logs of inspect_ai (JSON): the samples with their targets."""
+"""Logs of inspect_ai: the samples with their targets."""
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bessemer.sdk.suites.draft import SuiteDraft, refuse
 
-__all__ = ["is_inspect_log", "read_inspect_log"]
+__all__ = ["case_of", "is_inspect_log", "read_eval_file", "read_inspect_log", "text_of"]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ROLES = {"system", "user", "assistant"}
+_ATTACHED = "attachment://"
+_FILE_BYTES_MAX = 1 << 30
 
 
 def is_inspect_log(value: Any) -> bool:
@@ -44,14 +48,56 @@ def read_inspect_log(path: Path, value: Mapping[str, Any]) -> SuiteDraft:
     )
 
 
+def read_eval_file(path: Path) -> dict[str, Any]:
+    """Return the log that a `.eval` file packs: `header.json` with one file a sample.
+
+    Raises: InvalidRequest if it is none, or is packed in a way that Python's own library does not know.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            entries = [each for each in file.infolist() if each.filename.startswith("samples/")]
+            if sum(each.file_size for each in entries) > _FILE_BYTES_MAX:
+                raise refuse(path, f"holds more than {_FILE_BYTES_MAX} bytes; split it")
+            value: dict[str, Any] = json.loads(file.read("header.json"))
+            value["samples"] = [json.loads(file.read(each)) for each in sorted(entries, key=lambda e: e.filename)]
+    except NotImplementedError:
+        raise refuse(path, "is packed with zstd; convert it with: inspect log convert --to json") from None
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile) as error:
+        raise refuse(path, f"is no log of inspect: {type(error).__name__}") from error
+    if not is_inspect_log(value):
+        raise refuse(path, "is no log of inspect")
+    return value
+
+
+def text_of(sample: Mapping[str, Any], content: Any) -> str | None:
+    """Return what a message says, its attachments and parts of text put in; None if it is more than text."""
+    if isinstance(content, list):
+        parts = [text_of(sample, each.get("text")) for each in content if each.get("type") == "text"]
+        return "\n".join(filter(None, parts)) if len(parts) == len(content) else None
+    if isinstance(content, str) and content.startswith(_ATTACHED):
+        found = (sample.get("attachments") or {}).get(content.removeprefix(_ATTACHED))
+        return found if isinstance(found, str) else None
+    return content if isinstance(content, str) else None
+
+
+def case_of(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sample as a case whose answers are marked elsewhere: what can be read of it, and its id."""
+    asked, target = sample.get("input"), sample.get("target")
+    turns = asked if isinstance(asked, list) else [{"content": asked}]
+    text = "\n".join(filter(None, (text_of(sample, turn.get("content")) for turn in turns)))
+    right = "; ".join(map(str, target)) if isinstance(target, list) else str(target or "")
+    identifier = str(sample.get("id"))
+    return {"id": identifier, "prompt": text.strip() or identifier, "target": right.strip() or "-"}
+
+
 def _asked(path: Path, sample: Mapping[str, Any]) -> dict[str, Any]:
     asked = sample.get("input")
     if isinstance(asked, list):
-        turns = [{"role": turn.get("role"), "content": turn.get("content")} for turn in asked]
+        turns = [{"role": turn.get("role"), "content": text_of(sample, turn.get("content"))} for turn in asked]
         if not all(turn["role"] in _ROLES and isinstance(turn["content"], str) for turn in turns):
             raise refuse(path, f"sample {sample.get('id')}: tools and images are not taken over")
         return {"id": str(sample.get("id")), "prompt": turns}
-    return {"id": str(sample.get("id")), "prompt": [{"role": "user", "content": asked}]}
+    return {"id": str(sample.get("id")), "prompt": [{"role": "user", "content": text_of(sample, asked)}]}
 
 
 def _target(path: Path, sample: Mapping[str, Any]) -> str:

@@ -84,7 +84,7 @@ class DriftFeature(_message.Message):
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[DriftFeatureKind, str]] = ..., role: _Optional[_Union[DriftRole, str]] = ..., strata: _Optional[_Union[DriftStrata, str]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class DriftMonitor(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "endpoint", "features", "num_reference", "false_alarms", "outcome", "confidence", "state", "num_requests", "levels", "expected_outcome")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "endpoint", "features", "num_reference", "false_alarms", "outcome", "confidence", "state", "num_requests", "levels", "expected_outcome", "reference_dataset")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,7 @@ class DriftMonitor(_message.Message):
     NUM_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     LEVELS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_DATASET_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -121,7 +122,8 @@ class DriftMonitor(_message.Message):
     num_requests: int
     levels: _containers.RepeatedCompositeFieldContainer[DriftLevel]
     expected_outcome: _evaluation_pb2.Interval
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., endpoint: _Optional[str] = ..., features: _Optional[_Iterable[_Union[DriftFeature, _Mapping]]] = ..., num_reference: _Optional[int] = ..., false_alarms: _Optional[float] = ..., outcome: _Optional[str] = ..., confidence: _Optional[str] = ..., state: _Optional[_Union[DriftMonitorState, str]] = ..., num_requests: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[DriftLevel, _Mapping]]] = ..., expected_outcome: _Optional[_Union[_evaluation_pb2.Interval, _Mapping]] = ...) -> None: ...
+    reference_dataset: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., endpoint: _Optional[str] = ..., features: _Optional[_Iterable[_Union[DriftFeature, _Mapping]]] = ..., num_reference: _Optional[int] = ..., false_alarms: _Optional[float] = ..., outcome: _Optional[str] = ..., confidence: _Optional[str] = ..., state: _Optional[_Union[DriftMonitorState, str]] = ..., num_requests: _Optional[int] = ..., levels: _Optional[_Iterable[_Union[DriftLevel, _Mapping]]] = ..., expected_outcome: _Optional[_Union[_evaluation_pb2.Interval, _Mapping]] = ..., reference_dataset: _Optional[str] = ...) -> None: ...
 
 class DriftLevel(_message.Message):
     __slots__ = ("feature", "armed", "alarmed", "num_reference", "evidence", "threshold", "before", "now")

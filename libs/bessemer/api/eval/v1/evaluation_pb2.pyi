@@ -3,6 +3,7 @@ import datetime
 from bessemer.api.common.v1 import artifact_pb2 as _artifact_pb2
 from bessemer.api.common.v1 import job_pb2 as _job_pb2
 from bessemer.api.common.v1 import options_pb2 as _options_pb2
+from bessemer.api.train.v1 import model_pb2 as _model_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -26,6 +27,7 @@ class GraderKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GRADER_KIND_PYTHON: _ClassVar[GraderKind]
     GRADER_KIND_JUDGE: _ClassVar[GraderKind]
     GRADER_KIND_FORMULA: _ClassVar[GraderKind]
+    GRADER_KIND_RECORDED: _ClassVar[GraderKind]
 
 class ChoiceLength(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -64,6 +66,7 @@ GRADER_KIND_TEXT_SIMILARITY: GraderKind
 GRADER_KIND_PYTHON: GraderKind
 GRADER_KIND_JUDGE: GraderKind
 GRADER_KIND_FORMULA: GraderKind
+GRADER_KIND_RECORDED: GraderKind
 CHOICE_LENGTH_UNSPECIFIED: ChoiceLength
 CHOICE_LENGTH_NONE: ChoiceLength
 CHOICE_LENGTH_CHARACTERS: ChoiceLength
@@ -207,7 +210,7 @@ class EvaluationSuite(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., grader: _Optional[_Union[GraderKind, str]] = ..., cases: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., num_cases: _Optional[int] = ..., max_tokens: _Optional[int] = ..., dataset_version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., mde: _Optional[float] = ..., sealed: _Optional[bool] = ..., contamination_hashes: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., options: _Optional[_Union[GraderOptions, _Mapping]] = ...) -> None: ...
 
 class EvaluationRun(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "suites", "status", "results", "inputs")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "suites", "status", "results", "inputs", "imported", "endpoint", "check_contamination", "parity", "parity_attestation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +223,11 @@ class EvaluationRun(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    CHECK_CONTAMINATION_FIELD_NUMBER: _ClassVar[int]
+    PARITY_FIELD_NUMBER: _ClassVar[int]
+    PARITY_ATTESTATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -232,17 +240,64 @@ class EvaluationRun(_message.Message):
     status: _job_pb2.JobStatus
     results: _containers.RepeatedCompositeFieldContainer[SuiteResult]
     inputs: EvaluationInputs
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., suites: _Optional[_Iterable[str]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ..., inputs: _Optional[_Union[EvaluationInputs, _Mapping]] = ...) -> None: ...
+    imported: ImportedResults
+    endpoint: str
+    check_contamination: bool
+    parity: _model_pb2.ParityReport
+    parity_attestation: bytes
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., suites: _Optional[_Iterable[str]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, _Mapping]] = ..., results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ..., inputs: _Optional[_Union[EvaluationInputs, _Mapping]] = ..., imported: _Optional[_Union[ImportedResults, _Mapping]] = ..., endpoint: _Optional[str] = ..., check_contamination: _Optional[bool] = ..., parity: _Optional[_Union[_model_pb2.ParityReport, _Mapping]] = ..., parity_attestation: _Optional[bytes] = ...) -> None: ...
+
+class ImportedResults(_message.Message):
+    __slots__ = ("tool", "file_sha256", "file_name", "model", "metric", "upload")
+    TOOL_FIELD_NUMBER: _ClassVar[int]
+    FILE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    tool: str
+    file_sha256: str
+    file_name: str
+    model: str
+    metric: str
+    upload: str
+    def __init__(self, tool: _Optional[str] = ..., file_sha256: _Optional[str] = ..., file_name: _Optional[str] = ..., model: _Optional[str] = ..., metric: _Optional[str] = ..., upload: _Optional[str] = ...) -> None: ...
 
 class EvaluationInputs(_message.Message):
-    __slots__ = ("model_manifest", "suites", "judges")
+    __slots__ = ("model_manifest", "suites", "judges", "training_data", "unknown_training")
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     SUITES_FIELD_NUMBER: _ClassVar[int]
     JUDGES_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_TRAINING_FIELD_NUMBER: _ClassVar[int]
     model_manifest: _artifact_pb2.ArtifactRef
     suites: _containers.RepeatedCompositeFieldContainer[EvaluationSuite]
     judges: _containers.RepeatedCompositeFieldContainer[Judge]
-    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ..., judges: _Optional[_Iterable[_Union[Judge, _Mapping]]] = ...) -> None: ...
+    training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
+    unknown_training: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ..., judges: _Optional[_Iterable[_Union[Judge, _Mapping]]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., unknown_training: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TrainingData(_message.Message):
+    __slots__ = ("dataset_version", "manifest", "model_version")
+    DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    dataset_version: str
+    manifest: _artifact_pb2.ArtifactRef
+    model_version: str
+    def __init__(self, dataset_version: _Optional[str] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., model_version: _Optional[str] = ...) -> None: ...
+
+class Contamination(_message.Message):
+    __slots__ = ("dataset_version", "num_cases", "largest_share", "num_documents")
+    DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NUM_CASES_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_SHARE_FIELD_NUMBER: _ClassVar[int]
+    NUM_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    dataset_version: str
+    num_cases: int
+    largest_share: float
+    num_documents: int
+    def __init__(self, dataset_version: _Optional[str] = ..., num_cases: _Optional[int] = ..., largest_share: _Optional[float] = ..., num_documents: _Optional[int] = ...) -> None: ...
 
 class Judge(_message.Message):
     __slots__ = ("name", "url", "model", "key_file", "inside")
@@ -259,7 +314,7 @@ class Judge(_message.Message):
     def __init__(self, name: _Optional[str] = ..., url: _Optional[str] = ..., model: _Optional[str] = ..., key_file: _Optional[str] = ..., inside: _Optional[bool] = ...) -> None: ...
 
 class SuiteResult(_message.Message):
-    __slots__ = ("suite", "score", "interval", "num_cases", "num_unscored", "case_results", "seconds", "tokens", "suite_sha256", "bits_per_byte")
+    __slots__ = ("suite", "score", "interval", "num_cases", "num_unscored", "case_results", "seconds", "tokens", "suite_sha256", "bits_per_byte", "contamination", "num_contaminated", "num_untraceable", "clean_score", "clean_interval")
     SUITE_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -270,6 +325,11 @@ class SuiteResult(_message.Message):
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     SUITE_SHA256_FIELD_NUMBER: _ClassVar[int]
     BITS_PER_BYTE_FIELD_NUMBER: _ClassVar[int]
+    CONTAMINATION_FIELD_NUMBER: _ClassVar[int]
+    NUM_CONTAMINATED_FIELD_NUMBER: _ClassVar[int]
+    NUM_UNTRACEABLE_FIELD_NUMBER: _ClassVar[int]
+    CLEAN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    CLEAN_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     suite: str
     score: float
     interval: Interval
@@ -280,7 +340,12 @@ class SuiteResult(_message.Message):
     tokens: int
     suite_sha256: str
     bits_per_byte: float
-    def __init__(self, suite: _Optional[str] = ..., score: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_cases: _Optional[int] = ..., num_unscored: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ..., tokens: _Optional[int] = ..., suite_sha256: _Optional[str] = ..., bits_per_byte: _Optional[float] = ...) -> None: ...
+    contamination: _containers.RepeatedCompositeFieldContainer[Contamination]
+    num_contaminated: int
+    num_untraceable: int
+    clean_score: float
+    clean_interval: Interval
+    def __init__(self, suite: _Optional[str] = ..., score: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_cases: _Optional[int] = ..., num_unscored: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ..., tokens: _Optional[int] = ..., suite_sha256: _Optional[str] = ..., bits_per_byte: _Optional[float] = ..., contamination: _Optional[_Iterable[_Union[Contamination, _Mapping]]] = ..., num_contaminated: _Optional[int] = ..., num_untraceable: _Optional[int] = ..., clean_score: _Optional[float] = ..., clean_interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("low", "high", "confidence")
@@ -293,13 +358,33 @@ class Interval(_message.Message):
     def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class EvaluationResult(_message.Message):
-    __slots__ = ("results",)
+    __slots__ = ("results", "parity")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    PARITY_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[SuiteResult]
-    def __init__(self, results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ...) -> None: ...
+    parity: _model_pb2.ParityReport
+    def __init__(self, results: _Optional[_Iterable[_Union[SuiteResult, _Mapping]]] = ..., parity: _Optional[_Union[_model_pb2.ParityReport, _Mapping]] = ...) -> None: ...
+
+class EvaluationCells(_message.Message):
+    __slots__ = ("cells",)
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    cells: _containers.RepeatedCompositeFieldContainer[EvaluationCell]
+    def __init__(self, cells: _Optional[_Iterable[_Union[EvaluationCell, _Mapping]]] = ...) -> None: ...
+
+class EvaluationCell(_message.Message):
+    __slots__ = ("suite", "split", "case_results", "seconds")
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    CASE_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    suite: str
+    split: int
+    case_results: _artifact_pb2.ArtifactRef
+    seconds: float
+    def __init__(self, suite: _Optional[str] = ..., split: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class SuiteComparison(_message.Message):
-    __slots__ = ("suite", "baseline", "candidate", "difference", "interval", "num_pairs", "p_value", "num_better", "num_worse", "flips", "higher_is_better", "num_clusters")
+    __slots__ = ("suite", "baseline", "candidate", "difference", "interval", "num_pairs", "p_value", "num_better", "num_worse", "flips", "higher_is_better", "num_clusters", "clean")
     SUITE_FIELD_NUMBER: _ClassVar[int]
     BASELINE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +397,7 @@ class SuiteComparison(_message.Message):
     FLIPS_FIELD_NUMBER: _ClassVar[int]
     HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
     NUM_CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    CLEAN_FIELD_NUMBER: _ClassVar[int]
     suite: str
     baseline: float
     candidate: float
@@ -324,7 +410,8 @@ class SuiteComparison(_message.Message):
     flips: _containers.RepeatedCompositeFieldContainer[CaseFlip]
     higher_is_better: bool
     num_clusters: int
-    def __init__(self, suite: _Optional[str] = ..., baseline: _Optional[float] = ..., candidate: _Optional[float] = ..., difference: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_pairs: _Optional[int] = ..., p_value: _Optional[float] = ..., num_better: _Optional[int] = ..., num_worse: _Optional[int] = ..., flips: _Optional[_Iterable[_Union[CaseFlip, _Mapping]]] = ..., higher_is_better: _Optional[bool] = ..., num_clusters: _Optional[int] = ...) -> None: ...
+    clean: SuiteComparison
+    def __init__(self, suite: _Optional[str] = ..., baseline: _Optional[float] = ..., candidate: _Optional[float] = ..., difference: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., num_pairs: _Optional[int] = ..., p_value: _Optional[float] = ..., num_better: _Optional[int] = ..., num_worse: _Optional[int] = ..., flips: _Optional[_Iterable[_Union[CaseFlip, _Mapping]]] = ..., higher_is_better: _Optional[bool] = ..., num_clusters: _Optional[int] = ..., clean: _Optional[_Union[SuiteComparison, _Mapping]] = ...) -> None: ...
 
 class CaseFlip(_message.Message):
     __slots__ = ("case_id", "prompt", "target", "baseline_output", "candidate_output", "baseline_score", "candidate_score")
@@ -391,7 +478,7 @@ class GateRule(_message.Message):
     def __init__(self, suite: _Optional[str] = ..., min_difference: _Optional[float] = ..., blocking: _Optional[bool] = ..., relation: _Optional[_Union[GateRelation, str]] = ..., margin: _Optional[float] = ..., floor: _Optional[float] = ..., relative: _Optional[bool] = ..., slice: _Optional[str] = ..., judge_anchors: _Optional[_Union[JudgeAnchors, _Mapping]] = ..., forgetting_budget: _Optional[bool] = ...) -> None: ...
 
 class RuleVerdict(_message.Message):
-    __slots__ = ("rule", "verdict", "comparison", "num_cases_needed", "explanation", "value", "interval", "p_value")
+    __slots__ = ("rule", "verdict", "comparison", "num_cases_needed", "explanation", "value", "interval", "p_value", "clean_verdict")
     RULE_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     COMPARISON_FIELD_NUMBER: _ClassVar[int]
@@ -400,6 +487,7 @@ class RuleVerdict(_message.Message):
     VALUE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    CLEAN_VERDICT_FIELD_NUMBER: _ClassVar[int]
     rule: GateRule
     verdict: Verdict
     comparison: SuiteComparison
@@ -408,7 +496,8 @@ class RuleVerdict(_message.Message):
     value: float
     interval: Interval
     p_value: float
-    def __init__(self, rule: _Optional[_Union[GateRule, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., comparison: _Optional[_Union[SuiteComparison, _Mapping]] = ..., num_cases_needed: _Optional[int] = ..., explanation: _Optional[str] = ..., value: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., p_value: _Optional[float] = ...) -> None: ...
+    clean_verdict: Verdict
+    def __init__(self, rule: _Optional[_Union[GateRule, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., comparison: _Optional[_Union[SuiteComparison, _Mapping]] = ..., num_cases_needed: _Optional[int] = ..., explanation: _Optional[str] = ..., value: _Optional[float] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., p_value: _Optional[float] = ..., clean_verdict: _Optional[_Union[Verdict, str]] = ...) -> None: ...
 
 class GateDecision(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "baseline_run", "candidate_run", "rules", "verdict", "model_sha256", "gate_policy", "level")

@@ -67,6 +67,18 @@ class CreateEvaluationRunRequest(_message.Message):
     request_id: str
     def __init__(self, parent: _Optional[str] = ..., evaluation_run_id: _Optional[str] = ..., evaluation_run: _Optional[_Union[_evaluation_pb2.EvaluationRun, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class ImportEvaluationRunRequest(_message.Message):
+    __slots__ = ("parent", "evaluation_run_id", "evaluation_run", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_RUN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    evaluation_run_id: str
+    evaluation_run: _evaluation_pb2.EvaluationRun
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., evaluation_run_id: _Optional[str] = ..., evaluation_run: _Optional[_Union[_evaluation_pb2.EvaluationRun, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
 class GetEvaluationRunRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -56,6 +56,11 @@ class EvaluationServiceStub:
                 request_serializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__service__pb2.CreateEvaluationRunRequest.SerializeToString,
                 response_deserializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__pb2.EvaluationRun.FromString,
                 _registered_method=True)
+        self.ImportEvaluationRun = channel.unary_unary(
+                '/bessemer.api.eval.v1.EvaluationService/ImportEvaluationRun',
+                request_serializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__service__pb2.ImportEvaluationRunRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__pb2.EvaluationRun.FromString,
+                _registered_method=True)
         self.GetEvaluationRun = channel.unary_unary(
                 '/bessemer.api.eval.v1.EvaluationService/GetEvaluationRun',
                 request_serializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__service__pb2.GetEvaluationRunRequest.SerializeToString,
@@ -130,6 +135,13 @@ class EvaluationServiceServicer:
 
     def CreateEvaluationRun(self, request, context):
         """Starts a run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportEvaluationRun(self, request, context):
+        """Takes over results that another tool recorded, as a run that has succeeded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,6 +231,11 @@ def add_EvaluationServiceServicer_to_server(servicer, server):
             'CreateEvaluationRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateEvaluationRun,
                     request_deserializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__service__pb2.CreateEvaluationRunRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__pb2.EvaluationRun.SerializeToString,
+            ),
+            'ImportEvaluationRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportEvaluationRun,
+                    request_deserializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__service__pb2.ImportEvaluationRunRequest.FromString,
                     response_serializer=bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__pb2.EvaluationRun.SerializeToString,
             ),
             'GetEvaluationRun': grpc.unary_unary_rpc_method_handler(
@@ -375,6 +392,33 @@ class EvaluationService:
             target,
             '/bessemer.api.eval.v1.EvaluationService/CreateEvaluationRun',
             bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__service__pb2.CreateEvaluationRunRequest.SerializeToString,
+            bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__pb2.EvaluationRun.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportEvaluationRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.eval.v1.EvaluationService/ImportEvaluationRun',
+            bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__service__pb2.ImportEvaluationRunRequest.SerializeToString,
             bessemer_dot_api_dot_eval_dot_v1_dot_evaluation__pb2.EvaluationRun.FromString,
             options,
             channel_credentials,

@@ -42,6 +42,8 @@ class EvaluationServiceStub:
     """Lists the suites of a project."""
     CreateEvaluationRun: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.CreateEvaluationRunRequest, _evaluation_pb2.EvaluationRun]
     """Starts a run."""
+    ImportEvaluationRun: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.ImportEvaluationRunRequest, _evaluation_pb2.EvaluationRun]
+    """Takes over results that another tool recorded, as a run that has succeeded."""
     GetEvaluationRun: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.GetEvaluationRunRequest, _evaluation_pb2.EvaluationRun]
     """Gets a job."""
     ListEvaluationRuns: _grpc.UnaryUnaryMultiCallable[_evaluation_service_pb2.ListEvaluationRunsRequest, _evaluation_service_pb2.ListEvaluationRunsResponse]
@@ -74,6 +76,8 @@ class EvaluationServiceAsyncStub(EvaluationServiceStub):
     """Lists the suites of a project."""
     CreateEvaluationRun: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.CreateEvaluationRunRequest, _evaluation_pb2.EvaluationRun]  # type: ignore[assignment]
     """Starts a run."""
+    ImportEvaluationRun: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.ImportEvaluationRunRequest, _evaluation_pb2.EvaluationRun]  # type: ignore[assignment]
+    """Takes over results that another tool recorded, as a run that has succeeded."""
     GetEvaluationRun: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.GetEvaluationRunRequest, _evaluation_pb2.EvaluationRun]  # type: ignore[assignment]
     """Gets a job."""
     ListEvaluationRuns: _aio.UnaryUnaryMultiCallable[_evaluation_service_pb2.ListEvaluationRunsRequest, _evaluation_service_pb2.ListEvaluationRunsResponse]  # type: ignore[assignment]
@@ -127,6 +131,14 @@ class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evaluation_pb2.EvaluationRun, _abc.Awaitable[_evaluation_pb2.EvaluationRun]]:
         """Starts a run."""
+
+    @_abc_1.abstractmethod
+    def ImportEvaluationRun(
+        self,
+        request: _evaluation_service_pb2.ImportEvaluationRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluation_pb2.EvaluationRun, _abc.Awaitable[_evaluation_pb2.EvaluationRun]]:
+        """Takes over results that another tool recorded, as a run that has succeeded."""
 
     @_abc_1.abstractmethod
     def GetEvaluationRun(

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class GatePolicy(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "rules", "forgetting_budget", "level")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "display_name", "rules", "forgetting_budget", "level", "imported_results", "served_results", "clean_cases")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,9 @@ class GatePolicy(_message.Message):
     RULES_FIELD_NUMBER: _ClassVar[int]
     FORGETTING_BUDGET_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    CLEAN_CASES_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -35,7 +38,10 @@ class GatePolicy(_message.Message):
     rules: _containers.RepeatedCompositeFieldContainer[_evaluation_pb2.GateRule]
     forgetting_budget: ForgettingBudget
     level: float
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[_evaluation_pb2.GateRule, _Mapping]]] = ..., forgetting_budget: _Optional[_Union[ForgettingBudget, _Mapping]] = ..., level: _Optional[float] = ...) -> None: ...
+    imported_results: bool
+    served_results: bool
+    clean_cases: bool
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., display_name: _Optional[str] = ..., rules: _Optional[_Iterable[_Union[_evaluation_pb2.GateRule, _Mapping]]] = ..., forgetting_budget: _Optional[_Union[ForgettingBudget, _Mapping]] = ..., level: _Optional[float] = ..., imported_results: _Optional[bool] = ..., served_results: _Optional[bool] = ..., clean_cases: _Optional[bool] = ...) -> None: ...
 
 class ForgettingBudget(_message.Message):
     __slots__ = ("suites", "max_loss")
