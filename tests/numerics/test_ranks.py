@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import psutil
 import pytest
-from bessemer.api.train.v1.training_job_pb2 import Sharding, TrainingRecipe, TrainingResult
+from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe, TrainingResult
 from bessemer.api.worker.v1.worker_service_pb2 import Task
 from bessemer.jobs.gang import decide
 from bessemer.jobs.launcher import GO
@@ -19,7 +22,6 @@ from google.protobuf import text_format
 from tests.fixtures.training import PAIRS, SENTENCES, Bench
 
 pytestmark = pytest.mark.timeout(900)  # ten processes that each import torch
-KINDS = {"whole": Sharding.SHARDING_UNSPECIFIED, "fsdp": Sharding.SHARDING_FSDP}
 TOLERANCE = 2e-4
 
 
@@ -28,95 +30,143 @@ def bench(tmp_path_factory):
     return Bench(tmp_path_factory.mktemp("bench"))
 
 
-class Gang:
-    """Ranks of one attempt, started as any launcher would."""
+class Outcome(NamedTuple):
+    result: TrainingResult
+    series: dict[str, dict[int, float]]
+    state: bytes
 
-    def __init__(self, bench, job, size, saved_state=b""):
-        bench.attempts += 1
-        self.folder = bench.folder / f"gang-{bench.attempts}"
-        self.folder.mkdir()
-        task = Task(
-            name=job.name,
-            kind="trainingJobs",
-            epoch=bench.attempts,
-            job=job.SerializeToString(),
-            saved_state=saved_state,
-        )
-        (self.folder / "task.bin").write_bytes(task.SerializeToString())
+    @property
+    def losses(self):
+        return self.series["train/loss"]
+
+
+class Gang:
+    """Two ranks, started as any launcher would, that do one job after the other."""
+
+    def __init__(self, bench, folder):
+        self.bench, self.folder, self.number = bench, folder, -1
+        folder.mkdir()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bessemer.jobs.gang", str(size), "tests.fixtures.two_ranks"],
+            [sys.executable, "-m", "bessemer.jobs.gang", "2", "tests.fixtures.two_ranks"],
             env={
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
                 "BESSEMER_OBJECTS_URL": (bench.folder / "objects").as_uri(),
-                "BESSEMER_WORKER_DIR": str(self.folder / "work"),
+                "BESSEMER_WORKER_DIR": str(folder / "work"),
             },
             stdin=subprocess.PIPE,
         )
         self.process.stdin.write(GO)
         self.process.stdin.close()
 
-    def finish(self):
-        try:
-            assert self.process.wait(240) == 0
-        finally:
-            self.process.kill()
-        metrics = json.loads((self.folder / "metrics.json").read_text())
-        result = TrainingResult.FromString((self.folder / "result.bin").read_bytes())
-        return result, {step: value for key, step, value in metrics if key == "train/loss"}
+    def begin(self, job, *, saved_state=b"", alone=False):
+        self.number += 1
+        self.bench.attempts += 1
+        job.name = f"projects/p/trainingJobs/j{self.number}"  # a job prunes its own checkpoints
+        task = Task(
+            name=job.name,
+            kind="trainingJobs",
+            epoch=self.bench.attempts,
+            job=job.SerializeToString(),
+            saved_state=saved_state,
+        )
+        place = self.folder / str(self.number)
+        if alone:
+            place.with_suffix(".alone").touch()
+        place.with_suffix(".new").write_bytes(task.SerializeToString())
+        place.with_suffix(".new").rename(place.with_suffix(".task"))
 
-    def wait_for_state(self):
-        deadline = time.monotonic() + 200
-        while not (self.folder / "state.bin").exists():
+    def wait_for(self, suffix):
+        path = self.folder / f"{self.number}{suffix}"
+        deadline = time.monotonic() + 120
+        while not path.exists():
             assert time.monotonic() < deadline
             assert self.process.poll() is None
-            time.sleep(0.05)
-        return (self.folder / "state.bin").read_bytes()
+            time.sleep(0.01)
+        return path.read_bytes()
+
+    def run(self, job, **how):
+        self.begin(job, **how)
+        result = TrainingResult.FromString(self.wait_for(".result"))
+        series = {}
+        for key, step, value in json.loads(self.wait_for(".metrics")):
+            series.setdefault(key, {})[step] = value
+        state = self.folder / f"{self.number}.state"
+        return Outcome(result, series, state.read_bytes() if state.exists() else b"")
+
+    def close(self):
+        (self.folder / "end").touch()
+        try:
+            assert self.process.wait(60) == 0
+        finally:
+            self.process.kill()
+
+
+@pytest.fixture(scope="module")
+def gang(bench):
+    with contextlib.closing(Gang(bench, bench.folder / "gang")) as gang:
+        yield gang
 
 
 def job_of(bench, method, **fields):
-    values = {"learning_rate": 0.003, "tokens_per_step": 256, "steps": 8, "threads": 1, "sequence_length": 64}
+    values = {"learning_rate": 0.003, "tokens_per_step": 256, "steps": 4, "threads": 1, "sequence_length": 64}
     values |= {"checkpoint_every_steps": 3, "dtype": "fp32", **fields}
     recipe = text_format.Parse(method, TrainingRecipe(**values))
     return bench.job(recipe, bench.rows("PREFERENCE", PAIRS) if method.startswith("dpo") else bench.text(SENTENCES * 4))
 
 
+@pytest.fixture(scope="module")
+def alone(bench, gang):
+    """What one rank makes of a method."""
+    return functools.cache(lambda method: gang.run(job_of(bench, method), alone=True))
+
+
 @pytest.mark.parametrize(
     ("kind", "method"),
-    [("whole", "cpt {}"), ("whole", "dpo {}"), ("fsdp", "cpt {}"), ("fsdp", "dpo {} lora { rank: 4 }")],
+    [
+        ("UNSPECIFIED", "cpt {}"),
+        ("UNSPECIFIED", "dpo {}"),
+        ("FSDP", "cpt {}"),
+        ("FSDP", "dpo {} lora { rank: 4 }"),
+        ("ZERO_1", "cpt {}"),
+        ("ZERO_2", "cpt {}"),
+        ("ZERO_3", "cpt {}"),
+        ("ZERO_2", "dpo {} lora { rank: 4 }"),
+        ("ZERO_3", "dpo {} lora { rank: 4 }"),
+    ],
 )
-def test_two_ranks_lose_what_one_loses_and_resume_on_another_number(bench, kind, method):
-    _, alone = Gang(bench, job_of(bench, method), 1).finish()
-    job = job_of(bench, method, sharding=KINDS[kind], num_ranks=2)
-    gang = Gang(bench, job, 2)
-    state = gang.wait_for_state()
-    result, together = gang.finish()
-    assert result.parameters
-    assert together == pytest.approx(alone, rel=TOLERANCE)
-    for size in (1, 2):
-        resumed, rest = Gang(bench, job, size, state).finish()
-        assert set(rest) < set(alone)
-        assert rest == pytest.approx({step: alone[step] for step in rest}, rel=TOLERANCE)
-        if size == 2:
-            assert resumed.state_sha256 == result.state_sha256
+def test_two_ranks_lose_what_one_loses_and_go_on_from_its_checkpoint_and_it_from_theirs(
+    bench, gang, alone, kind, method
+):
+    one = alone(method)
+    job = job_of(bench, method, sharding=f"SHARDING_{kind}", num_ranks=2)
+    two = gang.run(job)
+    assert two.result.parameters
+    assert two.losses == pytest.approx(one.losses, rel=TOLERANCE)
+    again = gang.run(job, saved_state=two.state)
+    assert again.result.state_sha256 == two.result.state_sha256
+    for rest in (again, gang.run(job, saved_state=two.state, alone=True), gang.run(job, saved_state=one.state)):
+        assert rest.losses == pytest.approx({4: one.losses[4]}, rel=TOLERANCE)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(bench):
-    return Gang(bench, job_of(bench, "cpt {}", num_ranks=2, steps=12), 2).finish()[0]
+def undisturbed(bench, gang):
+    return gang.run(job_of(bench, "cpt {}", num_ranks=2, steps=12)).result
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_ends_the_gang_at_once_and_the_job_goes_on_from_its_checkpoint(bench, undisturbed, victim):
+def test_a_killed_rank_ends_the_gang_at_once_and_the_job_goes_on_from_its_checkpoint(
+    bench, gang, undisturbed, tmp_path, victim
+):
     job = job_of(bench, "cpt {}", num_ranks=2, steps=12)
-    gang = Gang(bench, job_of(bench, "cpt {}", num_ranks=2, steps=12, threads=2), 2)
-    state = gang.wait_for_state()
-    ranks = sorted(psutil.Process(gang.process.pid).children(), key=lambda child: child.environ()["RANK"])
+    doomed = Gang(bench, tmp_path / "gang")
+    doomed.begin(job_of(bench, "cpt {}", num_ranks=2, steps=12, threads=2))
+    state = doomed.wait_for(".state")
+    ranks = sorted(psutil.Process(doomed.process.pid).children(), key=lambda child: child.environ()["RANK"])
     ranks[victim].kill()
-    assert gang.process.wait(15) == -9
+    assert doomed.process.wait(15) == -9
     assert not any(rank.is_running() and rank.status() != psutil.STATUS_ZOMBIE for rank in ranks)
-    resumed, _ = Gang(bench, job, 2, state).finish()
-    assert resumed.state_sha256 == undisturbed.state_sha256
+    assert gang.run(job, saved_state=state).result.state_sha256 == undisturbed.state_sha256
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bessemer.modeling.balance import Balance
 from bessemer.modeling.config import Experts
+from bessemer.modeling.gradients import gradient_place
 
 __all__ = ["ExpertProjection", "Router", "SparseFeedForward", "grouped_linear"]
 
@@ -155,18 +156,16 @@ class _Grouped(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (x,), weight = ctx.saved_tensors, ctx.weight
-        grad_x = grad_weight = None
+        grad_x = returned = None
         if ctx.needs_input_grad[0]:
             grad_x = torch.empty_like(x)
             for rows, matrix in _groups(ctx.sizes, weight):
                 torch.mm(grad[rows], matrix, out=grad_x[rows])
         if ctx.needs_input_grad[1]:
-            if weight.is_leaf and weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            grad_weight = weight.grad if weight.is_leaf else torch.zeros_like(weight)
-            for rows, matrix in _groups(ctx.sizes, grad_weight):
+            into, returned = gradient_place(weight)
+            for rows, matrix in _groups(ctx.sizes, into):
                 matrix.addmm_(grad[rows].t(), x[rows])
-        return grad_x, None if weight.is_leaf else grad_weight, None
+        return grad_x, returned, None
 
 
 def _groups(sizes: Sequence[int], weight: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -14,6 +14,7 @@ from bessemer.modeling.attention import document_attention
 from bessemer.modeling.balance import Balance
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
 from bessemer.modeling.experts import ExpertProjection, SparseFeedForward
+from bessemer.modeling.gradients import gradient_place
 from bessemer.modeling.norm import rms_norm
 from bessemer.modeling.slots import Slot, block_slots
 
@@ -158,11 +159,10 @@ class _Lookup(torch.autograd.Function):
         return F.embedding(ids, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
-        if ctx.weight.grad is None:
-            ctx.weight.grad = torch.zeros_like(ctx.weight)
-        ctx.weight.grad.index_add_(0, ctx.ids, grad)
-        return None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
+        into, returned = gradient_place(ctx.weight)
+        into.index_add_(0, ctx.ids, grad)
+        return returned, None
 
 
 class Transformer(nn.Module):

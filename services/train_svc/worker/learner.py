@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from bessemer.api.train.v1.training_job_pb2 import Sharding, TrainingRecipe
@@ -24,6 +25,7 @@ from train_svc.worker.reward import backward_scores
 from train_svc.worker.rows import Row
 from train_svc.worker.sharded import ShardedOptimizer, shard
 from train_svc.worker.step import StepResult, backward
+from train_svc.worker.zero import ZERO_STAGES, DrivenModel, ZeroOptimizer
 
 __all__ = ["Learner"]
 
@@ -47,23 +49,29 @@ class Learner:
         self._folder = folder
         self._recipe = recipe
         self._ranks = ranks
-        self._is_sharded = recipe.sharding == Sharding.SHARDING_FSDP and ranks.size > 1
+        sharding = recipe.sharding if ranks.size > 1 else Sharding.SHARDING_UNSPECIFIED
+        self._is_sharded = sharding != Sharding.SHARDING_UNSPECIFIED
+        is_fsdp = sharding == Sharding.SHARDING_FSDP
         self._teacher: LanguageModel | None = None
-        self.model = self._load(torch.float32 if self._is_sharded else dtype)
+        self.model = self._load(torch.float32 if is_fsdp else dtype)
         if teacher is not None:
             self._teacher = load_teacher(teacher, self.model)
-        if self._is_sharded:
+        if is_fsdp:
             shard(self.model, ranks, dtype)
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.reward_head: nn.Parameter | None = None
         if recipe.HasField("reward_model"):
             self.reward_head = trained[_REWARD] = nn.Parameter(torch.zeros(self.model.config.hidden_size))
-        clip = recipe.gradient_clip_norm
-        self.optimizer = (
-            ShardedOptimizer(trained, ranks, weight_decay=recipe.weight_decay, clip_norm=clip)
-            if self._is_sharded
-            else Optimizer(trained, weight_decay=recipe.weight_decay, clip_norm=clip)
-        )
+        how = {"weight_decay": recipe.weight_decay, "clip_norm": recipe.gradient_clip_norm}
+        self._driven: DrivenModel | None = None
+        self.optimizer: Optimizer
+        if is_fsdp:
+            self.optimizer = ShardedOptimizer(trained, ranks, **how)
+        elif self._is_sharded:
+            self.optimizer = zero = ZeroOptimizer(self.model, trained, ranks, stage=ZERO_STAGES[sharding], **how)
+            self._driven = zero.driven
+        else:
+            self.optimizer = Optimizer(trained, **how)
         self._losses = losses_of(recipe)
 
     @property
@@ -79,14 +87,20 @@ class Learner:
         # Adapters leave routers alone, so there is nothing to balance; the load is watched all the same.
         stated = self._recipe.router_balance if self._recipe.HasField("router_balance") else self.model.config.balance
         coefficient = stated if self.trains_all else 0.0
+        batches = share_out(rows, self._ranks)
+        model = self.model
+        if self._driven is not None:
+            coefficient *= self._ranks.size  # its gradients are averaged
+            self._driven.expect(len(batches))
+            model = cast("LanguageModel", self._driven)
         for balance in self.model.balances():
             balance.begin(sum(row.num_tokens for row in rows), coefficient)
         if self.reward_head is not None:
             result = backward_scores(self.model, self.reward_head, rows)
         elif self._teacher is not None:
-            method, batches = self._recipe.distill, share_out(rows, self._ranks)
+            method = self._recipe.distill
             result = backward_divergence(
-                self.model,
+                model,
                 self._teacher,
                 rows,
                 batches,
@@ -94,7 +108,7 @@ class Learner:
                 data_weight=method.data_weight,
             )
         else:
-            result = backward(self.model, rows, self._losses, share_out(rows, self._ranks))
+            result = backward(model, rows, self._losses, batches)
         return self._add_up(result), self.optimizer.gradient_norm()
 
     def _add_up(self, result: StepResult) -> StepResult:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from bessemer.kernel.errors import InvalidRequest
 from torch import Tensor, nn
 
-__all__ = ["Optimizer", "learning_rate"]
+__all__ = ["BETAS", "Optimizer", "groups_of", "learning_rate"]
 
-_BETAS = (0.9, 0.95)
+BETAS = (0.9, 0.95)
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup_fraction: float, decay_fraction: float) -> float:
@@ -27,6 +28,14 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup_fraction: float,
     return peak * min(rising, falling)
 
 
+def groups_of(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Return an optimiser's groups: matrices, which decay, and vectors, which do not."""
+    every = list(parameters)
+    matrices, vectors = [p for p in every if p.dim() > 1], [p for p in every if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
 class Optimizer:
     """Fused AdamW over the trainable parameters; decay acts on matrices only.
 
@@ -39,10 +48,7 @@ class Optimizer:
         self._masters = {
             name: p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for name, p in parameters.items()
         }
-        matrices = [m for m in self._masters.values() if m.dim() > 1]
-        vectors = [m for m in self._masters.values() if m.dim() <= 1]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self._adam = torch.optim.AdamW([g for g in groups if g["params"]], betas=_BETAS, fused=True)
+        self._adam = torch.optim.AdamW(groups_of(self._masters.values(), weight_decay), betas=BETAS, fused=True)
 
     @property
     def masters(self) -> Mapping[str, Tensor]:

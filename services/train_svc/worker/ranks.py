@@ -32,10 +32,11 @@ _BUCKET = 1 << 24  # numbers added up at once
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `size`; alone, nothing is sent."""
+    """This process among `size`; alone, nothing is sent. A group that somebody else opened is left open."""
 
     rank: int = 0
     size: int = 1
+    is_owner: bool = True
 
     @property
     def is_first(self) -> bool:
@@ -93,7 +94,7 @@ class Ranks:
 
     def close(self) -> None:
         """Leave the group."""
-        if self.size > 1 and dist.is_initialized():
+        if self.size > 1 and self.is_owner and dist.is_initialized():
             dist.destroy_process_group()
 
     def _call(self, communicate: object) -> None:
@@ -107,9 +108,10 @@ def open_ranks(env: Mapping[str, str]) -> Ranks:
     """Join the group that an environment names; a group that is open already is taken as it is."""
     if int(env.get("WORLD_SIZE", "1")) == 1:
         return Ranks()
-    if not dist.is_initialized():
+    is_owner = not dist.is_initialized()
+    if is_owner:
         dist.init_process_group("gloo", timeout=_TIMEOUT)
-    ranks = Ranks(dist.get_rank(), dist.get_world_size())
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), is_owner)
     _LOG.info("rank %d of %d", ranks.rank, ranks.size)
     return ranks
 

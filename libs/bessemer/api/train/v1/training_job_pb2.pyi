@@ -19,8 +19,14 @@ class Sharding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SHARDING_UNSPECIFIED: _ClassVar[Sharding]
     SHARDING_FSDP: _ClassVar[Sharding]
+    SHARDING_ZERO_1: _ClassVar[Sharding]
+    SHARDING_ZERO_2: _ClassVar[Sharding]
+    SHARDING_ZERO_3: _ClassVar[Sharding]
 SHARDING_UNSPECIFIED: Sharding
 SHARDING_FSDP: Sharding
+SHARDING_ZERO_1: Sharding
+SHARDING_ZERO_2: Sharding
+SHARDING_ZERO_3: Sharding
 
 class TrainingJob(_message.Message):
     __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "labels", "base_model_version", "dataset_versions", "recipe", "model", "status", "model_version", "usage", "inputs", "mixture", "early_stop", "forecast")
