@@ -33,17 +33,18 @@ class Bounds:
     high: Array
 
     def project(self, positive: Array) -> Array:
-        """Return the shares within the bounds that are nearest to positive numbers [M] in KL divergence."""
-        below, above = -700.0, 700.0
-        logs = np.log(np.maximum(positive, 1e-300))
-        for _ in range(200):
-            shift = (below + above) / 2
-            total = float(self._clip(logs + shift).sum())
-            below, above = (shift, above) if total < 1 else (below, shift)
-        return self._clip(logs + (below + above) / 2)
+        """Return the shares within the bounds that are nearest to positive numbers [M] in KL divergence.
 
-    def _clip(self, logs: Array) -> Array:
-        return np.clip(np.exp(np.clip(logs, -700, 1)), self.low, self.high)
+        They are the numbers times one scale, clipped; the sum is piecewise linear in the scale, so that it is exact.
+        """
+        scaled = np.maximum(positive / positive.max(), 1e-12)
+        scales = np.sort(np.concatenate((self.low / scaled, self.high / scaled)))
+        totals = np.clip(scales[:, None] * scaled, self.low, self.high).sum(axis=1)
+        after = int(np.clip(np.searchsorted(totals, 1.0), 1, len(totals) - 1))
+        below, above = totals[after - 1], totals[after]
+        part = (1.0 - below) / (above - below) if above > below else 1.0
+        scale = scales[after - 1] + part * (scales[after] - scales[after - 1])
+        return np.clip(scale * scaled, self.low, self.high)
 
 
 @dataclass(frozen=True)
