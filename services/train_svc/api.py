@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bessemer.api.train.v1 import (
+    mixture_job_pb2,
+    mixture_job_service_pb2,
+    mixture_job_service_pb2_grpc,
     model_pb2,
     model_service_pb2,
     model_service_pb2_grpc,
@@ -18,12 +21,13 @@ from bessemer.api.train.v1 import (
 )
 from bessemer.jobs.job_rpcs import JobRpcs
 
+from train_svc.app.mixture_jobs import MixtureJobs
 from train_svc.app.model_jobs import ModelJobs
 from train_svc.app.planning import Planning
 from train_svc.app.registry import Registry
 from train_svc.app.training import Training
 
-__all__ = ["ModelApi", "PlanningApi", "TrainingApi"]
+__all__ = ["MixtureJobApi", "ModelApi", "PlanningApi", "TrainingApi"]
 
 
 class ModelApi(model_service_pb2_grpc.ModelServiceServicer):
@@ -185,3 +189,49 @@ class PlanningApi(planning_service_pb2_grpc.PlanningServiceServicer):
     ) -> planning_service_pb2.EstimateTrainingJobResponse:
         """See the contract."""
         return await self._planning.estimate(request)
+
+
+class MixtureJobApi(mixture_job_service_pb2_grpc.MixtureJobServiceServicer):
+    """Jobs that look for the shares of a mixture."""
+
+    def __init__(self, searches: MixtureJobs, jobs: JobRpcs[mixture_job_pb2.MixtureJob]) -> None:
+        self._searches = searches
+        self._jobs = jobs
+
+    async def CreateMixtureJob(
+        self, request: mixture_job_service_pb2.CreateMixtureJobRequest, context: Any
+    ) -> mixture_job_pb2.MixtureJob:
+        """See the contract."""
+        return await self._searches.create(request)
+
+    async def GetMixtureJob(
+        self, request: mixture_job_service_pb2.GetMixtureJobRequest, context: Any
+    ) -> mixture_job_pb2.MixtureJob:
+        """See the contract."""
+        return await self._jobs.get(request)
+
+    async def ListMixtureJobs(
+        self, request: mixture_job_service_pb2.ListMixtureJobsRequest, context: Any
+    ) -> mixture_job_service_pb2.ListMixtureJobsResponse:
+        """See the contract."""
+        return await self._jobs.list(request, mixture_job_service_pb2.ListMixtureJobsResponse)
+
+    async def CancelMixtureJob(
+        self, request: mixture_job_service_pb2.CancelMixtureJobRequest, context: Any
+    ) -> mixture_job_pb2.MixtureJob:
+        """See the contract."""
+        return await self._jobs.cancel(request)
+
+    async def WatchMixtureJob(
+        self, request: mixture_job_service_pb2.WatchMixtureJobRequest, context: Any
+    ) -> AsyncIterator[mixture_job_service_pb2.WatchMixtureJobResponse]:
+        """See the contract."""
+        async for message in self._jobs.watch(request, mixture_job_service_pb2.WatchMixtureJobResponse):
+            yield message
+
+    async def TailMixtureJobLogs(
+        self, request: mixture_job_service_pb2.TailMixtureJobLogsRequest, context: Any
+    ) -> AsyncIterator[mixture_job_service_pb2.TailMixtureJobLogsResponse]:
+        """See the contract."""
+        async for message in self._jobs.tail(request, mixture_job_service_pb2.TailMixtureJobLogsResponse):
+            yield message

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bessemer.api.train.v1 import model_service_pb2_grpc, planning_service_pb2_grpc, training_service_pb2_grpc
+from bessemer.api.train.v1 import (
+    mixture_job_service_pb2_grpc,
+    model_service_pb2_grpc,
+    planning_service_pb2_grpc,
+    training_service_pb2_grpc,
+)
 from bessemer.api.worker.v1 import worker_service_pb2_grpc
 from bessemer.artifacts.attestation import load_signer
 from bessemer.jobs import runtime as jobs
@@ -19,6 +24,7 @@ from bessemer.svckit.store import Store
 from train_svc import api
 from train_svc.adapters.dataset_catalog_grpc import GrpcDatasetCatalog
 from train_svc.adapters.machine import Machine
+from train_svc.app.mixture_jobs import MIXTURE_JOBS, MixtureJobs
 from train_svc.app.model_jobs import ModelJobs, model_jobs
 from train_svc.app.planning import Planning
 from train_svc.app.registry import Registry
@@ -39,7 +45,7 @@ def build(config: ServiceConfig) -> Service:
     exports = model_jobs(load_signer(config.signing_key_file))
     runtime = jobs.JobRuntime(
         store,
-        [TRAINING_JOBS, exports],
+        [TRAINING_JOBS, MIXTURE_JOBS, exports],
         launcher,
         objects,
         clock,
@@ -49,6 +55,7 @@ def build(config: ServiceConfig) -> Service:
     catalog = GrpcDatasetCatalog(channel)
     planning = Planning(store, runtime, catalog, objects, host=Machine.here(config.threads))
     training = Training(store, runtime, catalog, planning, threads=config.threads)
+    searches = MixtureJobs(store, runtime, catalog, threads=config.threads)
     models = api.ModelApi(Registry(store), ModelJobs(store, runtime, catalog), JobRpcs(runtime, exports))
 
     async def close() -> None:
@@ -61,6 +68,10 @@ def build(config: ServiceConfig) -> Service:
             (
                 training_service_pb2_grpc.add_TrainingServiceServicer_to_server,
                 api.TrainingApi(training, JobRpcs(runtime, TRAINING_JOBS)),
+            ),
+            (
+                mixture_job_service_pb2_grpc.add_MixtureJobServiceServicer_to_server,
+                api.MixtureJobApi(searches, JobRpcs(runtime, MIXTURE_JOBS)),
             ),
             (planning_service_pb2_grpc.add_PlanningServiceServicer_to_server, api.PlanningApi(planning)),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bessemer.api.data.v1 import mixture_pb2, mixture_service_pb2
+from bessemer.cli.mixture_optimise import optimise
 from bessemer.cli.output import console, print_message, print_rows, short
 from bessemer.cli.settings import Output, Settings, settings_of
 
@@ -15,6 +16,7 @@ __all__ = ["app"]
 
 Columns = dict[str, Callable[[Any], Any]]
 app = typer.Typer(help="Mix dataset versions for a training job to read.", no_args_is_help=True)
+app.command()(optimise)
 From = Annotated[
     list[str] | None, typer.Option("--from", help="VERSION or VERSION:WEIGHT, such as handbook/v1:0.7; repeat it.")
 ]

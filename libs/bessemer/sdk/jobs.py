@@ -23,6 +23,7 @@ class JobKind:
 JOBS = {
     "curationJobs": JobKind("data", "curation_job"),
     "datasetJobs": JobKind("data", "dataset_job"),
+    "mixtureJobs": JobKind("train", "mixture_job"),
     "modelJobs": JobKind("train", "model_job"),
     "trainingJobs": JobKind("train", "training_job"),
     "evaluationRuns": JobKind("eval", "evaluation_run"),

@@ -1,6 +1,8 @@
 """What loss a model of N weights reaches on D tokens, and how sure that is.
 
-L(N, D) = E + A / N^a + B / D^b in nats per token (Hoffmann et al. 2022, equation 2).
+L(N, D) = E + A / N^a + B / D^b in nats per token (Hoffmann et al. 2022, equation 2). Runs of one's own may also show
+that larger models gain more from more tokens, which that form leaves out (Li et al. 2025, Farseer, let b depend on N);
+the first term of it, C (log N - n) (log D - d), is weighed beside it.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import NamedTuple
 
 from bessemer.kernel.errors import InvalidRequest
@@ -18,9 +21,12 @@ __all__ = ["PUBLISHED", "RUNS_MIN", "LossLaw", "Run", "effective_tokens", "epoch
 _REPETITION_SCALE = 15.4
 RUNS_MIN = 6
 _EXPONENTS = [0.05 * step for step in range(1, 25)]
+# From so many runs on, one term more is not fitted to noise.
+_INTERACTION_RUNS_MIN = 10
 # Two runs that differ in nothing but their seed are this far apart at least, nats.
 _NOISE_MIN = 0.003
 _LEVEL_Z = 1.645  # 90 % of a normal distribution
+_SINGULAR = 1e-9
 
 
 class Run(NamedTuple):
@@ -88,8 +94,9 @@ def published_loss(parameters: float, tokens: float) -> Foretold:
 def foretell(runs: Sequence[Run], parameters: float, tokens: float) -> Foretold:
     """Return the loss that the caller's own runs point to, with an interval meant to hold it nine times in ten.
 
-    Every pair of exponents on a grid is fitted by least squares and counts by its likelihood, so that what the runs
-    leave open widens the interval; residual spread and the distance from the runs come on top.
+    Every pair of exponents on a grid is fitted by least squares, without and with the term of size times tokens, and
+    counts by its likelihood, less for the term (Schwarz 1978), so that what the runs leave open widens the interval;
+    residual spread and the distance from the runs come on top.
     Raises: InvalidRequest for fewer than six runs, or runs of one size or one amount of tokens only.
     """
     if len(runs) < RUNS_MIN or len({r.parameters for r in runs}) < 2 or len({r.tokens for r in runs}) < 2:
@@ -97,18 +104,28 @@ def foretell(runs: Sequence[Run], parameters: float, tokens: float) -> Foretold:
             f"ladder must hold at least {RUNS_MIN} runs of two sizes and two amounts of tokens; got {len(runs)}",
             field="ladder",
         )
-    size, amount = (sum(math.log(r[axis]) for r in runs) / len(runs) for axis in (0, 1))
-    bases = [
-        [[math.exp(-e * (math.log(r[axis]) - centre)) for r in runs] for e in _EXPONENTS]
-        for axis, centre in ((0, size), (1, amount))
-    ]
-    ask = [[math.exp(-e * (math.log(x) - c)) for e in _EXPONENTS] for x, c in ((parameters, size), (tokens, amount))]
-    losses = [r.loss for r in runs]
-    fits = [
-        _fit([[1.0] * len(runs), n, d], losses, [1.0, ask[0][i], ask[1][j]])
-        for i, n in enumerate(bases[0])
-        for j, d in enumerate(bases[1])
-    ]
+    centres = [sum(math.log(r[axis]) for r in runs) / len(runs) for axis in (0, 1)]
+    asked = [math.log(parameters) - centres[0], math.log(tokens) - centres[1]]
+    places = [[math.log(r[axis]) - centres[axis] for r in runs] for axis in (0, 1)]
+    both, losses = list(map(mul, *places)), [r.loss for r in runs]
+    sizes, amounts = ([[math.exp(-e * x) for x in places[axis]] for e in _EXPONENTS] for axis in (0, 1))
+    others = [[1.0] * len(runs), both, losses]
+    # Products of columns that do not depend on the other exponent; a thousand runs would else take seconds.
+    by_size, by_amount, rest = ([[_dot(c, o) for o in (*others, c)] for c in x] for x in (sizes, amounts, others))
+    forms = (3, 4) if len(runs) >= _INTERACTION_RUNS_MIN else (3,)
+    fits: list[_Fit | None] = []
+    for i, n in enumerate(by_size):
+        for j, d in enumerate(by_amount):
+            cross = _dot(sizes[i], amounts[j])
+            gram = [
+                [rest[0][0], n[0], d[0], rest[0][1]],
+                [n[0], n[3], cross, n[1]],
+                [d[0], cross, d[3], d[1]],
+                [rest[0][1], n[1], d[1], rest[1][1]],
+            ]
+            right = [rest[0][2], n[2], d[2], rest[1][2]]
+            at = [1.0, *(math.exp(-_EXPONENTS[e] * x) for e, x in zip((i, j), asked, strict=True)), mul(*asked)]
+            fits += [_fit([row[:k] for row in gram[:k]], right[:k], rest[2][2], at[:k]) for k in forms]
     return _average([fit for fit in fits if fit is not None], len(runs))
 
 
@@ -116,24 +133,22 @@ class _Fit(NamedTuple):
     squares: float
     value: float
     leverage: float
+    terms: int
 
 
-def _fit(columns: list[list[float]], losses: list[float], ask: list[float]) -> _Fit | None:
-    """Fit non-negative coefficients by least squares; None when a term would have to be negative."""
-    gram = [[sum(map(_product, a, b)) for b in columns] for a in columns]
-    right = [sum(map(_product, a, losses)) for a in columns]
+def _fit(gram: list[list[float]], right: list[float], squares: float, ask: list[float]) -> _Fit | None:
+    """Fit by least squares, from the products of columns with each other and with the losses, and the losses' squares.
+
+    None when the floor or the gain from size or tokens would have to be negative.
+    """
     inverse = _inverse(gram)
     if inverse is None:
         return None
-    coefficients = [sum(map(_product, row, right)) for row in inverse]
-    if min(coefficients) < 0:
+    coefficients = [_dot(row, right) for row in inverse]
+    if min(coefficients[:3]) < 0:
         return None
-    residuals = [
-        loss - sum(c * column[k] for c, column in zip(coefficients, columns, strict=True))
-        for k, loss in enumerate(losses)
-    ]
-    leverage = sum(x * inverse[i][j] * y for i, x in enumerate(ask) for j, y in enumerate(ask))
-    return _Fit(sum(map(_product, residuals, residuals)), sum(map(_product, coefficients, ask)), leverage)
+    leverage = _dot(ask, [_dot(row, ask) for row in inverse])
+    return _Fit(max(0.0, squares - _dot(coefficients, right)), _dot(coefficients, ask), leverage, len(ask))
 
 
 def _average(fits: list[_Fit], count: int) -> Foretold:
@@ -142,10 +157,12 @@ def _average(fits: list[_Fit], count: int) -> Foretold:
             "ladder does not fall with size and tokens as a scaling law does; add runs, or check their losses",
             field="ladder",
         )
-    freedom = max(1, count - 5)
-    best = min(fit.squares for fit in fits)
-    variance = max(best / freedom, _NOISE_MIN**2)
-    weights = [math.exp(-(fit.squares - best) / (2 * variance)) for fit in fits]
+    best = min(fits)
+    freedom = max(1, count - best.terms - 2)
+    variance = max(best.squares / freedom, _NOISE_MIN**2)
+    weights = [
+        math.exp(-(fit.squares - best.squares) / (2 * variance) - fit.terms * math.log(count) / 2) for fit in fits
+    ]
     total = sum(weights)
     value = sum(w * fit.value for w, fit in zip(weights, fits, strict=True)) / total
     spread = sum(
@@ -157,19 +174,21 @@ def _average(fits: list[_Fit], count: int) -> Foretold:
     return Foretold(value, value - reach, value + reach)
 
 
-def _product(a: float, b: float) -> float:
-    return a * b
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(map(mul, a, b))
 
 
-def _inverse(m: list[list[float]]) -> list[list[float]] | None:
-    """Return the inverse of a symmetric 3 x 3 matrix by cofactors; None when it is nearly singular."""
-    (a, b, c), (_, d, e), (_, _, f) = m
-    cofactors = [
-        [d * f - e * e, c * e - b * f, b * e - c * d],
-        [c * e - b * f, a * f - c * c, b * c - a * e],
-        [b * e - c * d, b * c - a * e, a * d - b * b],
-    ]
-    determinant = a * cofactors[0][0] + b * cofactors[0][1] + c * cofactors[0][2]
-    if determinant < 1e-9 * a * d * f:
-        return None
-    return [[x / determinant for x in row] for row in cofactors]
+def _inverse(symmetric: list[list[float]]) -> list[list[float]] | None:
+    """Return the inverse of a positive matrix by Gauss and Jordan; None when it is nearly singular."""
+    size = len(symmetric)
+    rows = [[*row, *(float(i == j) for j in range(size))] for i, row in enumerate(symmetric)]
+    for i in range(size):
+        pivot = rows[i][i]
+        if pivot < _SINGULAR * symmetric[i][i]:
+            return None
+        rows[i] = [x / pivot for x in rows[i]]
+        for j in range(size):
+            if j != i:
+                factor = rows[j][i]
+                rows[j] = [x - factor * y for x, y in zip(rows[j], rows[i], strict=True)]
+    return [row[size:] for row in rows]

@@ -7,10 +7,14 @@ from functools import partial
 
 from bessemer.jobs.worker import Handler, main
 
-from train_svc.worker import gang, models, train
+from train_svc.worker import gang, mixture_search, models, train
 
 env = dict(os.environ)
-handlers: dict[str, Handler] = {"trainingJobs": partial(train.run, env=env), "modelJobs": models.run}
+handlers: dict[str, Handler] = {
+    "trainingJobs": partial(train.run, env=env),
+    "modelJobs": models.run,
+    "mixtureJobs": mixture_search.run,
+}
 if env.get("RANK", "0") == "0":
     main(handlers)
 else:

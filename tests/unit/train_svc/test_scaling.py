@@ -72,6 +72,21 @@ def test_interval_holds_the_truth_about_nine_times_in_ten_and_widens_with_distan
     assert sum(far) > sum(near)
 
 
+def test_gain_from_size_that_grows_with_tokens_is_seen_and_foretold():
+    def truth(n: float, d: float) -> float:
+        return TRUTH.loss(n, d) - 0.08 * math.log(n / 1e5) * math.log(d / 1e5)
+
+    hits, widths = 0, []
+    for seed in range(10):
+        draw = random.Random(seed)
+        known = [Run(n, d, truth(n, d) + draw.gauss(0, 0.02)) for n in (3e4, 1e5, 3e5) for d in (2e4, 6e4, 2e5, 6e5)]
+        found = [foretell(known, 6e5, d) for d in (2e4, 6e5)]
+        hits += sum(f.low <= truth(6e5, d) <= f.high for f, d in zip(found, (2e4, 6e5), strict=True))
+        widths += [f.high - f.low for f in found]
+    assert hits >= 18
+    assert max(widths) < 0.5
+
+
 @pytest.mark.parametrize(
     "runs",
     [

@@ -22,25 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from bessemer.api.train.v1 import mixture_job_pb2 as bessemer_dot_api_dot_train_dot_v1_dot_mixture__job__pb2
 from bessemer.api.train.v1 import model_pb2 as bessemer_dot_api_dot_train_dot_v1_dot_model__pb2
 from bessemer.api.train.v1 import training_job_pb2 as bessemer_dot_api_dot_train_dot_v1_dot_training__job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bessemer/api/event/v1/train_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a!bessemer/api/train/v1/model.proto\x1a(bessemer/api/train/v1/training_job.proto\"S\n\x0cModelChanged\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bessemer.api.train.v1.Model\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"i\n\x13ModelVersionChanged\x12:\n\rmodel_version\x18\x01 \x01(\x0b\x32#.bessemer.api.train.v1.ModelVersion\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"]\n\x0fModelJobChanged\x12\x32\n\tmodel_job\x18\x01 \x01(\x0b\x32\x1f.bessemer.api.train.v1.ModelJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"f\n\x12TrainingJobChanged\x12\x38\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\".bessemer.api.train.v1.TrainingJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11\x43heckpointChanged\x12\x35\n\ncheckpoint\x18\x01 \x01(\x0b\x32!.bessemer.api.train.v1.Checkpoint\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bessemer/api/event/v1/train_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a\'bessemer/api/train/v1/mixture_job.proto\x1a!bessemer/api/train/v1/model.proto\x1a(bessemer/api/train/v1/training_job.proto\"S\n\x0cModelChanged\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.bessemer.api.train.v1.Model\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"i\n\x13ModelVersionChanged\x12:\n\rmodel_version\x18\x01 \x01(\x0b\x32#.bessemer.api.train.v1.ModelVersion\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"]\n\x0fModelJobChanged\x12\x32\n\tmodel_job\x18\x01 \x01(\x0b\x32\x1f.bessemer.api.train.v1.ModelJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"c\n\x11MixtureJobChanged\x12\x36\n\x0bmixture_job\x18\x01 \x01(\x0b\x32!.bessemer.api.train.v1.MixtureJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"f\n\x12TrainingJobChanged\x12\x38\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\".bessemer.api.train.v1.TrainingJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11\x43heckpointChanged\x12\x35\n\ncheckpoint\x18\x01 \x01(\x0b\x32!.bessemer.api.train.v1.Checkpoint\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.event.v1.train_events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELCHANGED']._serialized_start=144
-  _globals['_MODELCHANGED']._serialized_end=227
-  _globals['_MODELVERSIONCHANGED']._serialized_start=229
-  _globals['_MODELVERSIONCHANGED']._serialized_end=334
-  _globals['_MODELJOBCHANGED']._serialized_start=336
-  _globals['_MODELJOBCHANGED']._serialized_end=429
-  _globals['_TRAININGJOBCHANGED']._serialized_start=431
-  _globals['_TRAININGJOBCHANGED']._serialized_end=533
-  _globals['_CHECKPOINTCHANGED']._serialized_start=535
-  _globals['_CHECKPOINTCHANGED']._serialized_end=633
+  _globals['_MODELCHANGED']._serialized_start=185
+  _globals['_MODELCHANGED']._serialized_end=268
+  _globals['_MODELVERSIONCHANGED']._serialized_start=270
+  _globals['_MODELVERSIONCHANGED']._serialized_end=375
+  _globals['_MODELJOBCHANGED']._serialized_start=377
+  _globals['_MODELJOBCHANGED']._serialized_end=470
+  _globals['_MIXTUREJOBCHANGED']._serialized_start=472
+  _globals['_MIXTUREJOBCHANGED']._serialized_end=571
+  _globals['_TRAININGJOBCHANGED']._serialized_start=573
+  _globals['_TRAININGJOBCHANGED']._serialized_end=675
+  _globals['_CHECKPOINTCHANGED']._serialized_start=677
+  _globals['_CHECKPOINTCHANGED']._serialized_end=775
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from bessemer.api.train.v1 import mixture_job_pb2 as _mixture_job_pb2
 from bessemer.api.train.v1 import model_pb2 as _model_pb2
 from bessemer.api.train.v1 import training_job_pb2 as _training_job_pb2
 from google.protobuf import descriptor as _descriptor
@@ -30,6 +31,14 @@ class ModelJobChanged(_message.Message):
     model_job: _model_pb2.ModelJob
     previous_state: str
     def __init__(self, model_job: _Optional[_Union[_model_pb2.ModelJob, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class MixtureJobChanged(_message.Message):
+    __slots__ = ("mixture_job", "previous_state")
+    MIXTURE_JOB_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    mixture_job: _mixture_job_pb2.MixtureJob
+    previous_state: str
+    def __init__(self, mixture_job: _Optional[_Union[_mixture_job_pb2.MixtureJob, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
 
 class TrainingJobChanged(_message.Message):
     __slots__ = ("training_job", "previous_state")
