@@ -35,7 +35,7 @@ class Engine(Protocol):
 
     @property
     def kind(self) -> str:
-        """What computes: `openvino` or `torch`."""
+        """What computes: `openvino`, `torch` or `openai_http`."""
 
     @property
     def precision(self) -> str:
@@ -45,10 +45,27 @@ class Engine(Protocol):
     def tool_format(self) -> str:
         """How the model writes calls of tools, a name of `engine.tools.FORMATS`."""
 
-    def generate(self, prompt: Prompt, sampling: Sampling, request_id: str = "") -> AsyncGenerator[Piece, None]:
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, request_id: str = "", adapter: str = ""
+    ) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer; closing the generator early frees the slot. `request_id` is what `abort` takes.
 
-        Raises: InvalidRequest; LimitReached when too many wait; Unavailable when the engine ends meanwhile.
+        `adapter` is a name that `load_adapter` gave; empty asks the bare model.
+
+        Raises: InvalidRequest; LimitReached when too many wait; Unavailable when the engine ends meanwhile;
+        Unimplemented for what this engine cannot do.
+        """
+
+    async def load_adapter(self, name: str, folder: str) -> None:
+        """Take in low-rank adapters in PEFT format under a name.
+
+        Raises: InvalidRequest if they do not fit the model; FailedPrecondition if this engine takes none; Unavailable.
+        """
+
+    async def unload_adapter(self, name: str) -> None:
+        """Forget adapters; a name that is not loaded is ignored.
+
+        Raises: FailedPrecondition RESOURCE_IN_USE while answers are given with them; Unavailable.
         """
 
     async def abort(self, request_id: str) -> None:
@@ -105,6 +122,12 @@ class ModelFiles(Protocol):
         """Return the folder that holds exactly the files of a manifest, verified.
 
         Raises: NotFound, DataLoss, LimitReached, Unavailable.
+        """
+
+    async def fetch_adapter(self, manifest: ArtifactRef) -> Path:
+        """Return a folder with the adapters of a manifest, verified, without its weights.
+
+        Raises: NotFound if it has none; DataLoss, LimitReached, Unavailable.
         """
 
 

@@ -29,6 +29,7 @@ from serve_svc.api.inference import InferenceApi
 from serve_svc.api.loops import LoopApi
 from serve_svc.api.openai import HttpDoor
 from serve_svc.api.rollouts import RolloutApi
+from serve_svc.app.adapters import Adapters, Residents
 from serve_svc.app.answers import Answers
 from serve_svc.app.api_keys import ApiKeys
 from serve_svc.app.deployments import Deployments
@@ -70,9 +71,11 @@ def build(config: ServiceConfig) -> Service:
     feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
     meter = Meter(store, SystemClock())
     keys = ApiKeys(store, meter)
-    inference = Inference(store, fleet, answers, feed, shadows, meter=meter, measures=measures)
     engines = EngineProcesses(settings.engine, settings.logs_folder)
     files = LocalModelFiles(objects, settings.models_folder)
+    residents = Residents(files, limit=settings.engine.adapters_max)
+    inference = Inference(store, fleet, answers, feed, shadows, residents=residents, meter=meter, measures=measures)
+    adapters = Adapters(store, deployments, fleet, residents)
     reconciler = Reconciler(store, engines, files, fleet, answers, config=settings)
     work, rollouts = GrpcLoopWork(peers), Rollouts(store, deployments)
     releases = LoopReleases(store, deployments, rollouts)
@@ -89,7 +92,7 @@ def build(config: ServiceConfig) -> Service:
     return Service(
         name="serve",
         servicers=[
-            (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments, measures)),
+            (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments, adapters, measures)),
             (add_RolloutServiceServicer_to_server, RolloutApi(store, rollouts)),
             (add_LoopServiceServicer_to_server, LoopApi(store, Loops(store, work))),
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),

@@ -24,6 +24,7 @@ from serve_svc.ports import Catalog
 __all__ = [
     "Admission",
     "Deployments",
+    "allowed",
     "check_gate",
     "is_due",
     "is_terminal",
@@ -98,6 +99,13 @@ class Deployments:
             await self._catalog.get_gate_waiver(waiver) if waiver else None,
         )
 
+    async def version(self, name: str) -> ModelVersion:
+        """Ask train_svc for a model version.
+
+        Raises: NotFound, Unavailable.
+        """
+        return await self._catalog.get_model_version(name)
+
     async def undeploy(self, name: str) -> api.Deployment:
         """Stop a deployment; one that has ended stays as it is."""
 
@@ -126,14 +134,14 @@ def record(
 
     Raises: FailedPrecondition GATE_NOT_PASSED; AlreadyExists.
     """
-    endpoint, version, decision, waiver = parent_of(name), wish.version, wish.decision, wish.waiver
+    endpoint, version = parent_of(name), wish.version
     tx.get(endpoint, api.Endpoint)
-    passed = check_gate(version, decision, waiver, tx.clock.now())
+    gate_decision, waiver = allowed(wish, tx.clock.now())
     deployment = api.Deployment(
         name=name,
         model_version=version.name,
-        gate_decision=decision.name if passed and decision is not None else "",
-        waiver=None if passed or waiver is None else _waiver(waiver),
+        gate_decision=gate_decision,
+        waiver=waiver,
         state=api.DEPLOYMENT_STATE_LOADING,
         model_manifest=version.manifest,
         context_length=version.context_length,
@@ -143,6 +151,17 @@ def record(
     stored = tx.put(deployment, verb="created")
     tx.connection.execute(insert(SERVING).values(deployment=name, endpoint=endpoint))
     return stored
+
+
+def allowed(wish: Admission, now: datetime) -> tuple[str, api.Waiver | None]:
+    """Return what allows a version, a decision's name or a waiver.
+
+    Raises: FailedPrecondition GATE_NOT_PASSED.
+    """
+    passed = check_gate(wish.version, wish.decision, wish.waiver, now)
+    if passed and wish.decision is not None:
+        return wish.decision.name, None
+    return "", None if wish.waiver is None else _waiver(wish.waiver)
 
 
 def check_gate(version: ModelVersion, decision: GateDecision | None, waiver: GateWaiver | None, now: datetime) -> bool:
