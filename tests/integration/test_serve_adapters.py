@@ -9,7 +9,7 @@ import openai
 import pytest
 import pytest_asyncio
 from bessemer.api.serve.v1 import deployment_service_pb2 as api
-from bessemer.kernel.errors import FailedPrecondition, NotFound
+from bessemer.kernel.errors import FailedPrecondition, LimitReached, NotFound
 from bessemer.modeling.tokenizer import Tokenizer
 from serve_svc.config import EngineConfig
 from train_svc.worker.merge import merge_adapter
@@ -95,11 +95,20 @@ async def test_mixed_traffic_of_more_adapters_than_fit_says_what_peft_says(servi
 
 
 async def test_more_adapters_at_once_than_fit_are_refused_for_a_moment(serving):
-    long = ask(PROMPTS[0]) | {"sampling": {"temperature": 0, "max_tokens": 400}}
-    calls = [answer(serving, **long | {"adapter": f"a{number}"}) for number in range(RESIDENT + 1)]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    refused = [one for one in results if isinstance(one, Exception)]
-    assert [one.code().name for one in refused] in ([], ["RESOURCE_EXHAUSTED"])
+    for number in range(RESIDENT):
+        await answer(serving, **ask(PROMPTS[0], f"a{number}"))
+    (pid,) = serving.engines()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        running = [asyncio.ensure_future(answer(serving, **ask("x", f"a{number}"))) for number in range(RESIDENT)]
+        async with asyncio.timeout(20):
+            while serving.fleet().num_in_flight(serving.deployment.name) < RESIDENT:  # noqa: ASYNC110 - of a server
+                await asyncio.sleep(0.01)
+        error = await refusal(answer(serving, **ask(PROMPTS[0], f"a{RESIDENT}")))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (type(error), error.fields["retry_after_s"]) == (LimitReached, "2")
+    await asyncio.gather(*running)
     assert (await answer(serving, **ask(PROMPTS[0], f"a{RESIDENT}"))).model_version == version(RESIDENT)
 
 
