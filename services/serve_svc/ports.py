@@ -15,6 +15,7 @@ from bessemer.api.eval.v1.drift_pb2 import DriftRow
 from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, GateDecision
 from bessemer.api.eval.v1.evaluation_service_pb2 import CreateEvaluationRunRequest, DecideGateRequest
 from bessemer.api.eval.v1.gate_policy_pb2 import GatePolicy, GateWaiver
+from bessemer.api.serve.v1.deployment_pb2 import Deployment
 from bessemer.api.serve.v1.loop_pb2 import Loop, LoopRound
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob
@@ -23,7 +24,7 @@ from bessemer.api.train.v1.training_service_pb2 import CreateTrainingJobRequest
 from serve_svc.domain.loops import Release
 from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
 
-__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "LoopWork", "ModelFiles", "Releases"]
+__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "LoopWork", "ModelFiles", "Releases", "Servers"]
 
 
 class Engine(Protocol):
@@ -39,7 +40,7 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> str:
-        """Number format it computes in: `fp32`, `bf16` or `int8`."""
+        """Number format it computes in: `fp32`, `bf16` or `int8`; empty if nobody tells."""
 
     @property
     def tool_format(self) -> str:
@@ -112,6 +113,20 @@ class Engines(Protocol):
         """Load the model of a folder for a deployment, in a number format or, if empty, in the one that suits.
 
         Raises: InvalidRequest or FailedPrecondition if the model cannot be served; Internal if the engine ends.
+        """
+
+
+class Servers(Protocol):
+    """Inference servers that somebody else runs."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What deployments may name."""
+
+    async def connect(self, deployment: Deployment) -> Engine:
+        """Return an engine for a deployment that names a server, once that has the model.
+
+        Raises: Unavailable while the server is away; FailedPrecondition if it does not have the model.
         """
 
 

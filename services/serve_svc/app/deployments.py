@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, select
 from serve_svc.app.tables import SERVING
 from serve_svc.app.traffic import change, refuse_during_rollout, take_over
 from serve_svc.codec import to_precision
-from serve_svc.ports import Catalog
+from serve_svc.ports import Catalog, Servers
 
 __all__ = [
     "Admission",
@@ -52,9 +52,10 @@ class Admission:
 class Deployments:
     """What callers may do with endpoints and deployments."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, catalog: Catalog, servers: Servers) -> None:
         self._store = store
         self._catalog = catalog
+        self._servers = servers
 
     async def create_endpoint(self, request: CreateEndpointRequest) -> api.Endpoint:
         """Create an endpoint."""
@@ -68,8 +69,16 @@ class Deployments:
         """Record a deployment that the reconcile loop will load.
 
         Raises: FailedPrecondition GATE_NOT_PASSED without a passed gate or a waiver; FailedPrecondition if it would
-        take the traffic from a running rollout.
+        take the traffic from a running rollout; InvalidRequest for an inference server that the settings do not name.
         """
+        if request.server and request.server not in self._servers.names:
+            known = ", ".join(self._servers.names) or "none"
+            text = f"the settings of the service name no inference server {request.server!r}; they name {known}"
+            raise InvalidRequest(text, field="server")
+        if request.server and request.precision:
+            raise InvalidRequest(
+                "an inference server has its own number format; leave precision unset", field="precision"
+            )
         endpoint = await self._store.read(lambda tx: tx.get(request.endpoint, api.Endpoint))
         wish = await self.admit(
             request.endpoint, request.model_version, decision=request.gate_decision, waiver=request.gate_waiver
@@ -78,7 +87,15 @@ class Deployments:
             refuse_during_rollout(endpoint)
         name = f"{request.endpoint}/deployments/{request.deployment_id or new_id('d')}"
         return await self._store.write(
-            lambda tx: record(tx, name, wish, standby=request.standby, precision=request.precision)
+            lambda tx: record(
+                tx,
+                name,
+                wish,
+                standby=request.standby,
+                precision=request.precision,
+                server=request.server,
+                served_model=request.served_model,
+            )
         )
 
     async def admit(self, endpoint: str, model_version: str, *, decision: str, waiver: str) -> Admission:
@@ -129,6 +146,8 @@ def record(
     *,
     standby: bool,
     precision: api.Precision = api.PRECISION_UNSPECIFIED,
+    server: str = "",
+    served_model: str = "",
 ) -> api.Deployment:
     """Create a deployment, if its gate allows it.
 
@@ -147,6 +166,8 @@ def record(
         context_length=version.context_length,
         precision=precision,
         standby=standby,
+        server=server,
+        served_model=served_model,
     )
     stored = tx.put(deployment, verb="created")
     tx.connection.execute(insert(SERVING).values(deployment=name, endpoint=endpoint))
