@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -38,10 +37,9 @@ TOOL = {"name": "weather", "parameters_json": json.dumps(WEATHER["function"]["pa
 LLAMA = """
 import sys, time, xllamacpp
 params = xllamacpp.CommonParams()
-params.model.path, params.port, params.hostname = sys.argv[1], int(sys.argv[2]), "127.0.0.1"
+params.model.path = sys.argv[1]
 params.n_parallel, params.n_ctx, params.cache_ram_mib, params.warmup = 2, 1024, 0, False
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-params.model_alias = {"tiny"}
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
 time.sleep(600)
@@ -155,14 +153,10 @@ def llama(tmp_path_factory):
     """llama.cpp's server with a trained tiny model, in a process of its own."""
     folder = tmp_path_factory.mktemp("llama")
     write_gguf(make_trained_model(folder / "model", steps=30), folder / "tiny.gguf", "fp16", {})
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", LLAMA, str(folder / "tiny.gguf"), str(port)]
+    command = [sys.executable, "-c", LLAMA, str(folder / "tiny.gguf")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        assert process.stdout.readline()
-        yield process, InferenceServer(f"http://127.0.0.1:{port}/v1")
+        yield process, InferenceServer(process.stdout.readline().decode().strip() + "/v1")
     finally:
         process.kill()
         process.wait()
