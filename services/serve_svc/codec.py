@@ -50,8 +50,9 @@ def precision_name(precision: deployment_pb2.Precision) -> str:
 
 
 def to_precision(name: str) -> deployment_pb2.Precision:
-    """Return the number format that an engine calls so."""
+    """Return the number format that an engine calls so; unspecified where it does not tell."""
     return {
+        "": deployment_pb2.PRECISION_UNSPECIFIED,
         "fp32": deployment_pb2.PRECISION_FP32,
         "bf16": deployment_pb2.PRECISION_BF16,
         "int8": deployment_pb2.PRECISION_INT8,

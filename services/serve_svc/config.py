@@ -18,6 +18,7 @@ class EngineConfig:
     num_waiting_max: int = 128  # beyond that callers hear RATE_LIMITED instead of waiting for minutes
     kv_bytes_max: int = 3 << 30  # all slots together; pages are only taken as slots fill up
     prefill_tokens_max: int = 256  # prompt tokens a step, so that running answers pause for less than a second
+    adapters_max: int = 32  # that an engine holds; ranks of all that answer in a step lie side by side
     load_timeout_s: float = 600.0
     ping_every_s: float = 15.0
     ping_timeout_s: float = 120.0  # far longer than any step; only a hung engine misses it

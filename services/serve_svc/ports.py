@@ -15,6 +15,7 @@ from bessemer.api.eval.v1.drift_pb2 import DriftRow
 from bessemer.api.eval.v1.evaluation_pb2 import EvaluationRun, GateDecision
 from bessemer.api.eval.v1.evaluation_service_pb2 import CreateEvaluationRunRequest, DecideGateRequest
 from bessemer.api.eval.v1.gate_policy_pb2 import GatePolicy, GateWaiver
+from bessemer.api.serve.v1.deployment_pb2 import Deployment
 from bessemer.api.serve.v1.loop_pb2 import Loop, LoopRound
 from bessemer.api.train.v1.model_pb2 import ModelVersion
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob
@@ -23,7 +24,7 @@ from bessemer.api.train.v1.training_service_pb2 import CreateTrainingJobRequest
 from serve_svc.domain.loops import Release
 from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
 
-__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "LoopWork", "ModelFiles", "Releases"]
+__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "LoopWork", "ModelFiles", "Releases", "Servers"]
 
 
 class Engine(Protocol):
@@ -35,20 +36,37 @@ class Engine(Protocol):
 
     @property
     def kind(self) -> str:
-        """What computes: `openvino` or `torch`."""
+        """What computes: `openvino`, `torch` or `openai_http`."""
 
     @property
     def precision(self) -> str:
-        """Number format it computes in: `fp32`, `bf16` or `int8`."""
+        """Number format it computes in: `fp32`, `bf16` or `int8`; empty if nobody tells."""
 
     @property
     def tool_format(self) -> str:
         """How the model writes calls of tools, a name of `engine.tools.FORMATS`."""
 
-    def generate(self, prompt: Prompt, sampling: Sampling, request_id: str = "") -> AsyncGenerator[Piece, None]:
+    def generate(
+        self, prompt: Prompt, sampling: Sampling, request_id: str = "", adapter: str = ""
+    ) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer; closing the generator early frees the slot. `request_id` is what `abort` takes.
 
-        Raises: InvalidRequest; LimitReached when too many wait; Unavailable when the engine ends meanwhile.
+        `adapter` is a name that `load_adapter` gave; empty asks the bare model.
+
+        Raises: InvalidRequest; LimitReached when too many wait; Unavailable when the engine ends meanwhile;
+        Unimplemented for what this engine cannot do.
+        """
+
+    async def load_adapter(self, name: str, folder: str) -> None:
+        """Take in low-rank adapters in PEFT format under a name.
+
+        Raises: InvalidRequest if they do not fit the model; FailedPrecondition if this engine takes none; Unavailable.
+        """
+
+    async def unload_adapter(self, name: str) -> None:
+        """Forget adapters; a name that is not loaded is ignored.
+
+        Raises: FailedPrecondition RESOURCE_IN_USE while answers are given with them; Unavailable.
         """
 
     async def abort(self, request_id: str) -> None:
@@ -98,6 +116,20 @@ class Engines(Protocol):
         """
 
 
+class Servers(Protocol):
+    """Inference servers that somebody else runs."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What deployments may name."""
+
+    async def connect(self, deployment: Deployment) -> Engine:
+        """Return an engine for a deployment that names a server, once that has the model.
+
+        Raises: Unavailable while the server is away; FailedPrecondition if it does not have the model.
+        """
+
+
 class ModelFiles(Protocol):
     """Weights on the local disk."""
 
@@ -105,6 +137,12 @@ class ModelFiles(Protocol):
         """Return the folder that holds exactly the files of a manifest, verified.
 
         Raises: NotFound, DataLoss, LimitReached, Unavailable.
+        """
+
+    async def fetch_adapter(self, manifest: ArtifactRef) -> Path:
+        """Return a folder with the adapters of a manifest, verified, without its weights.
+
+        Raises: NotFound if it has none; DataLoss, LimitReached, Unavailable.
         """
 
 

@@ -22,7 +22,7 @@ from serve_svc.app.measures import Measures
 from serve_svc.app.rollouts import advance
 from serve_svc.codec import precision_name
 from serve_svc.config import ServeConfig
-from serve_svc.ports import Engine, Engines, ModelFiles
+from serve_svc.ports import Engine, Engines, ModelFiles, Servers
 
 __all__ = ["Reconciler", "RolloutLoop", "backoff_s", "is_final"]
 
@@ -36,10 +36,19 @@ class Reconciler:
     """One task per deployment that is to run."""
 
     def __init__(
-        self, store: Store, engines: Engines, files: ModelFiles, fleet: Fleet, answers: Answers, *, config: ServeConfig
+        self,
+        store: Store,
+        engines: Engines,
+        servers: Servers,
+        files: ModelFiles,
+        fleet: Fleet,
+        *,
+        answers: Answers,
+        config: ServeConfig,
     ) -> None:
         self._store = store
         self._engines = engines
+        self._servers = servers
         self._files = files
         self._fleet = fleet
         self._answers = answers
@@ -116,8 +125,7 @@ class Reconciler:
 
     async def _serve(self, deployment: Deployment) -> None:
         """Load, answer, return when the engine has ended."""
-        folder = await self._files.fetch(deployment.model_manifest)
-        engine = await self._engines.start(deployment.name, folder, precision_name(deployment.precision))
+        engine = await self._start(deployment)
         try:
             self._fleet.add(deployment.name, engine)
             await self._store.write(
@@ -130,6 +138,12 @@ class Reconciler:
         finally:
             self._fleet.remove(deployment.name)
             await asyncio.shield(engine.close())
+
+    async def _start(self, deployment: Deployment) -> Engine:
+        if deployment.server:
+            return await self._servers.connect(deployment)
+        folder = await self._files.fetch(deployment.model_manifest)
+        return await self._engines.start(deployment.name, folder, precision_name(deployment.precision))
 
     async def _until_ended(self, name: str, engine: Engine) -> None:
         settings = self._config.engine

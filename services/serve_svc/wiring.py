@@ -22,6 +22,7 @@ from bessemer.svckit.store import Store
 from serve_svc.adapters.engine_process import EngineProcesses
 from serve_svc.adapters.loop_peers import GrpcLoopWork
 from serve_svc.adapters.model_files import LocalModelFiles
+from serve_svc.adapters.openai_http import OpenAIServers
 from serve_svc.adapters.peers import GrpcCatalog, GrpcDriftSink, GrpcFeedbackSink, Peers
 from serve_svc.api.api_keys import ApiKeyApi
 from serve_svc.api.deployments import DeploymentApi
@@ -29,6 +30,7 @@ from serve_svc.api.inference import InferenceApi
 from serve_svc.api.loops import LoopApi
 from serve_svc.api.openai import HttpDoor
 from serve_svc.api.rollouts import RolloutApi
+from serve_svc.app.adapters import Adapters, Residents
 from serve_svc.app.answers import Answers
 from serve_svc.app.api_keys import ApiKeys
 from serve_svc.app.deployments import Deployments
@@ -62,7 +64,8 @@ def build(config: ServiceConfig) -> Service:
         ObjectsConfig(url=config.objects_url, access_key=config.s3_access_key, secret_key=config.s3_secret_key)
     )
     peers, fleet = Peers(config), Fleet()
-    deployments = Deployments(store, GrpcCatalog(peers))
+    servers = OpenAIServers(config.inference_servers)
+    deployments = Deployments(store, GrpcCatalog(peers), servers)
     prices = Prices(config.price_prompt_1k, config.price_completion_1k)
     measures = Measures(prices, num_slots=settings.engine.num_slots, in_flight=fleet.loads)
     shadows = Shadows(store, fleet, measures, config=settings)
@@ -70,10 +73,12 @@ def build(config: ServiceConfig) -> Service:
     feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
     meter = Meter(store, SystemClock())
     keys = ApiKeys(store, meter)
-    inference = Inference(store, fleet, answers, feed, shadows, meter=meter, measures=measures)
     engines = EngineProcesses(settings.engine, settings.logs_folder)
     files = LocalModelFiles(objects, settings.models_folder)
-    reconciler = Reconciler(store, engines, files, fleet, answers, config=settings)
+    residents = Residents(files, limit=settings.engine.adapters_max)
+    inference = Inference(store, fleet, answers, feed, shadows, residents=residents, meter=meter, measures=measures)
+    adapters = Adapters(store, deployments, fleet, residents)
+    reconciler = Reconciler(store, engines, servers, files, fleet, answers=answers, config=settings)
     work, rollouts = GrpcLoopWork(peers), Rollouts(store, deployments)
     releases = LoopReleases(store, deployments, rollouts)
     runner = LoopRunner(store, work, releases, count_every_s=settings.count_feedback_every_s)
@@ -89,7 +94,7 @@ def build(config: ServiceConfig) -> Service:
     return Service(
         name="serve",
         servicers=[
-            (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments, measures)),
+            (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments, adapters, measures)),
             (add_RolloutServiceServicer_to_server, RolloutApi(store, rollouts)),
             (add_LoopServiceServicer_to_server, LoopApi(store, Loops(store, work))),
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),

@@ -308,11 +308,12 @@ async def messages(world: Any, name: str) -> list[dict[str, object]]:
         def __init__(self, size: int) -> None:
             self._size = size
 
-        async def generate(self, prompt: Prompt, sampling: Sampling) -> Any:  # noqa: ARG002
+        async def generate(self, *_asked: Any) -> Any:
             for number in range(512 // self._size):
                 await asyncio.sleep(0)
                 last = number == 512 // self._size - 1
-                yield Piece("1", "token " * self._size, (1234,) * self._size, "length" if last else "")
+                finish = {"finish": "length", "completion_tokens": 512} if last else {}
+                yield Piece("1", "token " * self._size, (1234,) * self._size, **finish)
 
     async def all_of(size: int) -> float:
         world.fleet()._engines[name] = Fast(size)

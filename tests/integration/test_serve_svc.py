@@ -118,12 +118,18 @@ class World:
         await self._channel.close()
         await self.process.stop()
 
-    def publish(self, folder, name=VERSION):
+    def publish(self, folder, name=VERSION, **facts):
         """Store a model's files as train_svc would, and have train_svc and eval_svc know it with a passed gate."""
         blobs = Blobs(self.objects, "default")
-        files = [FileEntry.of(p.name, blobs.put_file(p, "application/octet-stream")) for p in sorted(folder.iterdir())]
-        manifest = write_manifest(blobs, Manifest("model", tuple(files), {"architecture": "llama"}))
-        version = model_pb2.ModelVersion(name=name, manifest=manifest, context_length=512)
+        refs = {
+            p.relative_to(folder).as_posix(): blobs.put_file(p, "application/octet-stream")
+            for p in sorted(folder.rglob("*"))
+            if p.is_file()
+        }
+        files = tuple(FileEntry.of(path, ref) for path, ref in refs.items())
+        manifest = write_manifest(blobs, Manifest("model", files, {"architecture": "llama"}))
+        facts |= {"tokenizer": refs["tokenizer.json"], "context_length": 512}
+        version = model_pb2.ModelVersion(name=name, manifest=manifest, **facts)
         self.train.versions[name] = version
         decision = f"projects/default/gateDecisions/{name.rpartition('/')[2]}"
         self.eval.decisions[decision] = evaluation_pb2.GateDecision(

@@ -59,7 +59,12 @@ async def test_model_is_imported_trained_and_exported(tmp_path):
             base_model_version=imported.model_version,
             dataset_versions=[curated.dataset_version],
             recipe=training.TrainingRecipe(
-                cpt=training.CptMethod(), steps=4, tokens_per_step=128, checkpoint_every_steps=2, dtype="fp32"
+                cpt=training.CptMethod(),
+                lora=training.LoraConfig(rank=2),
+                steps=4,
+                tokens_per_step=128,
+                checkpoint_every_steps=2,
+                dtype="fp32",
             ),
             model=f"{PROJECT}/models/own",
         )
@@ -78,6 +83,7 @@ async def test_model_is_imported_trained_and_exported(tmp_path):
         registry = ModelServiceStub(train_svc.channel)
         version = await registry.GetModelVersion(model_calls.GetModelVersionRequest(name=job.model_version))
         assert (version.parent, version.training_job) == (imported.model_version, job.name)
+        assert version.adapter_rank == 2
         assert (version.license, version.tokenizer) == ("MIT", (await base(registry, imported)).tokenizer)
         export = models.ModelJob(export=models.ExportTask(model_version=version.name))
         assert (await run_model_job(train_svc.channel, export)).archive.size_bytes > 0

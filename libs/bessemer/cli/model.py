@@ -30,14 +30,15 @@ app.command()(verify)
 def import_(
     context: typer.Context,
     source: Annotated[
-        str, typer.Argument(help="Catalogue name, GGUF file, or folder with config.json and safetensors.")
+        str, typer.Argument(help="Catalogue name, GGUF file, or folder with safetensors: a model, or LoRA adapters.")
     ] = "smollm2-135m-instruct",
     model: Annotated[str, typer.Option(help="Id of the model that gets the version.")] = "smollm2",
     license_id: Annotated[
         str, typer.Option("--license", help="Licence of the weights, SPDX identifier.")
     ] = "Apache-2.0",
+    base: Annotated[str, typer.Option(help="Version that LoRA adapters belong to, such as smollm2/v1.")] = "",
 ) -> None:
-    """Import a base model into safetensors.
+    """Import a base model into safetensors, or adapters of one (PEFT format), which are merged and kept beside it.
 
     Example: bessemer model import smollm2-135m-instruct --model smollm2
     """
@@ -45,6 +46,8 @@ def import_(
     with settings.client() as client:
         ensure_project(client, settings)
         task: dict[str, Any] = {"model": settings.name("models", model), "license": license_id}
+        if base:
+            task["base"] = settings.version_name("models", base)
         if Path(source).exists():
             task["upload"] = upload_folder(client, settings, Path(source)).name
         else:

@@ -13,6 +13,7 @@ BessemerError
 ├── DeadlineExceeded     give it more time
 ├── Expired              start the watch again
 ├── DataLoss             restore from a copy
+├── Unimplemented        ask something else that can do it
 └── Internal             report a defect
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "PermissionDenied",
     "Unauthenticated",
     "Unavailable",
+    "Unimplemented",
     "error_class",
 ]
 
@@ -138,6 +140,13 @@ class DataLoss(BessemerError):
     default_reason = "CHECKSUM_MISMATCH"
 
 
+class Unimplemented(BessemerError):
+    """What computes here cannot do this at all; the message says what can."""
+
+    code = "UNIMPLEMENTED"
+    default_reason = "NOT_SUPPORTED"
+
+
 class Internal(BessemerError):
     """A defect of the program."""
 
@@ -157,6 +166,7 @@ _CLASSES: dict[str, type[BessemerError]] = {
         DeadlineExceeded,
         Expired,
         DataLoss,
+        Unimplemented,
         Internal,
     )
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from pathlib import Path
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.svckit.objects import ObjectsConfig
 
-__all__ = ["SERVICES", "AuthConfig", "ServiceConfig", "TlsConfig", "load"]
+__all__ = ["SERVICES", "AuthConfig", "InferenceServer", "ServiceConfig", "TlsConfig", "load"]
 
 SERVICES = ("data", "train", "eval", "serve")
 _PREFIX = "BESSEMER_"
 _NAMES = frozenset({
-    "AUDIENCE", "DATABASE_URL", "DOOR_KEY_FILE", "DOOR_URL", "DRAIN_WAIT_S", "GRACE_S", "HOME", "HTTP_LISTEN", "ISSUER",
+    "AUDIENCE", "DATABASE_URL", "DOOR_KEY_FILE", "DOOR_URL", "DRAIN_WAIT_S", "GRACE_S", "HOME", "HTTP_LISTEN",
+    "INFERENCE_SERVERS_FILE", "ISSUER",
     "JWKS_FILE", "LISTEN", "NATS_URL", "OBJECTS_URL", "OTLP_ENDPOINT", "PEER_DATA", "PEER_EVAL", "PEER_SERVE",
     "PEER_TRAIN", "PRICE_COMPLETION_1K", "PRICE_PROMPT_1K", "S3_ACCESS_KEY", "S3_SECRET_KEY", "SIGNING_KEY_FILE",
     "THREADS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN_FILE", "WORKER_ADDRESS", "WORKER_TASK",
@@ -43,6 +45,15 @@ class TlsConfig:
     ca_file: Path | None = None
 
 
+@dataclass(frozen=True)
+class InferenceServer:
+    """A server with OpenAI's API that deployments may name; `url` ends before `/models`."""
+
+    url: str
+    api_key: str = field(default="", repr=False)
+    ca_file: Path | None = None  # authority of its certificate, besides those everybody trusts
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServiceConfig:
     """Everything a service needs to know before it starts; addresses are `host:port`, empty URLs mean none."""
@@ -63,6 +74,7 @@ class ServiceConfig:
     tls: TlsConfig | None = None
     otlp_endpoint: str | None = None
     threads: int = 2
+    inference_servers: Mapping[str, InferenceServer] = field(default_factory=dict)
     price_prompt_1k: float = 0.0  # of 1,000 tokens, for the cost that serving reports
     price_completion_1k: float = 0.0
     own_signing_key_file: Path | None = None
@@ -118,6 +130,7 @@ def load(name: str, environ: Mapping[str, str] | None = None) -> ServiceConfig:
         otlp_endpoint=values.get("OTLP_ENDPOINT") or None,
         own_signing_key_file=Path(values["SIGNING_KEY_FILE"]) if values.get("SIGNING_KEY_FILE") else None,
         threads=int(_number(values, "THREADS", os.cpu_count() or 1, least=1)),
+        inference_servers=_inference_servers(_file(values, "INFERENCE_SERVERS_FILE")),
         price_prompt_1k=_number(values, "PRICE_PROMPT_1K", 0.0),
         price_completion_1k=_number(values, "PRICE_COMPLETION_1K", 0.0),
         drain_wait_s=_number(values, "DRAIN_WAIT_S", 0.0),
@@ -174,6 +187,26 @@ def _file(values: Mapping[str, str], key: str) -> Path | None:
     if not path.is_file():
         raise InvalidRequest(f"{_PREFIX}{key} must name a file; there is none at {value!r}", field=f"{_PREFIX}{key}")
     return path
+
+
+def _inference_servers(path: Path | None) -> Mapping[str, InferenceServer]:
+    """Read servers by name, such as `{"gpu": {"url": "http://host:8000/v1", "api_key_file": "/run/secrets/gpu"}}`."""
+    if path is None:
+        return {}
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _inference_server(**settings) for name, settings in given.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        field = f"{_PREFIX}INFERENCE_SERVERS_FILE"
+        text = f"{field}: {path} must hold servers by name, each with url and perhaps api_key_file and ca_file: {error}"
+        raise InvalidRequest(text, field=field) from None
+
+
+def _inference_server(*, url: str, api_key_file: str = "", ca_file: str = "") -> InferenceServer:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"url must begin with http:// or https://; got {url!r}")
+    key = Path(api_key_file).read_text(encoding="utf-8").strip() if api_key_file else ""
+    return InferenceServer(url, key, Path(ca_file) if ca_file else None)
 
 
 def _tls(values: Mapping[str, str]) -> TlsConfig | None:

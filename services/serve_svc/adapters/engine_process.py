@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.kernel.ids import id_of
@@ -21,6 +21,7 @@ from serve_svc.config import EngineConfig
 from serve_svc.engine.protocol import (
     LINE_BYTES_MAX,
     Abort,
+    AdapterChanged,
     Count,
     Counted,
     Detokenize,
@@ -30,6 +31,7 @@ from serve_svc.engine.protocol import (
     Failed,
     Generate,
     Load,
+    LoadAdapter,
     Message,
     Piece,
     Ping,
@@ -41,6 +43,7 @@ from serve_svc.engine.protocol import (
     Scored,
     Tokenize,
     Tokenized,
+    UnloadAdapter,
     decode,
     encode,
 )
@@ -48,6 +51,7 @@ from serve_svc.engine.protocol import (
 __all__ = ["EngineProcess", "EngineProcesses"]
 
 M = TypeVar("M", bound=Message)
+_Question: TypeAlias = Count | Tokenize | Detokenize | Score | Embed | Ping | LoadAdapter | UnloadAdapter
 
 # Engines need no settings and get no secrets, only two habits of their libraries are broken. Threads that wait for each
 # other by spinning multiply the cost of a step by six once a training worker wants the same cores. Huge pages make the
@@ -159,12 +163,14 @@ class EngineProcess:
             log.warning("engine_choice", deployment=self._deployment, engine=reply.engine, note=reply.note)
         self._listener = asyncio.create_task(self._listen())
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, request_id: str = "") -> AsyncGenerator[Piece, None]:
+    async def generate(
+        self, prompt: Prompt, sampling: Sampling, request_id: str = "", adapter: str = ""
+    ) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer; closing the generator early frees the slot."""
         request_id, finished = request_id or self._next_id(), False
         replies = self._replies[request_id] = asyncio.Queue()
         try:
-            await self._send(Generate(request_id, prompt, sampling))
+            await self._send(Generate(request_id, prompt, sampling, adapter))
             while not finished:
                 piece = self._checked(await replies.get())
                 assert isinstance(piece, Piece)
@@ -181,6 +187,14 @@ class EngineProcess:
     async def abort(self, request_id: str) -> None:
         """End an answer, whose last piece then finishes with `abort`; an unknown one is ignored."""
         await self._send(Abort(request_id))
+
+    async def load_adapter(self, name: str, folder: str) -> None:
+        """Take in low-rank adapters under a name; one of the same name is replaced."""
+        await self._ask(LoadAdapter(self._next_id(), name, folder), AdapterChanged)
+
+    async def unload_adapter(self, name: str) -> None:
+        """Forget adapters; a name that is not loaded is ignored."""
+        await self._ask(UnloadAdapter(self._next_id(), name), AdapterChanged)
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Return the number of tokens of a rendered prompt."""
@@ -240,7 +254,7 @@ class EngineProcess:
             for replies in self._replies.values():
                 replies.put_nowait(None)
 
-    async def _ask(self, message: Count | Tokenize | Detokenize | Score | Embed | Ping, kind: type[M]) -> M:
+    async def _ask(self, message: _Question, kind: type[M]) -> M:
         """Send a message and wait for its one reply; a caller that goes away meanwhile gives its place free."""
         replies, answered = self._replies.setdefault(message.id, asyncio.Queue()), False
         try:

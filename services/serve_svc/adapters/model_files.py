@@ -9,7 +9,7 @@ from pathlib import Path
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
-from bessemer.kernel.errors import DataLoss
+from bessemer.kernel.errors import DataLoss, NotFound
 from bessemer.kernel.ids import project_of
 from bessemer.svckit.objects import ObjectStore
 
@@ -28,6 +28,20 @@ class LocalModelFiles:
         """Return the folder that holds exactly the files of a manifest, verified."""
         async with self._locks.setdefault(manifest.sha256, asyncio.Lock()):
             return await asyncio.to_thread(self._fetch, manifest)
+
+    async def fetch_adapter(self, manifest: ArtifactRef) -> Path:
+        """Return a folder with the adapters of a manifest, verified, without its weights."""
+        async with self._locks.setdefault(f"{manifest.sha256}/adapter", asyncio.Lock()):
+            return await asyncio.to_thread(self._fetch_adapter, manifest)
+
+    def _fetch_adapter(self, reference: ArtifactRef) -> Path:
+        blobs = Blobs(self._objects, project_of(reference.key))
+        paths = [entry.path for entry in read_manifest(blobs, reference).below("adapter/")]
+        if not paths:
+            raise NotFound(f"{reference.key} holds no adapters", resource=reference.key)
+        return (
+            fetch(blobs, read_manifest(blobs, reference), self._root / "adapters" / reference.sha256, paths) / "adapter"
+        )
 
     def _fetch(self, reference: ArtifactRef) -> Path:
         blobs = Blobs(self._objects, project_of(reference.key))

@@ -12,6 +12,7 @@ from bessemer.api.serve.v1.deployment_service_pb2_grpc import DeploymentServiceS
 from bessemer.svckit.store import Store
 from bessemer.svckit.watch import watch
 
+from serve_svc.app.adapters import Adapters
 from serve_svc.app.deployments import Deployments, is_terminal, placed
 from serve_svc.app.measures import WINDOW_S, Measures
 from serve_svc.app.rollouts import rollback
@@ -23,9 +24,10 @@ __all__ = ["DeploymentApi"]
 class DeploymentApi(DeploymentServiceServicer):
     """Endpoints and deployments over gRPC."""
 
-    def __init__(self, store: Store, deployments: Deployments, measures: Measures) -> None:
+    def __init__(self, store: Store, deployments: Deployments, adapters: Adapters, measures: Measures) -> None:
         self._store = store
         self._deployments = deployments
+        self._adapters = adapters
         self._measures = measures
 
     async def CreateEndpoint(self, request: api.CreateEndpointRequest, context: Any) -> Endpoint:
@@ -50,6 +52,14 @@ class DeploymentApi(DeploymentServiceServicer):
     async def UndeployModelVersion(self, request: api.UndeployModelVersionRequest, context: Any) -> Deployment:
         """Take a deployment down."""
         return await self._deployments.undeploy(request.name)
+
+    async def LoadAdapter(self, request: api.LoadAdapterRequest, context: Any) -> Deployment:
+        """Let requests name adapters."""
+        return await self._adapters.load(request)
+
+    async def UnloadAdapter(self, request: api.UnloadAdapterRequest, context: Any) -> Deployment:
+        """Take adapters away."""
+        return await self._adapters.unload(request)
 
     async def SetTraffic(self, request: api.SetTrafficRequest, context: Any) -> Endpoint:
         """Set who answers which share."""

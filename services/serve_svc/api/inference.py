@@ -119,6 +119,7 @@ class InferenceApi(InferenceServiceServicer):
             to_prompt(request.prompt),
             to_sampling(request.sampling, request.prompt),
             user=request.user,
+            adapter=request.adapter,
             single_tool_call=request.prompt.single_tool_call,
         )
 

@@ -1,7 +1,7 @@
 """The HTTP door: OpenAI's API for completions, embeddings and models, feedback, health.
 
 A model is named by its endpoint: `projects/p/endpoints/e`, or `e` alone for the token's only project, or for project
-`default` when the token is good for several.
+`default` when the token is good for several. `e:a` are the adapters `a` over it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from bessemer.api.serve.v1.inference_service_pb2 import EmbedRequest
-from bessemer.kernel.errors import BessemerError, Internal, InvalidRequest, NotFound
+from bessemer.kernel.errors import BessemerError, Internal, InvalidRequest, NotFound, Unimplemented
 from bessemer.kernel.ids import new_uid
 from bessemer.svckit import context, log
 from bessemer.svckit.auth import Authenticator
@@ -107,9 +107,9 @@ class HttpDoor:
         return JSONResponse({"object": "list", "data": await self._listed()})
 
     async def _model(self, request: Request) -> Response:
-        target = _target(request.path_params["model"], context.current_principal())
+        target = _named(request.path_params["model"], context.current_principal())
         for model in await self._listed():
-            if _target(model["id"], context.current_principal()) == target:
+            if _named(model["id"], context.current_principal()) == target:
                 return JSONResponse(model)
         raise NotFound(f"no model {request.path_params['model'][:200]!r} is deployed; GET /v1/models lists them")
 
@@ -117,15 +117,14 @@ class HttpDoor:
         principal = context.current_principal()
         self._authorize(principal, {DEFAULT_PROJECT} if "*" in principal.projects else principal.projects)
         near = f"projects/{_project(principal)}/endpoints/"
-        return [
-            {
-                "id": endpoint.name.removeprefix(near),
-                "object": "model",
-                "created": endpoint.create_time.seconds,
-                "owned_by": endpoint.creator or "bessemer",
-            }
-            for endpoint in await self._inference.endpoints(principal)
-        ]
+        listed = []
+        for endpoint, adapters in await self._inference.endpoints(principal):
+            name = endpoint.name.removeprefix(near)
+            facts = {"object": "model", "created": endpoint.create_time.seconds}
+            facts["owned_by"] = endpoint.creator or "bessemer"
+            listed.append({"id": name, **facts})
+            listed += [{"id": f"{name}:{adapter}", **facts, "parent": name} for adapter in adapters]
+        return listed
 
     async def _chat(self, request: Request) -> Response:
         return await self._answer(request, read_chat(await _json(request)), chat=True)
@@ -148,7 +147,7 @@ class HttpDoor:
         """Return one generator per answer: the choices of the first prompt, then those of the next."""
         principal, sources = context.current_principal(), list[AsyncGenerator[Part, None]]()
         for request in ask.requests:
-            request.target = _target(ask.model, principal)
+            request.target, request.adapter = _named(ask.model, principal)
             validate(request, strict=True)
             self._authorize(principal, {request.target.split("/")[1]})
             seed = request.sampling.seed if request.sampling.HasField("seed") else None
@@ -156,9 +155,10 @@ class HttpDoor:
                 if seed is not None:
                     request.sampling.seed = (seed + number + (1 << 63)) % (1 << 64) - (1 << 63)
                 prompt, sampling = to_prompt(request.prompt), to_sampling(request.sampling, request.prompt)
-                user, single = request.user, request.prompt.single_tool_call
+                choice = {"user": request.user, "adapter": request.adapter}
+                single = request.prompt.single_tool_call
                 sources.append(
-                    self._inference.generate(request.target, prompt, sampling, user=user, single_tool_call=single)
+                    self._inference.generate(request.target, prompt, sampling, **choice, single_tool_call=single)
                 )
         return sources
 
@@ -176,7 +176,7 @@ class HttpDoor:
         """Put prompts before their answers, with the log-probabilities of their tokens if asked for."""
         principal = context.current_principal()
         for number, request in enumerate(ask.requests):
-            request.target = _target(ask.model, principal)
+            request.target = _bare(ask.model, principal)
             validate(request, strict=True)
             self._authorize(principal, {request.target.split("/")[1]})
             text, sampling = request.prompt.text, request.sampling
@@ -187,7 +187,7 @@ class HttpDoor:
 
     async def _embeddings(self, request: Request) -> Response:
         ask = read_embeddings(await _json(request))
-        target = _target(ask.model, context.current_principal())
+        target = _bare(ask.model, context.current_principal())
         asked = EmbedRequest(target=target, texts=ask.texts)
         validate(asked, strict=True)
         self._authorize(context.current_principal(), {target.split("/")[1]})
@@ -326,9 +326,21 @@ async def _health(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _target(model: str, principal: Principal) -> str:
-    """Return the full name of an endpoint."""
-    return model if "/" in model else f"projects/{_project(principal)}/endpoints/{model}"
+def _named(model: str, principal: Principal) -> tuple[str, str]:
+    """Return the full name of an endpoint and the id of adapters, or empty."""
+    endpoint, _, adapter = model.partition(":")
+    return endpoint if "/" in endpoint else f"projects/{_project(principal)}/endpoints/{endpoint}", adapter
+
+
+def _bare(model: str, principal: Principal) -> str:
+    """Return the full name of an endpoint.
+
+    Raises: Unimplemented if adapters are named.
+    """
+    target, adapter = _named(model, principal)
+    if adapter:
+        raise Unimplemented(f"adapters answer prompts only; ask {model.partition(':')[0]!r} for this", field="model")
+    return target
 
 
 def _project(principal: Principal) -> str:

@@ -19,11 +19,12 @@ from sqlalchemy import delete, insert, select
 from serve_svc.app.tables import SERVING
 from serve_svc.app.traffic import change, refuse_during_rollout, take_over
 from serve_svc.codec import to_precision
-from serve_svc.ports import Catalog
+from serve_svc.ports import Catalog, Servers
 
 __all__ = [
     "Admission",
     "Deployments",
+    "allowed",
     "check_gate",
     "is_due",
     "is_terminal",
@@ -51,9 +52,10 @@ class Admission:
 class Deployments:
     """What callers may do with endpoints and deployments."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, catalog: Catalog, servers: Servers) -> None:
         self._store = store
         self._catalog = catalog
+        self._servers = servers
 
     async def create_endpoint(self, request: CreateEndpointRequest) -> api.Endpoint:
         """Create an endpoint."""
@@ -67,8 +69,16 @@ class Deployments:
         """Record a deployment that the reconcile loop will load.
 
         Raises: FailedPrecondition GATE_NOT_PASSED without a passed gate or a waiver; FailedPrecondition if it would
-        take the traffic from a running rollout.
+        take the traffic from a running rollout; InvalidRequest for an inference server that the settings do not name.
         """
+        if request.server and request.server not in self._servers.names:
+            known = ", ".join(self._servers.names) or "none"
+            text = f"the settings of the service name no inference server {request.server!r}; they name {known}"
+            raise InvalidRequest(text, field="server")
+        if request.server and request.precision:
+            raise InvalidRequest(
+                "an inference server has its own number format; leave precision unset", field="precision"
+            )
         endpoint = await self._store.read(lambda tx: tx.get(request.endpoint, api.Endpoint))
         wish = await self.admit(
             request.endpoint, request.model_version, decision=request.gate_decision, waiver=request.gate_waiver
@@ -77,7 +87,15 @@ class Deployments:
             refuse_during_rollout(endpoint)
         name = f"{request.endpoint}/deployments/{request.deployment_id or new_id('d')}"
         return await self._store.write(
-            lambda tx: record(tx, name, wish, standby=request.standby, precision=request.precision)
+            lambda tx: record(
+                tx,
+                name,
+                wish,
+                standby=request.standby,
+                precision=request.precision,
+                server=request.server,
+                served_model=request.served_model,
+            )
         )
 
     async def admit(self, endpoint: str, model_version: str, *, decision: str, waiver: str) -> Admission:
@@ -97,6 +115,13 @@ class Deployments:
             await self._catalog.get_gate_decision(decision) if decision else None,
             await self._catalog.get_gate_waiver(waiver) if waiver else None,
         )
+
+    async def version(self, name: str) -> ModelVersion:
+        """Ask train_svc for a model version.
+
+        Raises: NotFound, Unavailable.
+        """
+        return await self._catalog.get_model_version(name)
 
     async def undeploy(self, name: str) -> api.Deployment:
         """Stop a deployment; one that has ended stays as it is."""
@@ -121,28 +146,43 @@ def record(
     *,
     standby: bool,
     precision: api.Precision = api.PRECISION_UNSPECIFIED,
+    server: str = "",
+    served_model: str = "",
 ) -> api.Deployment:
     """Create a deployment, if its gate allows it.
 
     Raises: FailedPrecondition GATE_NOT_PASSED; AlreadyExists.
     """
-    endpoint, version, decision, waiver = parent_of(name), wish.version, wish.decision, wish.waiver
+    endpoint, version = parent_of(name), wish.version
     tx.get(endpoint, api.Endpoint)
-    passed = check_gate(version, decision, waiver, tx.clock.now())
+    gate_decision, waiver = allowed(wish, tx.clock.now())
     deployment = api.Deployment(
         name=name,
         model_version=version.name,
-        gate_decision=decision.name if passed and decision is not None else "",
-        waiver=None if passed or waiver is None else _waiver(waiver),
+        gate_decision=gate_decision,
+        waiver=waiver,
         state=api.DEPLOYMENT_STATE_LOADING,
         model_manifest=version.manifest,
         context_length=version.context_length,
         precision=precision,
         standby=standby,
+        server=server,
+        served_model=served_model,
     )
     stored = tx.put(deployment, verb="created")
     tx.connection.execute(insert(SERVING).values(deployment=name, endpoint=endpoint))
     return stored
+
+
+def allowed(wish: Admission, now: datetime) -> tuple[str, api.Waiver | None]:
+    """Return what allows a version, a decision's name or a waiver.
+
+    Raises: FailedPrecondition GATE_NOT_PASSED.
+    """
+    passed = check_gate(wish.version, wish.decision, wish.waiver, now)
+    if passed and wish.decision is not None:
+        return wish.decision.name, None
+    return "", None if wish.waiver is None else _waiver(wish.waiver)
 
 
 def check_gate(version: ModelVersion, decision: GateDecision | None, waiver: GateWaiver | None, now: datetime) -> bool:

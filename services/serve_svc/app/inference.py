@@ -13,6 +13,7 @@ from bessemer.svckit.context import Principal, current_principal
 from bessemer.svckit.store import Store, Tx
 from sqlalchemy import select
 
+from serve_svc.app.adapters import Residents, adapter_of
 from serve_svc.app.answers import Answers
 from serve_svc.app.drift_feed import DriftFeed
 from serve_svc.app.fleet import Fleet
@@ -60,6 +61,7 @@ class Inference:
         feed: DriftFeed,
         shadows: Shadows,
         *,
+        residents: Residents,
         meter: Meter,
         measures: Measures,
     ) -> None:
@@ -68,27 +70,36 @@ class Inference:
         self._answers = answers
         self._feed = feed
         self._shadows = shadows
+        self._residents = residents
         self._meter = meter
         self._measures = measures
         self._running: dict[str, _Running] = {}
 
     async def generate(
-        self, target: str, prompt: Prompt, sampling: Sampling, *, user: str = "", single_tool_call: bool = False
+        self,
+        target: str,
+        prompt: Prompt,
+        sampling: Sampling,
+        *,
+        user: str = "",
+        adapter: str = "",
+        single_tool_call: bool = False,
     ) -> AsyncGenerator[Part, None]:
         """Yield parts of the answer; closing the generator early frees the slot.
 
         Requests of one `user`, in the caller's words, go to one deployment as long as the traffic stays as it is.
+        `adapter` is the id of adapters that a deployment of the target has.
 
         Raises: as the engine, as `resolve`, and as `Meter.charge`.
         """
         response_id, subject, texts = new_id("r"), current_principal().subject, list[str]()
-        deployment, route = await self._choose(target, user, response_id)
-        names = [tool.name for tool in prompt.tools]
-        async with self._answering(deployment, route, prompt, sampling) as (engine, bill, times):
+        deployment, route = await self._choose(target, user, response_id, adapter)
+        names, version = [tool.name for tool in prompt.tools], _version(deployment, route)
+        async with self._answering(deployment, route, prompt, sampling) as (engine, held, bill, times):
             reader = ToolCallReader(engine.tool_format, names, single=single_tool_call) if names else None
             self._running[response_id] = _Running(target, subject, engine)
             try:
-                async with aclosing(engine.generate(prompt, sampling, response_id)) as pieces:
+                async with aclosing(engine.generate(prompt, sampling, response_id, held)) as pieces:
                     async for piece in pieces:
                         texts.append(piece.text)
                         bill.see(piece)
@@ -98,30 +109,43 @@ class Inference:
                             await self._answers.record(
                                 response_id,
                                 project=project_of(target),
-                                model_version=deployment.model_version,
+                                model_version=version,
                                 prompt_json=prompt_json(prompt),
                                 answer="".join(texts),
                                 also=partial(record_success, trial=trial, response_id=response_id, times=times),
                             )
                             self._feed.offer(target, response_id, prompt, piece, times.last_s - times.began_s)
                             self._shadows.mirror(route, prompt, sampling, times)
-                        yield _part(response_id, deployment.model_version, piece, reader)
+                        yield _part(response_id, version, piece, reader)
             finally:
                 del self._running[response_id]
 
     @asynccontextmanager
     async def _answering(
         self, deployment: api.Deployment, route: Route, prompt: Prompt, sampling: Sampling
-    ) -> AsyncIterator[tuple[Engine, Bill, Stopwatch]]:
-        """Hold an engine for an answer, charge and measure it; faults of the server are evidence, spent quotas not."""
+    ) -> AsyncIterator[tuple[Engine, str, Bill, Stopwatch]]:
+        """Hold an engine and, by the name it has there, an adapter for an answer; charge and measure it.
+
+        Faults of the server are evidence, spent quotas not.
+        """
         subject, size = current_principal().subject, _estimate(prompt)
         with self._meter.charge(subject, prompt_tokens=size, completion_tokens=sampling.max_tokens) as bill:
             try:
                 with self._measures.answer(deployment) as times, self._fleet.use(deployment.name) as engine:
-                    yield engine, bill, times
+                    async with self._held(engine, deployment, route) as held:
+                        yield engine, held, bill, times
             except FAULTS:
                 await self._note_failure(deployment, _trial(deployment, route))
                 raise
+
+    @asynccontextmanager
+    async def _held(self, engine: Engine, deployment: api.Deployment, route: Route) -> AsyncIterator[str]:
+        found = adapter_of(deployment, route.adapter)
+        if found is None:
+            yield ""
+            return
+        async with self._residents.hold(engine, found.manifest) as name:
+            yield name
 
     async def abort(self, target: str, response_id: str) -> bool:
         """End an answer of the caller's own, and say whether there was one to end."""
@@ -178,10 +202,12 @@ class Inference:
         with self._fleet.use(deployment.name) as engine:
             yield engine, deployment.model_version
 
-    async def _choose(self, target: str, user: str, response_id: str) -> tuple[api.Deployment, Route]:
+    async def _choose(
+        self, target: str, user: str, response_id: str, adapter: str = ""
+    ) -> tuple[api.Deployment, Route]:
         """Return who answers: who is to, or a stand-in while that one's engine is away, which counts against it."""
         for _ in range(2):  # another deployment may have taken over between our reading and now
-            route = await self._store.read(lambda tx: resolve(tx, target, user, response_id))
+            route = await self._store.read(lambda tx: resolve(tx, target, user, response_id, adapter))
             for deployment in route.deployments:
                 if self._fleet.has(deployment.name):
                     if deployment.name != route.deployments[0].name:
@@ -193,12 +219,13 @@ class Inference:
         if trial is not None and self._fleet.knows(deployment.name):
             await self._store.write(lambda tx: record_failure(tx, trial))
 
-    async def endpoints(self, principal: Principal) -> list[api.Endpoint]:
-        """Return the endpoints with a deployment that a caller may use."""
+    async def endpoints(self, principal: Principal) -> list[tuple[api.Endpoint, list[str]]]:
+        """Return the endpoints with a deployment that a caller may use, and the ids of the adapters that each has."""
 
-        def read(tx: Tx) -> list[api.Endpoint]:
+        def read(tx: Tx) -> list[tuple[api.Endpoint, list[str]]]:
             names = tx.connection.execute(select(SERVING.c.endpoint).distinct().order_by(SERVING.c.endpoint)).scalars()
-            return [tx.get(name, api.Endpoint) for name in names if principal.may_enter(project_of(name))]
+            found = [tx.get(name, api.Endpoint) for name in names if principal.may_enter(project_of(name))]
+            return [(endpoint, _adapters(tx, endpoint)) for endpoint in found]
 
         return await self._store.read(read)
 
@@ -206,6 +233,17 @@ class Inference:
 def _trial(deployment: api.Deployment, route: Route) -> Trial | None:
     """Return the trial that an answer is evidence in; that of a stand-in is none."""
     return route.trial if deployment.name == route.deployments[0].name else None
+
+
+def _version(deployment: api.Deployment, route: Route) -> str:
+    """Return the model version that answers: that of the adapters, if some are asked for."""
+    found = adapter_of(deployment, route.adapter)
+    return deployment.model_version if found is None else found.model_version
+
+
+def _adapters(tx: Tx, endpoint: api.Endpoint) -> list[str]:
+    serving = [tx.get(share.deployment, api.Deployment) for share in endpoint.traffic if share.percent]
+    return sorted({one.id for deployment in serving for one in deployment.adapters})
 
 
 def _part(response_id: str, model_version: str, piece: Piece, reader: ToolCallReader | None) -> Part:

@@ -88,7 +88,8 @@ class Stopwatch:
         self.last_s = time.monotonic()
         self.first_s = self.first_s or self.last_s
         self.tokens += len(piece.token_ids)
-        self.prompt_tokens = piece.prompt_tokens
+        if piece.finish:
+            self.prompt_tokens, self.tokens = piece.prompt_tokens, piece.completion_tokens
 
     @property
     def ttft_s(self) -> float:

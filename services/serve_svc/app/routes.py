@@ -11,6 +11,7 @@ from bessemer.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from bessemer.svckit.store import Tx
 from sqlalchemy import select
 
+from serve_svc.app.adapters import adapter_of
 from serve_svc.app.tables import SERVING
 from serve_svc.app.traffic import shares_of
 from serve_svc.codec import read_plan
@@ -34,19 +35,23 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who is to answer, who stands in if that one is down, who listens, and what it counts for."""
+    """Who is to answer, who stands in if that one is down, who listens, and what it counts for.
+
+    `adapter` is the id of the adapters that all of `deployments` have, or empty.
+    """
 
     endpoint: str
     deployments: Sequence[api.Deployment]
     shadow: api.Deployment | None
     trial: Trial | None
+    adapter: str = ""
 
 
-def resolve(tx: Tx, target: str, user: str, response_id: str) -> Route:
-    """Return the route of a request; without a user it is its own.
+def resolve(tx: Tx, target: str, user: str, response_id: str, adapter: str = "") -> Route:
+    """Return the route of a request; without a user it is its own. No rollout and no shadow sees one with adapters.
 
-    Raises: NotFound without endpoint or deployment; Unavailable while the first one loads; FailedPrecondition if all
-    that have traffic failed.
+    Raises: NotFound without endpoint, deployment or adapters; Unavailable while the first one loads; FailedPrecondition
+    if all that have traffic failed.
     """
     endpoint = tx.get(target, api.Endpoint)
     place = place_of(endpoint.rollout or endpoint.name, user or response_id)
@@ -61,6 +66,12 @@ def resolve(tx: Tx, target: str, user: str, response_id: str) -> Route:
     if not usable:
         text = f"{found[0].name} failed: {found[0].error.message}; deploy a model version again"
         raise FailedPrecondition(text, resource=found[0].name)
+    if adapter:
+        having = [one for one in usable if adapter_of(one, adapter) is not None]
+        if not having:
+            known = ", ".join(sorted({one.id for each in usable for one in each.adapters})[:20]) or "none"
+            raise NotFound(f"{target} has no adapters {adapter!r}; it has {known}", resource=target, field="adapter")
+        return Route(target, having, None, None, adapter)
     shadow, listened = None, place_of(f"shadow\0{endpoint.name}", response_id) < endpoint.shadow.percent
     if endpoint.HasField("shadow") and listened:
         shadow = tx.get(endpoint.shadow.deployment, api.Deployment)

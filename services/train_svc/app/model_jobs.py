@@ -77,11 +77,17 @@ class ModelJobs:
                 job.inputs.CopyFrom(ModelJobInputs(upload=upload.artifact, file_name=upload.file_name))
             case "catalogue":
                 job.inputs.SetInParent()
+                if task.base:
+                    raise InvalidRequest("base belongs to adapters in an upload", field="model_job.import.base")
             case _:
                 raise InvalidRequest(
                     "model_job.import must name a catalogue entry or an upload", field="model_job.import.source"
                 )
         import_task(job).CopyFrom(task)
+        if task.base:
+            base = await self._store.read(lambda tx: find_version(tx, task.base))
+            import_task(job).base = base.name
+            job.inputs.model_manifest.CopyFrom(base.manifest)
 
     async def _plan_export(self, job: ModelJob, task: ExportTask) -> None:
         form = task.format or "safetensors"
@@ -193,6 +199,8 @@ def _registered(tx: Tx, job: ModelJob, outcome: ModelJobResult) -> ModelJob:
         architecture=outcome.architecture,
         parameters=outcome.parameters,
         context_length=outcome.context_length,
+        adapter_rank=outcome.adapter_rank,
+        parity=outcome.parity,
     )
     if job.HasField("extend_vocabulary"):
         base = tx.get(job.extend_vocabulary.model_version, ModelVersion)
@@ -203,6 +211,9 @@ def _registered(tx: Tx, job: ModelJob, outcome: ModelJobResult) -> ModelJob:
     else:
         task = import_task(job)
         version.source, version.license = ModelSource.MODEL_SOURCE_IMPORTED, task.license or outcome.license
+        if task.base:
+            base = tx.get(task.base, ModelVersion)
+            version.parent, version.license = base.name, version.license or base.license
         model = task.model
     job.model_version = register(tx, model, version).name
     return job

@@ -96,6 +96,7 @@ def _finish(tx: Tx, job: TrainingJob, result: bytes, artifacts: Sequence[Artifac
         architecture=outcome.architecture,
         parameters=outcome.parameters,
         context_length=outcome.context_length,
+        adapter_rank=outcome.adapter_rank,
         parent=job.base_model_version,
         training_job=job.name,
         dataset_versions=job.dataset_versions,

@@ -17,6 +17,7 @@ __all__ = ["pack_folder", "unpack_model"]
 
 _WANTED = (".safetensors",)
 _WANTED_NAMES = {
+    "adapter_config.json",
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",

@@ -9,13 +9,15 @@ from pathlib import Path
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, FileEntry, Manifest, write_manifest
+from bessemer.modeling.adapter_files import ADAPTER_FILES
 from bessemer.modeling.language_model import LanguageConfig, read_config
 from bessemer.modeling.load import REWARD_HEAD, read_json
 
-__all__ = ["REQUIRED_FILES", "TOKENIZER_FILES", "StoredModel", "store_model"]
+__all__ = ["ADAPTER_FOLDER", "REQUIRED_FILES", "TOKENIZER_FILES", "StoredModel", "store_model"]
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 REQUIRED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+ADAPTER_FOLDER = "adapter"  # what was merged into the weights, in PEFT format
 _MEDIA_TYPES = {".json": "application/json", ".safetensors": "application/octet-stream", ".jinja": "text/plain"}
 
 
@@ -30,15 +32,14 @@ class StoredModel:
 
 
 def store_model(blobs: Blobs, folder: Path, facts: Mapping[str, JSON]) -> StoredModel:
-    """Store the files of a model folder and, last, the manifest that makes them a version.
+    """Store the files of a model folder, adapters beside its weights included, and last the manifest of the version.
 
     A reward model has the fact `head`.
 
     Raises: LimitReached STORAGE_FULL.
     """
-    names = [
-        n for n in (*REQUIRED_FILES, *TOKENIZER_FILES[2:], REWARD_HEAD) if n in REQUIRED_FILES or (folder / n).is_file()
-    ]
+    optional = (*TOKENIZER_FILES[2:], REWARD_HEAD, *(f"{ADAPTER_FOLDER}/{name}" for name in ADAPTER_FILES))
+    names = [*REQUIRED_FILES, *(name for name in optional if (folder / name).is_file())]
     refs = {name: blobs.put_file(folder / name, _MEDIA_TYPES[Path(name).suffix]) for name in names}
     config = read_config(read_json(folder / "config.json"))
     stated: dict[str, JSON] = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from bessemer.api.train.v1.model_pb2 import ModelJob, ModelJobResult
+from bessemer.api.train.v1.model_pb2 import ModelJob, ModelJobResult, ParityReport
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.jobs.worker import Done, TaskContext
@@ -21,6 +22,7 @@ from train_svc.worker.archive import unpack_model
 from train_svc.worker.exports.job import export
 from train_svc.worker.gguf_folder import expand_gguf
 from train_svc.worker.initialise import make_model
+from train_svc.worker.merge import is_adapter, merge_adapter, merged_parity
 from train_svc.worker.model_folder import REQUIRED_FILES, TOKENIZER_FILES, StoredModel, store_model
 from train_svc.worker.vocabulary import add_tokens, check_extension, read_initialisation
 
@@ -60,12 +62,34 @@ def _import(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:
         (expand_gguf if is_gguf else unpack_model)(upload, raw)
         upload.unlink()
     context.check()
+    if is_adapter(raw) or task.base:
+        return _import_adapter(context, job, blobs, raw)
     context.report(stage="check and store the model", fraction=0.5)
     stored = store_model(blobs, normalise(raw, context.workdir / "model"), {"license": license_})
     return _done(stored)
 
 
-def _done(stored: StoredModel) -> Done:
+def _import_adapter(context: TaskContext, job: ModelJob, blobs: Blobs, raw: Path) -> Done:
+    task = getattr(job, "import")
+    if not (is_adapter(raw) and task.base):
+        raise InvalidRequest(
+            "low-rank adapters are imported with the model version they belong to: give base and an archive with "
+            "adapter_config.json and adapter_model.safetensors, or neither",
+            field="import.base",
+        )
+    _refuse_code(raw)
+    context.report(stage="merge the adapters into their base", fraction=0.3)
+    manifest = read_manifest(blobs, job.inputs.model_manifest)
+    base, folder = fetch(blobs, manifest, context.workdir / "base"), context.workdir / "model"
+    model, rank = merge_adapter(raw, base, folder)
+    report = merged_parity(base, model, folder, context.check)
+    stored = store_model(blobs, folder, {"license": task.license or manifest.facts.get("license", "")})
+    report.reference_sha256 = job.inputs.model_manifest.sha256
+    report.candidate_sha256 = read_manifest(blobs, stored.manifest).file("model.safetensors").sha256
+    return _done(stored, adapter_rank=rank, parity=[report])
+
+
+def _done(stored: StoredModel, *, adapter_rank: int = 0, parity: Sequence[ParityReport] = ()) -> Done:
     config = stored.config
     result = ModelJobResult(
         manifest=stored.manifest,
@@ -73,6 +97,8 @@ def _done(stored: StoredModel) -> Done:
         architecture=config.model_type,
         parameters=config.num_parameters,
         context_length=config.context_length,
+        adapter_rank=adapter_rank,
+        parity=parity,
     )
     return Done(result, stored.artifacts)
 
@@ -82,13 +108,7 @@ def normalise(raw: Path, folder: Path) -> Path:
 
     Raises: InvalidRequest if anything is missing, does not fit together, or names code.
     """
-    for path in raw.glob("*.json"):
-        settings = read_json(path)
-        for key in _CODE_KEYS:
-            if key in settings:
-                raise InvalidRequest(
-                    f"{path.name} holds {key!r}; models must not bring code", reason="SOURCE_INVALID", file=path.name
-                )
+    _refuse_code(raw)
     model = load_model(raw)
     tokenizer = Tokenizer.from_folder(raw)
     if tokenizer.vocab_size > model.config.vocab_size:
@@ -104,6 +124,16 @@ def normalise(raw: Path, folder: Path) -> Path:
     if missing:
         raise InvalidRequest(f"the model folder lacks {', '.join(missing)}", reason="SOURCE_INVALID")
     return folder
+
+
+def _refuse_code(raw: Path) -> None:
+    for path in raw.glob("*.json"):
+        settings = read_json(path)
+        for key in _CODE_KEYS:
+            if key in settings:
+                raise InvalidRequest(
+                    f"{path.name} holds {key!r}; models must not bring code", reason="SOURCE_INVALID", file=path.name
+                )
 
 
 def _extend(context: TaskContext, job: ModelJob, blobs: Blobs) -> Done:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
-from bessemer.api.train.v1.model_pb2 import ParityReport
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingResult, TrainingState, TrainingUsage
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import JSON, read_manifest
@@ -23,8 +22,6 @@ from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import save_model
 from bessemer.modeling.lora import merged_weights
 from bessemer.modeling.numerics import prepare
-from bessemer.modeling.parity.compare import compare, require
-from bessemer.modeling.parity.subjects import TorchSubject, probes_of
 from bessemer.modeling.transformer import Transformer
 
 from train_svc.worker.best import Best
@@ -35,6 +32,7 @@ from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
 from train_svc.worker.inputs import open_inputs
 from train_svc.worker.learner import Learner
 from train_svc.worker.memory import peak_memory_bytes
+from train_svc.worker.merge import keep_adapter, merged_parity
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
 from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
@@ -186,7 +184,12 @@ class _Trainer:
         for name in TOKENIZER_FILES:
             if (self.inputs.base / name).is_file():
                 shutil.copyfile(self.inputs.base / name, folder / name)
-        merge = None if adapted is None else self._merged_parity(adapted, folder)
+        rank, merge = 0, None
+        if adapted is not None:
+            self.context.report(stage="compare merged weights with their adapters", fraction=1.0)
+            merge = merged_parity(self.inputs.base, adapted, folder, self.context.check)
+            merge.reference_sha256 = self.job.inputs.model_manifest.sha256
+            rank = keep_adapter(adapted, folder)
         self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, peak_memory_bytes())
         base_facts = read_manifest(self.blobs, self.job.inputs.model_manifest).facts
         if not self.ranks.is_first:
@@ -202,28 +205,11 @@ class _Trainer:
             state_sha256=digest,
             early_stop=self.early_stop,
             parity=merge,
+            adapter_rank=rank,
         )
         if merge is not None:
             result.parity.candidate_sha256 = read_manifest(self.blobs, stored.manifest).file("model.safetensors").sha256
         return Done(result, stored.artifacts)
-
-    def _merged_parity(self, model: Transformer, folder: Path) -> ParityReport:
-        """Compare what was merged and stored with the adapters beside their base.
-
-        Raises: FailedPrecondition PARITY_FAILED if it says something else.
-        """
-        self.context.report(stage="compare merged weights with their adapters", fraction=1.0)
-        reference = TorchSubject(self.inputs.base, model)
-        report = compare(
-            reference,
-            TorchSubject(folder),
-            probes_of(reference),
-            hop="merge",
-            precision="fp32",
-            check=self.context.check,
-        )
-        report.reference_sha256 = self.job.inputs.model_manifest.sha256
-        return require(report)
 
     def _save_reward_head(self, model: LanguageModel, folder: Path) -> dict[str, JSON]:
         """Write the head of a reward model and return how it does on pairs that were held out, if there are any."""

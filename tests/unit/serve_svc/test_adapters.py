@@ -10,41 +10,16 @@ from serve_svc.engine.assemble import assemble
 from serve_svc.engine.loop import Arrival, Loop
 from serve_svc.engine.protocol import AdapterChanged, Failed, Load, LoadAdapter, Sampling, UnloadAdapter
 
+from tests.fixtures.adapters import make_adapter
 from tests.fixtures.tiny_model import make_tiny_model
 
-peft = pytest.importorskip("peft")
-transformers = pytest.importorskip("transformers")
 GREEDY = Sampling(temperature=0)
-ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-TARGETS = [["q_proj", "v_proj"], ALL, ["o_proj"]]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     torch.set_num_threads(1)
     return make_tiny_model(tmp_path_factory.mktemp("models") / "m")
-
-
-def make_adapter(folder, target, seed):
-    """Save a random adapter, and return what greedy decoding says with it."""
-    torch.manual_seed(seed)
-    base = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    settings = {"r": 2 + seed % 3, "lora_alpha": 8, "use_rslora": seed % 2 == 1, "target_modules": TARGETS[seed % 3]}
-    model = peft.get_peft_model(base, peft.LoraConfig(**settings)).eval()
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.3)
-    model.save_pretrained(target)
-    model.generation_config.eos_token_id = None
-
-    def say(ids, length):
-        x = torch.tensor([ids])
-        out = model.generate(
-            input_ids=x, attention_mask=torch.ones_like(x), max_new_tokens=length, do_sample=False, pad_token_id=0
-        )
-        return tuple(out[0, len(ids) :].tolist())
-
-    return say
 
 
 class Bench:

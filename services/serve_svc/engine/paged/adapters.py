@@ -7,68 +7,18 @@ Source: LoRA, Hu et al. 2021, section 4.1; the mask in place of the gathered ker
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino as ov
-from bessemer.kernel.errors import InvalidRequest
-from bessemer.modeling.load import read_json
-from numpy.typing import NDArray
+from bessemer.modeling.adapter_files import Adapter
 from openvino import opset13 as ops
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-__all__ = ["Adapter", "Stack", "add_adapters", "read_adapter"]
+__all__ = ["Stack", "add_adapters"]
 
 _LINEAR = re.compile(r"__module\.(model\.layers\.\d+\.\w+\.\w+_proj)/")
-_TENSOR = re.compile(r"(?:base_model\.model\.)?(model\.layers\.\d+\.\w+\.\w+_proj)\.lora_(A|B)\.weight")
-_REFUSED = ("use_dora", "modules_to_save", "lora_bias", "rank_pattern", "alpha_pattern", "trainable_token_indices")
-
-Matrix = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Adapter:
-    """The low-rank maps of an adapter by the name of their projection: down [r, in], up [r, out] with its scale."""
-
-    rank: int
-    maps: Mapping[str, tuple[Matrix, Matrix]]
-
-
-def read_adapter(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> Adapter:
-    """Read an adapter in PEFT format for a model whose projections have such sizes, (in, out) by name.
-
-    Raises: InvalidRequest if it is none, wants what is not implemented, or belongs to another model.
-    """
-    config = read_json(folder / "adapter_config.json")
-    wanted = [key for key in _REFUSED if config.get(key)]
-    if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or wanted:
-        raise _invalid(f"adapter_config.json must describe plain LoRA; got {config.get('peft_type')}, {wanted}")
-    rank = int(config["r"])
-    scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    try:
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise _invalid(f"adapter_model.safetensors cannot be read: {error}") from None
-    parts: dict[tuple[str, str], Matrix] = {}
-    for name, tensor in tensors.items():
-        match = _TENSOR.fullmatch(name)
-        size = sizes.get(match[1]) if match else None
-        if match is None or size is None:
-            raise _invalid(f"the model has no projection for {name}")
-        values = tensor.float().numpy()
-        if values.shape != ((rank, size[0]) if match[2] == "A" else (size[1], rank)):
-            raise _invalid(f"{name} is {values.shape}, which does not fit rank {rank} and this model")
-        parts[match[1], match[2]] = values if match[2] == "A" else np.ascontiguousarray(values.T * scale, np.float32)
-    names = {name for name, _ in parts}
-    if len(parts) != 2 * len(names):
-        raise _invalid("adapter_model.safetensors lacks one half of a projection")
-    return Adapter(rank, {name: (parts[name, "A"], parts[name, "B"]) for name in names})
 
 
 def add_adapters(model: ov.Model) -> dict[str, tuple[int, int]]:
@@ -147,7 +97,3 @@ def _parameter(name: str, shape: list[int]) -> Any:
     node = ops.parameter(shape, np.float32, name=name)
     node.output(0).set_names({name})
     return node
-
-
-def _invalid(message: str) -> InvalidRequest:
-    return InvalidRequest(message, reason="SOURCE_INVALID", field="adapter")

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import torch
+from bessemer.modeling.adapter_files import Adapter, read_adapter
 from bessemer.modeling.config import ModelConfig
 from openvino._offline_transformations import paged_attention_transformation
 from torch import Tensor
 
 from serve_svc.engine.decoder import Run
-from serve_svc.engine.paged.adapters import Adapter, Stack, add_adapters, read_adapter
+from serve_svc.engine.paged.adapters import Stack, add_adapters
 from serve_svc.engine.paged.blocks import BLOCK_TOKENS
 from serve_svc.engine.paged.memory import PagedMemory
 from serve_svc.engine.scheduler import Place

@@ -8,11 +8,16 @@ import zipfile
 import pytest
 from bessemer.api.train.v1.model_pb2 import ExportTask, ImportTask, ModelJob, ModelJobInputs
 from bessemer.artifacts.manifest import fetch, read_manifest
-from bessemer.kernel.errors import InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.modeling.adapter_files import ADAPTER_FILES
+from bessemer.modeling.generate import generate_greedy
 from bessemer.modeling.load import load_model
+from bessemer.modeling.tokenizer import Tokenizer
 from train_svc.worker import models
 from train_svc.worker.archive import pack_folder
 
+from tests.fixtures.adapters import make_adapter
+from tests.fixtures.tiny_model import make_tiny_model
 from tests.fixtures.training import Bench
 
 
@@ -21,12 +26,13 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def import_upload(bench, data, name="model.tar"):
+def import_upload(bench, data, name="model.tar", base=None):
     ref = bench.blobs.put_bytes(data, "application/octet-stream")
-    job = ModelJob(name="projects/p/modelJobs/j", inputs=ModelJobInputs(upload=ref, file_name=name))
-    getattr(job, "import").CopyFrom(
-        ImportTask(model="projects/p/models/m", upload="projects/p/uploads/u", license="MIT")
-    )
+    inputs = ModelJobInputs(upload=ref, file_name=name, model_manifest=base)
+    job = ModelJob(name="projects/p/modelJobs/j", inputs=inputs)
+    task = ImportTask(model="projects/p/models/m", upload="projects/p/uploads/u", license="MIT")
+    task.base = "projects/p/models/m/versions/v1" if base else ""
+    getattr(job, "import").CopyFrom(task)
     context, _ = bench.context(job, kind="modelJobs")
     return models.run(context)
 
@@ -58,6 +64,45 @@ def test_import_archive_round_trips_through_export(bench, tmp_path):
     exported = models.run(bench.context(job, kind="modelJobs")[0])
     again = import_upload(bench, bench.blobs.get_bytes(exported.result.archive))
     assert again.result.manifest == done.result.manifest
+
+
+def test_import_adapters_are_merged_into_their_base_and_kept_beside_it(bench, tmp_path):
+    base = import_upload(bench, tar_of(files_of(bench))).result.manifest
+    says = make_adapter(bench.base, tmp_path / "peft", 1)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "peft").iterdir()}
+    done = import_upload(bench, tar_of(files), base=base)
+    (report,) = done.result.parity
+    assert (report.hop, report.passed, done.result.adapter_rank) == ("merge", True, 3)
+    manifest = read_manifest(bench.blobs, done.result.manifest)
+    assert [entry.path for entry in manifest.below("adapter/")] == [f"adapter/{name}" for name in ADAPTER_FILES]
+    folder = fetch(bench.blobs, manifest, tmp_path / "out")
+    ids = Tokenizer.from_folder(folder).render_chat([{"role": "user", "content": "The furnace"}])
+    assert tuple(generate_greedy(load_model(folder), [ids], max_new_tokens=12, stop=frozenset())[0]) == says(ids, 12)
+
+    job = ModelJob(name="projects/p/modelJobs/k", export=ExportTask(format="safetensors", precision="fp32"))
+    job.inputs.model_manifest.CopyFrom(done.result.manifest)
+    exported = models.run(bench.context(job, kind="modelJobs")[0])
+    assert import_upload(bench, bench.blobs.get_bytes(exported.result.archive)).result.parameters > 0
+
+
+def test_import_adapters_without_base_of_another_base_or_with_other_tokens_are_refused(bench, tmp_path):
+    base = import_upload(bench, tar_of(files_of(bench))).result.manifest
+    make_adapter(bench.base, tmp_path / "peft", 1)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "peft").iterdir()}
+    with pytest.raises(InvalidRequest) as caught:
+        import_upload(bench, tar_of(files))
+    assert caught.value.fields["field"] == "import.base"
+    with pytest.raises(InvalidRequest, match="base"):
+        import_upload(bench, tar_of(files_of(bench)), base=base)
+    tokenizer = json.loads(files_of(bench)["tokenizer.json"])
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 511, "content": "<|new|>"})
+    with pytest.raises(FailedPrecondition) as refused:
+        import_upload(bench, tar_of(files | {"tokenizer.json": json.dumps(tokenizer).encode()}), base=base)
+    assert refused.value.reason == "TOKENIZER_MISMATCH"
+    make_adapter(make_tiny_model(tmp_path / "wide", hidden_size=32), tmp_path / "wide-peft", 1)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "wide-peft").iterdir()}
+    with pytest.raises(InvalidRequest, match="does not fit"):
+        import_upload(bench, tar_of(files), base=base)
 
 
 def test_import_zip_is_read(bench):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import peft
 import pytest
 import torch
+import transformers
 from bessemer.api.common.v1.job_pb2 import FAILURE_KIND_NUMERIC
 from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe, TrainingState
 from bessemer.api.worker.v1.worker_service_pb2 import HeartbeatResponse
@@ -10,7 +12,8 @@ from bessemer.jobs.failures import failure_kind
 from bessemer.jobs.worker import Cancelled, Done, Paused
 from bessemer.kernel.errors import DataLoss, FailedPrecondition, InvalidRequest, LimitReached
 from bessemer.modeling import numerics
-from bessemer.modeling.load import load_model
+from bessemer.modeling.adapter_files import add_adapter
+from bessemer.modeling.load import load_decoder, load_model
 from bessemer.modeling.tokenizer import Tokenizer
 from google.protobuf import text_format
 from train_svc.worker import train
@@ -201,6 +204,14 @@ def test_training_merged_adapters_speak_as_the_adapters_did(bench):
     )
     merged = load_model(fetch(bench.blobs, read_manifest(bench.blobs, result.manifest), bench.folder / "merged"))
     assert answer_logprobs(merged, documents) == pytest.approx(before, rel=1e-4)
+    beside = load_decoder(bench.base)
+    assert add_adapter(beside, bench.folder / "merged" / "adapter") == result.adapter_rank == 4
+    assert answer_logprobs(beside, documents) == pytest.approx(before, rel=1e-5)
+    base = transformers.AutoModelForCausalLM.from_pretrained(bench.base, dtype=torch.float32)
+    theirs = peft.PeftModel.from_pretrained(base, bench.folder / "merged" / "adapter")
+    ids = torch.tensor([Tokenizer.from_folder(bench.base).encode("The furnace holds the charge.")])
+    merged_logits = merged.logits(merged(ids[0], torch.arange(ids.shape[1]), [ids.shape[1]]))
+    torch.testing.assert_close(theirs(ids).logits[0], merged_logits, rtol=1e-4, atol=1e-4)
 
 
 def test_training_damaged_newest_checkpoint_falls_back_to_the_one_before(bench):

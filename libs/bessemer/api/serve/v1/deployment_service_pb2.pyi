@@ -46,7 +46,7 @@ class ListEndpointsResponse(_message.Message):
     def __init__(self, endpoints: _Optional[_Iterable[_Union[_deployment_pb2.Endpoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeployModelVersionRequest(_message.Message):
-    __slots__ = ("endpoint", "deployment_id", "model_version", "gate_decision", "request_id", "gate_waiver", "precision", "standby")
+    __slots__ = ("endpoint", "deployment_id", "model_version", "gate_decision", "request_id", "gate_waiver", "precision", "standby", "server", "served_model")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,8 @@ class DeployModelVersionRequest(_message.Message):
     GATE_WAIVER_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     STANDBY_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    SERVED_MODEL_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment_id: str
     model_version: str
@@ -63,7 +65,35 @@ class DeployModelVersionRequest(_message.Message):
     gate_waiver: str
     precision: _deployment_pb2.Precision
     standby: bool
-    def __init__(self, endpoint: _Optional[str] = ..., deployment_id: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., request_id: _Optional[str] = ..., gate_waiver: _Optional[str] = ..., precision: _Optional[_Union[_deployment_pb2.Precision, str]] = ..., standby: _Optional[bool] = ...) -> None: ...
+    server: str
+    served_model: str
+    def __init__(self, endpoint: _Optional[str] = ..., deployment_id: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., request_id: _Optional[str] = ..., gate_waiver: _Optional[str] = ..., precision: _Optional[_Union[_deployment_pb2.Precision, str]] = ..., standby: _Optional[bool] = ..., server: _Optional[str] = ..., served_model: _Optional[str] = ...) -> None: ...
+
+class LoadAdapterRequest(_message.Message):
+    __slots__ = ("name", "adapter_id", "model_version", "gate_decision", "gate_waiver", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    GATE_DECISION_FIELD_NUMBER: _ClassVar[int]
+    GATE_WAIVER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    adapter_id: str
+    model_version: str
+    gate_decision: str
+    gate_waiver: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., adapter_id: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., gate_waiver: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UnloadAdapterRequest(_message.Message):
+    __slots__ = ("name", "adapter_id", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    adapter_id: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., adapter_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SetTrafficRequest(_message.Message):
     __slots__ = ("name", "etag", "traffic", "shadow", "keep_warm_s", "request_id")

@@ -61,6 +61,16 @@ class DeploymentServiceStub:
                 request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UndeployModelVersionRequest.SerializeToString,
                 response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
                 _registered_method=True)
+        self.LoadAdapter = channel.unary_unary(
+                '/bessemer.api.serve.v1.DeploymentService/LoadAdapter',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.LoadAdapterRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
+                _registered_method=True)
+        self.UnloadAdapter = channel.unary_unary(
+                '/bessemer.api.serve.v1.DeploymentService/UnloadAdapter',
+                request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UnloadAdapterRequest.SerializeToString,
+                response_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
+                _registered_method=True)
         self.SetTraffic = channel.unary_unary(
                 '/bessemer.api.serve.v1.DeploymentService/SetTraffic',
                 request_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.SetTrafficRequest.SerializeToString,
@@ -127,6 +137,21 @@ class DeploymentServiceServicer:
 
     def UndeployModelVersion(self, request, context):
         """Takes a deployment down.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadAdapter(self, request, context):
+        """Lets requests name the low-rank adapters of a version; one of the same id is replaced. Every replica of the service
+        answers with them from the next request on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadAdapter(self, request, context):
+        """Takes adapters away, from the next request on; answers in flight end with them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +225,16 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
             'UndeployModelVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.UndeployModelVersion,
                     request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UndeployModelVersionRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.SerializeToString,
+            ),
+            'LoadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadAdapter,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.LoadAdapterRequest.FromString,
+                    response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.SerializeToString,
+            ),
+            'UnloadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadAdapter,
+                    request_deserializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UnloadAdapterRequest.FromString,
                     response_serializer=bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.SerializeToString,
             ),
             'SetTraffic': grpc.unary_unary_rpc_method_handler(
@@ -368,6 +403,60 @@ class DeploymentService:
             target,
             '/bessemer.api.serve.v1.DeploymentService/UndeployModelVersion',
             bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UndeployModelVersionRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.DeploymentService/LoadAdapter',
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.LoadAdapterRequest.SerializeToString,
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bessemer.api.serve.v1.DeploymentService/UnloadAdapter',
+            bessemer_dot_api_dot_serve_dot_v1_dot_deployment__service__pb2.UnloadAdapterRequest.SerializeToString,
             bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2.Deployment.FromString,
             options,
             channel_credentials,

@@ -44,6 +44,12 @@ class DeploymentServiceStub:
     """Loads a version and, when it is ready, gives it the endpoint's traffic."""
     UndeployModelVersion: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.UndeployModelVersionRequest, _deployment_pb2.Deployment]
     """Takes a deployment down."""
+    LoadAdapter: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.LoadAdapterRequest, _deployment_pb2.Deployment]
+    """Lets requests name the low-rank adapters of a version; one of the same id is replaced. Every replica of the service
+    answers with them from the next request on.
+    """
+    UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.UnloadAdapterRequest, _deployment_pb2.Deployment]
+    """Takes adapters away, from the next request on; answers in flight end with them."""
     SetTraffic: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.SetTrafficRequest, _deployment_pb2.Endpoint]
     """Sets who answers which share of an endpoint's requests, from the next request on."""
     RollbackEndpoint: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollbackEndpointRequest, _deployment_pb2.Endpoint]
@@ -72,6 +78,12 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     """Loads a version and, when it is ready, gives it the endpoint's traffic."""
     UndeployModelVersion: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.UndeployModelVersionRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Takes a deployment down."""
+    LoadAdapter: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.LoadAdapterRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
+    """Lets requests name the low-rank adapters of a version; one of the same id is replaced. Every replica of the service
+    answers with them from the next request on.
+    """
+    UnloadAdapter: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.UnloadAdapterRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
+    """Takes adapters away, from the next request on; answers in flight end with them."""
     SetTraffic: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.SetTrafficRequest, _deployment_pb2.Endpoint]  # type: ignore[assignment]
     """Sets who answers which share of an endpoint's requests, from the next request on."""
     RollbackEndpoint: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollbackEndpointRequest, _deployment_pb2.Endpoint]  # type: ignore[assignment]
@@ -127,6 +139,24 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Takes a deployment down."""
+
+    @_abc_1.abstractmethod
+    def LoadAdapter(
+        self,
+        request: _deployment_service_pb2.LoadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
+        """Lets requests name the low-rank adapters of a version; one of the same id is replaced. Every replica of the service
+        answers with them from the next request on.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadAdapter(
+        self,
+        request: _deployment_service_pb2.UnloadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
+        """Takes adapters away, from the next request on; answers in flight end with them."""
 
     @_abc_1.abstractmethod
     def SetTraffic(

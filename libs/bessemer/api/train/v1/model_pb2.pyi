@@ -65,7 +65,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., display_name: _Optional[str] = ..., aliases: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "source", "manifest", "tokenizer", "architecture", "parameters", "context_length", "parent", "training_job", "dataset_versions", "license", "mixture", "parity")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "source", "manifest", "tokenizer", "architecture", "parameters", "context_length", "parent", "training_job", "dataset_versions", "license", "mixture", "parity", "adapter_rank")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class ModelVersion(_message.Message):
     LICENSE_FIELD_NUMBER: _ClassVar[int]
     MIXTURE_FIELD_NUMBER: _ClassVar[int]
     PARITY_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_RANK_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -104,7 +105,8 @@ class ModelVersion(_message.Message):
     license: str
     mixture: str
     parity: _containers.RepeatedCompositeFieldContainer[ParityReport]
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., source: _Optional[_Union[ModelSource, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., parent: _Optional[str] = ..., training_job: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., license: _Optional[str] = ..., mixture: _Optional[str] = ..., parity: _Optional[_Iterable[_Union[ParityReport, _Mapping]]] = ...) -> None: ...
+    adapter_rank: int
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., source: _Optional[_Union[ModelSource, str]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., parent: _Optional[str] = ..., training_job: _Optional[str] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., license: _Optional[str] = ..., mixture: _Optional[str] = ..., parity: _Optional[_Iterable[_Union[ParityReport, _Mapping]]] = ..., adapter_rank: _Optional[int] = ...) -> None: ...
 
 class ParityReport(_message.Message):
     __slots__ = ("hop", "reference_sha256", "candidate_sha256", "runtime", "precision", "checks", "texts", "tokens", "passed")
@@ -224,16 +226,18 @@ class LineageStep(_message.Message):
     def __init__(self, model_version: _Optional[str] = ..., manifest_sha256: _Optional[str] = ..., source: _Optional[_Union[ModelSource, str]] = ..., license: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dataset_versions: _Optional[_Iterable[str]] = ..., mixture: _Optional[str] = ..., training_job: _Optional[str] = ..., method: _Optional[str] = ..., steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ..., adapter_rank: _Optional[int] = ...) -> None: ...
 
 class ImportTask(_message.Message):
-    __slots__ = ("model", "catalogue", "upload", "license")
+    __slots__ = ("model", "catalogue", "upload", "license", "base")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CATALOGUE_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
     model: str
     catalogue: str
     upload: str
     license: str
-    def __init__(self, model: _Optional[str] = ..., catalogue: _Optional[str] = ..., upload: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
+    base: str
+    def __init__(self, model: _Optional[str] = ..., catalogue: _Optional[str] = ..., upload: _Optional[str] = ..., license: _Optional[str] = ..., base: _Optional[str] = ...) -> None: ...
 
 class ExportTask(_message.Message):
     __slots__ = ("model_version", "format", "precision", "evaluations")
@@ -288,7 +292,7 @@ class InitTask(_message.Message):
     def __init__(self, model: _Optional[str] = ..., config: _Optional[str] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class ModelJobResult(_message.Message):
-    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "archive", "license", "parity", "files")
+    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "archive", "license", "parity", "files", "adapter_rank")
     class FilesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -305,6 +309,7 @@ class ModelJobResult(_message.Message):
     LICENSE_FIELD_NUMBER: _ClassVar[int]
     PARITY_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_RANK_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     tokenizer: _artifact_pb2.ArtifactRef
     architecture: str
@@ -314,4 +319,5 @@ class ModelJobResult(_message.Message):
     license: str
     parity: _containers.RepeatedCompositeFieldContainer[ParityReport]
     files: _containers.ScalarMap[str, str]
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., license: _Optional[str] = ..., parity: _Optional[_Iterable[_Union[ParityReport, _Mapping]]] = ..., files: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    adapter_rank: int
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., license: _Optional[str] = ..., parity: _Optional[_Iterable[_Union[ParityReport, _Mapping]]] = ..., files: _Optional[_Mapping[str, str]] = ..., adapter_rank: _Optional[int] = ...) -> None: ...

@@ -256,7 +256,7 @@ class LoraConfig(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[float] = ...) -> None: ...
 
 class TrainingResult(_message.Message):
-    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "usage", "state_sha256", "early_stop", "parity")
+    __slots__ = ("manifest", "tokenizer", "architecture", "parameters", "context_length", "usage", "state_sha256", "early_stop", "parity", "adapter_rank")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -266,6 +266,7 @@ class TrainingResult(_message.Message):
     STATE_SHA256_FIELD_NUMBER: _ClassVar[int]
     EARLY_STOP_FIELD_NUMBER: _ClassVar[int]
     PARITY_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_RANK_FIELD_NUMBER: _ClassVar[int]
     manifest: _artifact_pb2.ArtifactRef
     tokenizer: _artifact_pb2.ArtifactRef
     architecture: str
@@ -275,7 +276,8 @@ class TrainingResult(_message.Message):
     state_sha256: str
     early_stop: str
     parity: _model_pb2.ParityReport
-    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ..., early_stop: _Optional[str] = ..., parity: _Optional[_Union[_model_pb2.ParityReport, _Mapping]] = ...) -> None: ...
+    adapter_rank: int
+    def __init__(self, manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., tokenizer: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., architecture: _Optional[str] = ..., parameters: _Optional[int] = ..., context_length: _Optional[int] = ..., usage: _Optional[_Union[TrainingUsage, _Mapping]] = ..., state_sha256: _Optional[str] = ..., early_stop: _Optional[str] = ..., parity: _Optional[_Union[_model_pb2.ParityReport, _Mapping]] = ..., adapter_rank: _Optional[int] = ...) -> None: ...
 
 class TrainingState(_message.Message):
     __slots__ = ("checkpoint", "usage", "previous")
