@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from data_svc.worker.profile import page, text_profile
 from data_svc.worker.rejections import Rejections
 from data_svc.worker.rewrite import Edit, Rewrite, Span, cut, lines
 from data_svc.worker.sandbox import ParsedDocument
-from data_svc.worker.text_search import lines_with, stands_at, values_of
+from data_svc.worker.text_search import lines_with
 from data_svc.worker.version import Draft, count_reasons
 from data_svc.worker.web_rules import broken_rules
 
@@ -44,6 +45,9 @@ __all__ = ["Gone", "subtract", "take_out"]
 _DOCUMENTS, _REJECTIONS, _PROFILE, _REPORT = "documents.jsonl", "rejections.jsonl", "profile.json", "report.html"
 _TITLES = {"TEXT": "Data profile", "CHAT": "Conversations", "PREFERENCE": "Preference pairs"}
 _ROWS = ("rows", "questions")
+_RECORD = re.compile(rb'"id":"([0-9a-f]{32})"')
+_SOURCE = re.compile(rb'"source":("[^"\\]*(?:\\.[^"\\]*)*")')  # in a string of JSON every quote is behind a backslash
+_FEW = 16  # strings that are looked for one by one in the time in which all records of a block are looked at
 _ID = slice(len(b'{"id":"'), len(b'{"id":"') + 32)  # of a line of texts
 Row = dict[str, Any]
 
@@ -62,7 +66,7 @@ class Gone:
     @classmethod
     def find(cls, version: Rewrite, selector: Selector) -> Gone:
         """Return the records of the documents that a selector takes; they leave the records of the version."""
-        ids = sorted({document.encode() for document in selector.documents | _holders(version, selector)})
+        ids = frozenset(document.encode() for document in selector.documents | _holders(version, selector))
         records: list[Row] = []
         num_lines = 0
 
@@ -144,24 +148,25 @@ def _terms_left(terms: Any, gone: Gone, selector: Selector) -> list[JSON]:
     ]
 
 
-def _records_taken(block: bytes, selector: Selector, ids: Sequence[bytes]) -> list[Span]:
+def _records_taken(block: bytes, selector: Selector, ids: frozenset[bytes]) -> list[Span]:
     """Return the lines of `documents.jsonl` in a block that a selector takes, or that have one of some ids."""
-    places: set[int] = set()
     if selector.sources:
-        starts = values_of(block, "source")
-        may = np.zeros(len(starts), np.bool_)
-        for prefix in selector.prefixes:
-            may |= stands_at(block, starts, [prefix.encode()]) if prefix else True
-        places.update(at for at in starts[may].tolist() if selector.takes(_string_at(block, at)))
-    elif ids:
-        starts = values_of(block, "id")
-        places.update(starts[stands_at(block, starts, ids)].tolist())
+        begun = [b'"source":"' + prefix.encode() for prefix in selector.prefixes]
+        found = _SOURCE.finditer(block) if _may_hold(block, begun) else ()
+        places = [each.start() for each in found if selector.takes(_text(each[1]))]
+    else:
+        places = [each.start() for each in _RECORD.finditer(block) if each[1] in ids] if _may_hold(block, ids) else []
     spans = {(block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at) + 1 or len(block)) for at in places}
     for identifier in selector.identifiers:
-        spans.update(
-            span for span in lines_with(block, identifier) if _holds(json.loads(block[slice(*span)]), identifier)
-        )
+        for first, last in lines_with(block, identifier):
+            if _holds(json.loads(block[first:last]), identifier):
+                spans.add((first, last))
     return sorted(spans)
+
+
+def _may_hold(block: bytes, any_of: Collection[bytes]) -> bool:
+    """Say whether it is worth while to look at each record of a block."""
+    return len(any_of) > _FEW or any(each in block for each in any_of)
 
 
 def _holders(version: Rewrite, selector: Selector) -> set[str]:
@@ -197,12 +202,9 @@ def _document_of(row: Row) -> str:
     return str(row.get("document") or row.get("cluster") or row["id"])
 
 
-def _string_at(block: bytes, start: int) -> str:
-    """Return the string of JSON that begins after a quote at a place."""
-    end = start
-    while block[end : end + 1] != b'"':
-        end += 2 if block[end : end + 1] == b"\\" else 1
-    return str(json.loads(block[start - 1 : end + 1]))
+def _text(written: bytes) -> str:
+    """Return what a string of JSON says."""
+    return str(json.loads(written)) if b"\\" in written else written[1:-1].decode()
 
 
 def _cut_texts(version: Rewrite, gone: Gone) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -10,44 +10,26 @@ from numba import njit
 
 from data_svc.domain.erasure import SEPARATORS, Identifier
 
-__all__ = ["lines_with", "stands_at", "values_of"]
+__all__ = ["lines_with"]
 
-_LANES, _FEW = 512, 64  # bytes that are compared at once before fewer, and before any of them, are looked at
+_LANES = 512  # bytes that are compared at once before any of them is looked at
 _RAREST_LAST = b" etaoinsrhldcumpfgyb.-vw/_k0123456789,:()'jxqz@"  # by how often they occur in text
 Bytes = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int64]
 
 
 def lines_with(block: bytes, identifier: Identifier) -> Iterator[tuple[int, int]]:
     """Yield start and end of each line that may hold an identifier; none that holds it is missed."""
-    anchor = identifier.anchor.lower()
+    anchor, data = identifier.anchor.lower(), np.frombuffer(block, np.uint8)
     if anchor:
-        found = _find(block, anchor, _rare_places(anchor, one=identifier.is_phone), _skipped(identifier)).tolist()
+        places = _rare_places(anchor, one=identifier.is_phone)
+        found = _find(data, np.frombuffer(anchor, np.uint8), places, _skipped(identifier))
     else:
-        found = [0, *(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1).tolist()]
+        found = np.concatenate(([0], np.flatnonzero(data == ord("\n")) + 1))
     end = 0
-    for at in found:
+    for at in found.tolist():
         if end <= at < len(block):
             start, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at) + 1 or len(block)
             yield start, end
-
-
-def values_of(block: bytes, name: str) -> Places:
-    """Return where the strings begin that records of JSON Lines have under a name, after the quote."""
-    written = f'"{name}":"'.encode()  # in a string of JSON every quote is behind a backslash
-    return _find(block, written, (1, 0), np.zeros(256, np.uint8)) + len(written)
-
-
-def stands_at(block: bytes, places: Places, expected: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-    """Return at which places [N] one of some bytes of equal length stand."""
-    data, width = np.frombuffer(block, np.uint8), len(expected[0])
-    found, inside = np.zeros(len(places), np.bool_), places + width <= len(data)
-    if inside.any():
-        windows = np.lib.stride_tricks.sliding_window_view(data, width)[places[inside]]
-        found[inside] = np.isin(
-            np.ascontiguousarray(windows).view(f"S{width}").ravel(), np.array(expected, f"S{width}")
-        )
-    return found
 
 
 def _skipped(identifier: Identifier) -> Bytes:
@@ -67,18 +49,13 @@ def _rare_places(needle: bytes, *, one: bool) -> tuple[int, int]:
     return order[0], order[1]
 
 
-def _find(block: bytes, needle: bytes, places: tuple[int, int], skipped: Bytes) -> Places:
+@njit(cache=True, nogil=True)
+def _find(data, needle, places, skipped):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Return where lower-case `needle` begins, its letters in any case, in order.
 
     Bytes marked in `skipped` [256] may stand between those of the needle. The two bytes of the needle at `places` are
     looked for in many lanes at once; both must be the first if anything may be skipped.
     """
-    found: Places = _find_all(np.frombuffer(block, np.uint8), np.frombuffer(needle, np.uint8), places, skipped)
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _find_all(data, needle, places, skipped):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     first, second = places
     one, two = needle[first], needle[second]
     fold_one = np.uint8(32) if 97 <= one <= 122 else np.uint8(0)
@@ -86,35 +63,21 @@ def _find_all(data, needle, places, skipped):  # type: ignore[no-untyped-def] # 
     found, count = np.empty(256, np.int64), 0
     last = len(data) - len(needle) + 1
     for begin in range(0, last, _LANES):
-        many = min(begin + _LANES, last)
-        if not _may_stand(
-            data[begin + first : many + first], data[begin + second : many + second], one, two, fold_one, fold_two
-        ):
+        width = min(_LANES, last - begin)
+        ones, twos = data[begin + first : begin + first + width], data[begin + second : begin + second + width]
+        least = np.uint8(255)  # of differences: a minimum compiles to the widest registers, a logical or does not
+        for at in range(width):
+            difference = np.uint8(np.uint8(ones[at] | fold_one) ^ one)
+            least = min(least, np.uint8(difference | np.uint8(np.uint8(twos[at] | fold_two) ^ two)))
+        if least:
             continue
-        for part in range(begin, many, _FEW):
-            end = min(part + _FEW, many)
-            ones, twos = data[part + first : end + first], data[part + second : end + second]
-            if not _may_stand(ones, twos, one, two, fold_one, fold_two):
-                continue
-            for at in range(end - part):
-                if (ones[at] | fold_one) == one and _stands(data, needle, part + at, skipped):
-                    if count == len(found):
-                        found = np.concatenate((found, found))
-                    found[count] = part + at
-                    count += 1
+        for at in range(width):
+            if (ones[at] | fold_one) == one and _stands(data, needle, begin + at, skipped):
+                if count == len(found):
+                    found = np.concatenate((found, found))
+                found[count] = begin + at
+                count += 1
     return found[:count]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _may_stand(ones, twos, one, two, fold_one, fold_two):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-    """Say whether the two bytes stand anywhere; a minimum of differences compiles to the widest registers."""
-    least = np.uint8(255)
-    for at in range(len(ones)):
-        least = min(
-            least,
-            np.uint8(np.uint8(np.uint8(ones[at] | fold_one) ^ one) | np.uint8(np.uint8(twos[at] | fold_two) ^ two)),
-        )
-    return least == 0
 
 
 @njit(cache=True, nogil=True)

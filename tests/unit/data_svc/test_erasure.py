@@ -23,7 +23,7 @@ from data_svc.worker.curate import curate
 from data_svc.worker.erase import erase_documents
 from data_svc.worker.erased_shards import erase_rows
 from data_svc.worker.rewrite import changed, cut, whole_lines
-from data_svc.worker.text_search import lines_with, stands_at, values_of
+from data_svc.worker.text_search import lines_with
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,22 +129,16 @@ def test_cut_leaves_exactly_the_other_lines(lines, data):
     assert left == b"".join(line for at, line in enumerate(lines) if at not in gone)
 
 
-@given(st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b" "))), st.binary(max_size=5), st.integers(1, 7))
+@given(
+    st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b" "))),
+    st.binary(max_size=5),
+    st.integers(1, 7),
+)
 def test_blocks_of_whole_lines_are_the_file_and_end_with_lines(lines, rest, size):
     data = b"".join(line + b"\n" for line in lines) + rest
     found = [*whole_lines(io.BytesIO(data), size)]
     assert b"".join(found) == data
     assert all(block.endswith(b"\n") for block in found[:-1])
-
-
-@given(st.lists(st.text(alphabet='ab"\\:id,', max_size=12)), st.text(alphabet='ab"\\', max_size=2))
-def test_values_of_records_are_found_where_they_stand_and_nowhere_else(texts, beginning):
-    block = b"".join(canonical_json({"id": text, "ids": text, "other": text}) for text in texts)
-    starts, begins = values_of(block, "id"), json.dumps(beginning)[1:-1].encode()
-    assert [json.JSONDecoder().raw_decode(block[start - 1 :].decode())[0] for start in starts] == texts
-    if begins:
-        written = [json.dumps(text)[1:].encode() for text in texts]
-        assert stands_at(block, starts, [begins]).tolist() == [text.startswith(begins) for text in written]
 
 
 def erased(blobs: Blobs, result: CurationResult, selector: Selector, folder: Path):
