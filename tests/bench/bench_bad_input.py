@@ -29,7 +29,7 @@ from data_svc.worker.curate import curate  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
 LIMIT_MB = 450
-SORTS = ("worker", "task_child", "parser_child")
+SORTS = ("worker", "bessemer.jobs.element", "parser_child")
 SAMPLE_S = 0.2
 EMPTY_FILES = 100_000
 
@@ -94,7 +94,7 @@ def main() -> None:
         print(f"{name}: {reasons}")
         rows.append({"metric": f"{name}, CPU-s", "ours": round(cpu, 1), "peer": None, "goal": None})
         for sort in SORTS:
-            label = {"task_child": "reader of a partition", "parser_child": "parser"}.get(sort, sort)
+            label = {"bessemer.jobs.element": "reader of a partition", "parser_child": "parser"}.get(sort, sort)
             goal = f"<= {LIMIT_MB}" if sort != "parser_child" else None
             rows.append({"metric": f"{name}, peak MB of {label}", "ours": peaks[sort], "peer": None, "goal": goal})
     out = ROOT / "build" / "bench"

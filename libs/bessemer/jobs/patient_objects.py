@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from bessemer.kernel.errors import Unavailable
-from bessemer.svckit.objects import ObjectStore
+from bessemer.svckit.objects import ObjectsConfig, ObjectStore, open_objects
 
-__all__ = ["OUTAGE_S", "PatientObjects"]
+__all__ = ["OUTAGE_S", "PatientObjects", "objects_env", "objects_of"]
 
 OUTAGE_S = 120.0  # a store that restarts is back by then; what lasts longer is for the job's own tries
 _FIRST_DELAY_S, _DELAY_S_MAX = 0.25, 4.0
@@ -31,6 +31,11 @@ class PatientObjects:
         self._open_store = open_store
         self._outage_s = outage_s
         self._store: ObjectStore | None = None
+
+    @property
+    def config(self) -> ObjectsConfig:
+        """See `ObjectStore`."""
+        return self._ask(lambda store: store.config)
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """See `ObjectStore`."""
@@ -101,3 +106,21 @@ class PatientObjects:
                 _log.warning("the object store does not answer: %s; trying again", error.message)
             time.sleep(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(_DELAY_S_MAX, delay_s * 2)
+
+
+def objects_env(config: ObjectsConfig) -> dict[str, str]:
+    """Return the environment that tells a process where objects lie."""
+    env = {"BESSEMER_OBJECTS_URL": config.url}
+    if config.access_key:
+        env |= {"BESSEMER_S3_ACCESS_KEY": config.access_key, "BESSEMER_S3_SECRET_KEY": config.secret_key}
+    return env
+
+
+def objects_of(env: Mapping[str, str]) -> ObjectStore:
+    """Return the object store that an environment names; it is opened when it is used."""
+    config = ObjectsConfig(
+        env["BESSEMER_OBJECTS_URL"],
+        access_key=env.get("BESSEMER_S3_ACCESS_KEY", ""),
+        secret_key=env.get("BESSEMER_S3_SECRET_KEY", ""),
+    )
+    return PatientObjects(lambda: open_objects(config))

@@ -26,12 +26,12 @@ from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.worker.v1 import worker_service_pb2 as pb
 from bessemer.jobs.failures import as_bessemer_error, failure_kind
 from bessemer.jobs.launcher import GO
-from bessemer.jobs.patient_objects import PatientObjects
+from bessemer.jobs.patient_objects import objects_of
 from bessemer.jobs.worker_link import Link, is_fenced, is_refused
 from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.svckit import telemetry
 from bessemer.svckit.config import TlsConfig
-from bessemer.svckit.objects import ObjectsConfig, ObjectStore, open_objects
+from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.status import to_status
 
 __all__ = [
@@ -254,12 +254,7 @@ def _work(handlers: Mapping[str, Handler], env: Mapping[str, str]) -> int:
 
 def surroundings(env: Mapping[str, str]) -> tuple[ObjectStore, Path]:
     """Return the object store and the scratch folder that a worker's environment names."""
-    config = ObjectsConfig(
-        env["BESSEMER_OBJECTS_URL"],
-        access_key=env.get("BESSEMER_S3_ACCESS_KEY", ""),
-        secret_key=env.get("BESSEMER_S3_SECRET_KEY", ""),
-    )
-    return PatientObjects(lambda: open_objects(config)), Path(env["BESSEMER_WORKER_DIR"])
+    return objects_of(env), Path(env["BESSEMER_WORKER_DIR"])
 
 
 def _attempt(context: TaskContext, link: Link, handlers: Mapping[str, Handler]) -> int:

@@ -21,6 +21,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._=@+-]{1,255}")
 class ObjectStore(Protocol):
     """Objects that are written once and never change. Every method may be called from any thread."""
 
+    @property
+    def config(self) -> ObjectsConfig:
+        """Return what another process opens the same store with."""
+
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store bytes durably; the same bytes again change nothing.
 

@@ -20,7 +20,7 @@ from bessemer.kernel.errors import (
     LimitReached,
     NotFound,
 )
-from bessemer.svckit.objects import check_key, check_prefix
+from bessemer.svckit.objects import ObjectsConfig, check_key, check_prefix
 from bessemer.svckit.signed_url import sign_url
 
 __all__ = ["FileObjects"]
@@ -45,6 +45,11 @@ class FileObjects:
         with _errors(str(root)):
             _make_folders(self._partial)
             self._sweep()
+
+    @property
+    def config(self) -> ObjectsConfig:
+        """See `ObjectStore`."""
+        return ObjectsConfig(f"file://{self.root.resolve()}")
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """See `ObjectStore`."""

@@ -46,7 +46,7 @@ class S3Objects:
     def __init__(self, config: ObjectsConfig) -> None:
         parts = urlsplit(config.url)
         self._bucket = parts.path.strip("/")
-        self._url = config.url
+        self._config = config
         self._client: Any = Minio(
             parts.netloc,
             access_key=config.access_key or None,
@@ -62,6 +62,11 @@ class S3Objects:
         with self._errors(self._bucket):
             if not self._client.bucket_exists(bucket_name=self._bucket):
                 self._make_bucket()
+
+    @property
+    def config(self) -> ObjectsConfig:
+        """See `ObjectStore`."""
+        return self._config
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """See `ObjectStore`."""
@@ -246,16 +251,20 @@ class S3Objects:
             if error.code in _MISSING:
                 raise NotFound(f"object {key} does not exist", resource=key) from error
             if error.code in _FORBIDDEN:
-                raise PermissionDenied(f"{self._url} refuses our credentials ({error.code}); check them") from error
+                raise PermissionDenied(
+                    f"{self._config.url} refuses our credentials ({error.code}); check them"
+                ) from error
             if error.code in _FULL or status == 507:
                 raise LimitReached(
                     "the object store is full; free some space and retry", reason="STORAGE_FULL"
                 ) from error
             if status and status < 500:
-                raise InvalidRequest(f"{self._url} refuses {key}: {error.code} {error.message}", field="key") from error
-            raise Unavailable(f"{self._url} fails with {error.code}; retry") from error
+                raise InvalidRequest(
+                    f"{self._config.url} refuses {key}: {error.code} {error.message}", field="key"
+                ) from error
+            raise Unavailable(f"{self._config.url} fails with {error.code}; retry") from error
         except (HTTPError, InvalidResponseError, ServerError) as error:
-            raise Unavailable(f"{self._url} does not answer ({type(error).__name__}); retry") from error
+            raise Unavailable(f"{self._config.url} does not answer ({type(error).__name__}); retry") from error
 
 
 def check_contract(store: ObjectStore) -> None:

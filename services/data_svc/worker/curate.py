@@ -15,6 +15,7 @@ from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.contamination import read_contamination_set
 from bessemer.artifacts.manifest import fetch, read_manifest
 from bessemer.artifacts.texts import is_text_part
+from bessemer.jobs.array import ArrayLauncher
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.errors import InvalidRequest
 from bessemer.kernel.ids import project_of
@@ -92,11 +93,13 @@ def curate(
     texts: Path | None = None,
     terms: Terms = UNSTATED,
     workers: int | None = None,
+    arrays: ArrayLauncher | None = None,
     labels: Path | None = None,
     dry_run: bool = False,
 ) -> CurationResult:
     """Make a version of local files and folders, without any server, in as many processes as there are cores.
 
+    `arrays` has the elements carried out elsewhere.
     `index` holds the evaluation suites to keep clear of, `texts` is a folder with the documents and the texts of
     a text version, `labels` a file that a classifier of quality learns from; `terms` hold for
     all files.
@@ -107,7 +110,7 @@ def curate(
     with (
         tempfile.TemporaryDirectory(prefix="bessemer-curation-") as folder,
         _scratch(Path(folder)) as scratch,
-        Executor(work, scratch, workers) as executor,
+        Executor(work, scratch, workers, arrays) as executor,
     ):
         given = _Inputs(uploads, tokenizer_path, texts, index or ContaminationIndex({}), labels)
         return _make(given, recipe, blobs, executor, scratch=scratch, tick=report, dry_run=dry_run)

@@ -1,32 +1,38 @@
-"""Tasks in processes of this host: as many at once as there are cores, none twice, results in order."""
+"""Tasks of a job: none twice, their results in order, made as elements of an array."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import queue
+import secrets
 import shutil
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bessemer.jobs.array import ArrayLauncher, ArraySpec, ElementLost, run_array
+from bessemer.jobs.array_local import LocalArrays
 from bessemer.kernel.errors import BessemerError, FailedPrecondition, Internal
 
-from data_svc.worker.task_process import ProcessDied, TaskProcess
+from data_svc.worker.elements import ENTRY
+from data_svc.worker.handover import as_objects
 from data_svc.worker.tasks import Tools
 from data_svc.worker.work import Work
 
 __all__ = ["Executor", "Task"]
 
-TICK_S = 0.5
-_TRIES = 2
+_ENV = {
+    "RAYON_NUM_THREADS": "1",  # there is one process per core
+    "TOKENIZERS_PARALLELISM": "false",
+    # Memory that a large document took goes back to the system; else processes grow with the largest they have met.
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "1048576",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
 
 
 @dataclass(frozen=True)
@@ -40,22 +46,19 @@ class Task:
 
 
 class Executor:
-    """Carries out tasks. Each of its threads waits for one process at a time, which starts with the first task.
+    """Has tasks carried out, by processes of this host if no launcher of arrays is given.
 
     `made` and `reused` count, by kind, the tasks that were carried out and those whose results were there.
     """
 
-    def __init__(self, work: Work, scratch: Path, workers: int | None = None) -> None:
+    def __init__(
+        self, work: Work, scratch: Path, workers: int | None = None, arrays: ArrayLauncher | None = None
+    ) -> None:
         self._work = work
         self._scratch = scratch
-        self._workers = workers or os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(self._workers, "tasks")
-        self._idle: queue.SimpleQueue[TaskProcess] = queue.SimpleQueue()
-        self._processes: set[TaskProcess] = set()
-        self._lock = threading.Lock()
-        self._numbers = count()
-        self._closed = False
-        self._at = ""
+        self._opened = ExitStack()
+        self._arrays = arrays or self._opened.enter_context(LocalArrays(work.objects.config, scratch, workers))
+        self._stored: dict[str, str] = {}  # files of results, and their objects
         self.made: Counter[str] = Counter()
         self.reused: Counter[str] = Counter()
 
@@ -65,13 +68,7 @@ class Executor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._lock:
-            self._closed = True
-            for process in self._processes:
-                process.kill()
-        self._threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            process.stop()
+        self._opened.__exit__(kind, error, trace)
 
     def map(self, tasks: Iterable[Task], tick: Callable[[str], None]) -> Iterator[Task]:
         """Yield the tasks in their order once their results are there; `tick` hears twice a second where work is.
@@ -81,74 +78,71 @@ class Executor:
         """
         tasks = iter(tasks)
         first = [*islice(tasks, 2)]
-        if len(first) == 1:
-            self._finish(first[0], partial(self._perform_here, first[0], tick))
+        if len(first) == 1 and self._arrays.shares_files:
+            if not self._find(first[0]):
+                self._perform(first[0], tick)
             yield first[0]
-            return
-        waiting: deque[tuple[Task, Future[None]]] = deque()
-        for task in chain(first, tasks):
-            if len(waiting) >= 2 * self._workers:  # so that a reader far ahead does not fill the disk
-                yield self._next(waiting, tick)
-            waiting.append((task, self._threads.submit(self._finish, task, partial(self._perform, task))))
-            tick(self._at)
-        while waiting:
-            yield self._next(waiting, tick)
+        elif first:
+            yield from self._map(first[0].request["kind"], chain(first, tasks), tick)
 
-    def _next(self, waiting: deque[tuple[Task, Future[None]]], tick: Callable[[str], None]) -> Task:
-        task, future = waiting.popleft()
-        while not wait([future], TICK_S).done:
-            tick(self._at)
-        tick(self._at)
-        future.result()
-        return task
+    def _map(self, kind: str, tasks: Iterable[Task], tick: Callable[[str], None]) -> Iterator[Task]:
+        under_way: deque[tuple[Task, bool]] = deque()  # and whether the result was found
 
-    def _finish(self, task: Task, perform: Callable[[], None]) -> None:
-        """Take the result from the store, or make it and put it there."""
-        found = self._work.fetch(task.key, task.out)
-        if not found:
-            perform()
-            self._work.keep(task.key, task.out)
-        with self._lock:
-            (self.reused if found else self.made)[task.request["kind"]] += 1
+        def requests() -> Iterator[Any]:
+            for task in tasks:
+                found = self._find(task)
+                under_way.append((task, found))
+                tick("")
+                if not found:
+                    yield self._request(task)
+
+        array = f"{kind}-{secrets.token_hex(8)}"
+        spec = ArraySpec(array, ENTRY, self._work.array_prefix(array), env=_ENV)
+        try:
+            for name in run_array(self._arrays, self._work.objects, spec, requests(), tick):
+                while under_way[0][1]:
+                    yield under_way.popleft()[0]
+                task, _ = under_way.popleft()
+                if not self._arrays.shares_files:
+                    self._work.get(name, task.out)
+                self._note(task, name, self.made)
+                yield task
+        except ElementLost as lost:
+            raise _blame(lost) from lost
+        for task, _ in under_way:
+            yield task
+
+    def _find(self, task: Task) -> bool:
+        """Take the result from the store if it is there."""
+        name = self._work.fetch(task.key, task.out)
+        if name:
+            self._note(task, name, self.reused)
+        return bool(name)
+
+    def _request(self, task: Task) -> Any:
+        given, out = task.request, str(task.out)
+        if not self._arrays.shares_files:
+            given, out = as_objects(task.request, self._work, self._stored, self._scratch), ""
+        return {"task": given, "project": self._work.project, "key": task.key, "out": out}
+
+    def _perform(self, task: Task, tick: Callable[[str], None]) -> None:
+        with Tools(self._scratch) as tools:
+            tools.perform({**task.request, "out": str(task.out)}, tick)
+        self._note(task, self._work.keep(task.key, task.out), self.made)
+
+    def _note(self, task: Task, name: str, counter: Counter[str]) -> None:
+        self._stored[str(task.out)] = name
+        counter[task.request["kind"]] += 1
         if task.inputs is not None:
             shutil.rmtree(task.inputs, ignore_errors=True)
 
-    def _perform_here(self, task: Task, tick: Callable[[str], None]) -> None:
-        with Tools(self._scratch) as tools:
-            tools.perform({**task.request, "out": str(task.out)}, tick)
 
-    def _perform(self, task: Task) -> None:
-        for left in reversed(range(_TRIES)):
-            process = self._take()
-            try:
-                process.perform({**task.request, "out": str(task.out)}, self._say)
-            except ProcessDied as died:
-                with self._lock:
-                    self._processes.discard(process)
-                process.stop()
-                if not left:
-                    raise _blame(died) from died
-            else:
-                self._idle.put(process)
-                return
-
-    def _say(self, at: str) -> None:
-        self._at = at
-
-    def _take(self) -> TaskProcess:
-        with contextlib.suppress(queue.Empty):
-            return self._idle.get_nowait()
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the executor is closed")
-            process = TaskProcess(self._scratch / f"process-{next(self._numbers)}")
-            self._processes.add(process)
-            return process
-
-
-def _blame(died: ProcessDied) -> BessemerError:
-    """Return the error of a task whose processes died two times in turn."""
-    if not died.at:
-        return Internal(f"processes for curation do not start: the last {died}; see the worker's log")
-    message = f"two processes in turn {died} at {died.at}; leave that file out, or give the worker more memory"
-    return FailedPrecondition(message, reason="SOURCE_INVALID", file=died.at)
+def _blame(lost: ElementLost) -> BessemerError:
+    """Return the error of a task whose processes died in turn."""
+    status = lost.status
+    if not status.at:
+        return Internal(f"processes for curation do not start: the last {status.ending}; see the worker's log")
+    message = (
+        f"two processes in turn {status.ending} at {status.at}; leave that file out, or give the worker more memory"
+    )
+    return FailedPrecondition(message, reason="SOURCE_INVALID", file=status.at)

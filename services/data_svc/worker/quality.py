@@ -1,8 +1,11 @@
 """Quality measures of web corpora (Gopher, C4, FineWeb) over a document's UTF-8 bytes, compiled.
 
-Blanks are bytes up to 32. A chunk between blanks is one word with its leading and trailing punctuation cut off; a word
-is cut at `-` between letters or digits, and at one of `/:=<>` before a letter. Marks are those of ASCII and U+2000 to
-U+203F; each is a token, and so is a run of one of `-.~^`. Other characters beyond ASCII count as letters.
+Blanks are bytes up to 32, and those of Unicode. A chunk between blanks is one word with its leading and trailing
+punctuation cut off. A word is cut at `-` before a letter or between two digits, at `,` between letters, at `.` between
+a small and a capital letter, which ends a sentence, at one of `/:=<>` before a letter, and before `'s`: these are the
+infixes and suffixes of spaCy, whose words the corpora were filtered by. Marks are those of ASCII and U+2000 to U+203F;
+each is a token, and so is a run of one of `-.~^`. What lies from U+0080 to U+00BF and from U+2040 to U+2BFF makes words
+without a letter; further characters count as letters.
 Lines and runs of words are compared by 64-bit hashes.
 """
 
@@ -27,10 +30,11 @@ SHORT_LINE_CHARACTERS = 30
 Counts = npt.NDArray[np.int64]
 Sink = tuple[Hashes, Counts, Counts]  # tokens, running sum of their characters, counts
 
-_WORD_BYTE, _LETTER_BYTE = np.uint8(1), np.uint8(2)
+_WORD_BYTE, _LETTER_BYTE, _MAYBE_LETTER = np.uint8(1), np.uint8(2), np.uint8(4)
 _KIND = np.zeros(256, np.uint8)
 _KIND[[*b"0123456789"]] = 1
-_KIND[[*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *range(128, 256)]] = 3
+_KIND[[*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *range(192, 256)]] = 3
+_KIND[[0xC2, 0xE2]] = 1, 5  # symbols, or letters as the next byte says
 _STARTS = np.ones(256, np.int64)  # 0 for the bytes that continue a character
 _STARTS[128:192] = 0
 _JAVASCRIPT, _LOREM_IPSUM, _NOTICE, _CURLY = 1, 2, 4, 8
@@ -101,6 +105,10 @@ def _emit(data: Bytes, start: int, end: int, sink: Sink, mark: bool) -> None:  #
     counts[_TOKENS] += 1
     if mark or kind == 0:
         return
+    if kind & _MAYBE_LETTER:
+        for at in range(start, end - 1):
+            if data[at] == 0xE2 and data[at + 1] >= 0xB0:
+                kind |= _LETTER_BYTE
     counts[_WORDS] += 1
     counts[_WORD_CHARACTERS] += characters
     if kind & _LETTER_BYTE:
@@ -129,8 +137,32 @@ def _emit_marks(data: Bytes, start: int, end: int, sink: Sink) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _emit_chunk(data: Bytes, start: int, end: int, sink: Sink) -> bool:
-    """Add the tokens of what stands between two blanks; say whether it ends a sentence."""
+def _cuts(data: Bytes, place: int, first: int) -> bool:
+    """Say whether a word in bytes first to last is cut at the ASCII mark at `place`, which is inside it."""
+    byte, before, after = data[place], data[place - 1], _KIND[data[place + 1]]
+    if byte == 45 and after == 1:
+        return 48 <= before <= 57 and data[place + 1] < 128
+    if byte == 46:
+        return 97 <= before <= 122 and 65 <= data[place + 1] <= 90
+    if after != 3 or _mark_before(data, first, place) != 0:
+        return False
+    return byte in (45, 47, 58, 60, 61, 62) or (byte == 44 and (before >= 128 or _KIND[before] == 3))
+
+
+@njit(cache=True, nogil=True)
+def _without_s(data: Bytes, first: int, last: int) -> int:
+    """Return where the `'s` begins that a word in bytes first to last ends with, else its end."""
+    if last - first < 3 or data[last - 1] | 32 != 115:
+        return last
+    if data[last - 2] == 39:
+        return last - 2
+    curly = last - first > 4 and data[last - 4] == 0xE2 and data[last - 3] == 0x80 and data[last - 2] == 0x99
+    return last - 4 if curly else last
+
+
+@njit(cache=True, nogil=True)
+def _emit_chunk(data: Bytes, start: int, end: int, sink: Sink) -> tuple[int, bool]:
+    """Add the tokens of what stands between blanks; return how many sentences end in it, and whether one at its end."""
     first, last = start, end
     while first < end:
         width = _mark(data, first, end)
@@ -142,25 +174,21 @@ def _emit_chunk(data: Bytes, start: int, end: int, sink: Sink) -> bool:
         if width == 0:
             break
         last -= width
-    terminal = _emit_marks(data, start, first, sink)
-    at = first
-    for place in range(first + 1, last - 1):
-        byte = data[place]
-        if byte == 45:
-            cut = _mark_before(data, first, place) == 0 and _mark(data, place + 1, last) == 0
-        elif byte in (47, 58, 60, 61, 62):
-            cut = _mark_before(data, first, place) == 0 and _mark(data, place + 1, last) == 0
-            cut &= _KIND[data[place + 1]] == 3
-        else:
-            cut = False
-        if cut:
+    sentences, terminal = 0, _emit_marks(data, start, first, sink)
+    at, stem = first, _without_s(data, first, last)
+    for place in range(first + 1, stem - 1):
+        if data[place] < 65 and _KIND[data[place]] == 0 and _cuts(data, place, first):
             _emit(data, at, place, sink, False)
             _emit(data, place, place + 1, sink, True)
+            sentences += data[place] == 46
             at = place + 1
-    if at < last:
-        _emit(data, at, last, sink, False)
+    if at < stem:
+        _emit(data, at, stem, sink, False)
+    if stem < last:
+        _emit(data, stem, last, sink, False)
+    if first < last:
         terminal = _emit_marks(data, last, end, sink)
-    return terminal
+    return sentences, terminal
 
 
 @njit(cache=True, nogil=True)
@@ -199,6 +227,24 @@ def _ends_with(data: Bytes, first: int, last: int) -> tuple[bool, bool, bool]:
 
 
 @njit(cache=True, nogil=True)
+def _blank(data: Bytes, at: int, end: int) -> int:
+    """Return how many bytes the blank at `at` has; 0 if there is none."""
+    byte = data[at]
+    if byte < 0xC2:
+        return 1 if byte <= 32 else 0
+    if byte == 0xC2:
+        return 2 if at + 1 < end and data[at + 1] in (0x85, 0xA0) else 0
+    if at + 2 >= end or byte > 0xE3 or byte < 0xE2:
+        return 0
+    low = data[at + 2]
+    if byte == 0xE3:
+        return 3 if data[at + 1] == 0x80 and low == 0x80 else 0
+    if data[at + 1] == 0x80:
+        return 3 if low <= 0x8A or low in (0xA8, 0xA9, 0xAF) else 0
+    return 3 if data[at + 1] == 0x81 and low == 0x9F else 0
+
+
+@njit(cache=True, nogil=True)
 def _emit_line(data: Bytes, first: int, last: int, sink: Sink) -> tuple[int, int, int]:
     """Add the tokens of a line; return its chunks, the characters of the longest, and its sentences."""
     chunks, longest, sentences = 0, 0, 1
@@ -206,15 +252,21 @@ def _emit_line(data: Bytes, first: int, last: int, sink: Sink) -> tuple[int, int
     while at < last:
         start = at
         characters = 0
-        while at < last and data[at] > 32:
+        while at < last and (32 < data[at] < 0xC2 or not _blank(data, at, last)):
             characters += _STARTS[data[at]]
             at += 1
+        if at == start:
+            at += _blank(data, at, last)  # a line may begin with one of several bytes
+            continue
         chunks += 1
         longest = max(longest, characters)
-        if _emit_chunk(data, start, at, sink) and at < last:
-            sentences += 1
-        while at < last and data[at] <= 32:
-            at += 1
+        inside, terminal = _emit_chunk(data, start, at, sink)
+        while at < last and (data[at] <= 32 or data[at] >= 0xC2):
+            width = _blank(data, at, last)
+            if width == 0:
+                break
+            at += width
+        sentences += inside + (terminal and at < last)
     return chunks, longest, sentences
 
 

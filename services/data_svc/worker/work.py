@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bessemer.artifacts.blobs import Objects, sha256_of
 from bessemer.kernel.errors import DataLoss, NotFound
+from bessemer.svckit.objects import ObjectsConfig
 
 from data_svc.domain.partitions import result_name, work_prefix
 
@@ -17,6 +18,10 @@ __all__ = ["Work", "WorkObjects"]
 
 class WorkObjects(Objects, Protocol):
     """The part of the object store that is needed here."""
+
+    @property
+    def config(self) -> ObjectsConfig:
+        """Return what another process opens the same store with."""
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with a prefix, in order."""
@@ -32,25 +37,38 @@ class Work:
     """
 
     def __init__(self, objects: WorkObjects, project: str) -> None:
-        self._objects = objects
+        self.objects = objects
+        self.project = project
         self._prefix = work_prefix(project)
 
-    def fetch(self, key: str, path: Path) -> bool:
-        """Copy a result into a file if there is one."""
-        for name in [*self._objects.list(f"{self._prefix}{key}/")]:
+    def fetch(self, key: str, path: Path) -> str:
+        """Copy a result into a file and return the object's name; empty if there is none."""
+        for name in [*self.objects.list(f"{self._prefix}{key}/")]:
             try:
-                self._objects.get_file(name, path)
+                self.get(name, path)
             except NotFound:
                 continue  # cleared away just now
             except DataLoss:
-                self._objects.delete(name)
+                self.objects.delete(name)
                 continue
-            if sha256_of(path) == name.rpartition(".")[2]:
-                return True
-            self._objects.delete(name)
-        return False
+            return name
+        return ""
 
-    def keep(self, key: str, path: Path) -> None:
-        """Store a result; two workers that made it differently both keep theirs, and the older is used from then on."""
-        name = result_name(datetime.now(UTC).date(), sha256_of(path))
-        self._objects.put_file(f"{self._prefix}{key}/{name}", path)
+    def get(self, name: str, path: Path) -> None:
+        """Copy the object with a name into a file.
+
+        Raises: NotFound; DataLoss if it is damaged.
+        """
+        self.objects.get_file(name, path)
+        if sha256_of(path) != name.rpartition(".")[2]:
+            raise DataLoss(f"object {name} is damaged; delete it, and it is made again", resource=name)
+
+    def keep(self, key: str, path: Path) -> str:
+        """Store a result and return the object's name; of two that were made differently the older is used later."""
+        name = f"{self._prefix}{key}/{result_name(datetime.now(UTC).date(), sha256_of(path))}"
+        self.objects.put_file(name, path)
+        return name
+
+    def array_prefix(self, array: str) -> str:
+        """Return the prefix of the keys of an array's requests and answers, which go when results of today go."""
+        return f"{self._prefix}arrays/{array}/{datetime.now(UTC).date().isoformat()}."

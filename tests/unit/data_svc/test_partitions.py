@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import random
-import signal
 import tarfile
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from bessemer.artifacts.blobs import Blobs
+from bessemer.jobs.array import ArraySpec, request_key
+from bessemer.jobs.array_local import ElementProcess
+from bessemer.jobs.patient_objects import objects_env
 from bessemer.kernel.errors import FailedPrecondition, Internal
 from bessemer.svckit.objects_files import FileObjects
 from data_svc.domain.partitions import is_stale, result_name, starts_partition
@@ -25,10 +29,11 @@ from data_svc.worker.curate import curate
 from data_svc.worker.executor import Executor, Task
 from data_svc.worker.partitions import Upload, partitions
 from data_svc.worker.slices import Slices
-from data_svc.worker.task_process import TaskProcess
 from data_svc.worker.work import Work
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.unit.jobs.foreign_arrays import ForeignArrays
 
 from .conftest import documents_of, prose
 
@@ -86,6 +91,32 @@ def test_version_is_the_same_in_one_partition_or_many(
     assert many.manifest == one.manifest
 
 
+def test_version_is_the_same_when_elements_run_where_no_file_of_this_host_is_seen(
+    documents: Path, tokenizer_path: Path, objects: FileObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archive.tar.gz"
+    with tarfile.open(archive, "w:gz") as target:
+        target.add(documents, "inside")
+    (documents / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    sources = [documents, archive]
+    monkeypatch.setattr(cutting, "PARTITION_BYTES", 40_000)
+    requests: list[str] = []
+
+    class Watched(ForeignArrays):
+        def submit(self, spec: ArraySpec, count: int) -> None:
+            requests.extend(objects.get_bytes(request_key(spec.prefix, index)).decode() for index in range(count))
+            super().submit(spec, count)
+
+    foreign = Watched(tmp_path, objects_env(objects.config))
+    there = curate(sources, RECIPE, tokenizer_path, Blobs(objects, "p"), arrays=foreign)
+    assert [array.partition("-")[0] for array, _ in foreign.submitted] == ["read", "tokenize"]
+    assert foreign.submitted[0][1] >= 2
+    assert not [request for request in requests if str(tmp_path) in request or str(tokenizer_path) in request]
+    here = curate(sources, RECIPE, tokenizer_path, Blobs(FileObjects(tmp_path / "other"), "p"), workers=1)
+    assert there.manifest == here.manifest
+    assert [*objects.list("projects/p/work/arrays/")] == []
+
+
 def test_second_import_reads_only_what_changed(
     small: None, documents: Path, tokenizer_path: Path, objects: FileObjects
 ) -> None:
@@ -106,11 +137,11 @@ def test_import_after_one_of_200_files_changed_parses_its_partition_alone(
     for number in range(200):
         (folder / f"{number:03d}.txt").write_text(prose(number))
 
-    def perform(process: TaskProcess, task, say) -> None:
-        parsed.extend(name for name, *_ in task.get("files", ()))
-        return REAL(process, task, say)
+    def answer(process: ElementProcess, prefix: str, index: int, say) -> None:
+        parsed.extend(name for name, *_ in asked(objects, prefix, index).get("files", ()))
+        return REAL(process, prefix, index, say)
 
-    monkeypatch.setattr(TaskProcess, "perform", perform)
+    monkeypatch.setattr(ElementProcess, "answer", answer)
     first = curate([folder], RECIPE, tokenizer_path, Blobs(objects, "p"), workers=2)
     assert (len(parsed), first.partitions_reused) == (200, 0)
     assert first.partitions > 20
@@ -159,39 +190,36 @@ def tasks_of(folder: Path, count: int, tmp_path: Path) -> list[Task]:
     return tasks
 
 
-class Once:
-    """Kills the process of the first tries at a task."""
-
-    def __init__(self, times: int) -> None:
-        self.left = times
-
-    def __call__(self, process: TaskProcess, task, say) -> None:
-        if task["files"][0][0] == "1.txt" and self.left:
-            self.left -= 1
-            os.kill(process._process.pid, signal.SIGKILL)
-        return REAL(process, task, say)
+def asked(objects: FileObjects, prefix: str, index: int):
+    return json.loads(objects.get_bytes(request_key(prefix, index)))["task"]
 
 
-REAL = TaskProcess.perform
+REAL = ElementProcess.answer
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
 def test_process_that_dies_is_replaced_once_and_then_the_file_is_named(
     deaths: int, tmp_path: Path, objects: FileObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    perform, left = TaskProcess.perform, [*range(deaths)]
+    tasks, left = tasks_of(tmp_path, 3, tmp_path), [*range(deaths)]
+    file = tmp_path / "1.txt"
+    text = file.read_text()
+    file.unlink()
+    os.mkfifo(file)  # whoever reads it waits for ever
 
-    os.mkfifo(tmp_path / "endless")  # whoever reads it waits for ever
+    def answer_or_die(process: ElementProcess, prefix: str, index: int, say) -> None:
+        def die(at: str) -> None:
+            say(at)
+            if at == file.name and left:
+                left.pop()
+                process.kill()
+                if not left:
+                    file.unlink()
+                    file.write_text(text)
 
-    def perform_or_die(process, task, say):
-        if task["files"][0][0] == "1.txt" and left:
-            left.pop()
-            endless = {**task, "files": [["1.txt", str(tmp_path / "endless"), 5, "text"]]}
-            perform(process, endless, lambda _: os.kill(process._process.pid, signal.SIGKILL))
-        perform(process, task, say)
+        REAL(process, prefix, index, die)
 
-    monkeypatch.setattr(TaskProcess, "perform", perform_or_die)
-    tasks = tasks_of(tmp_path, 3, tmp_path)
+    monkeypatch.setattr(ElementProcess, "answer", answer_or_die)
     with Executor(Work(objects, "p"), tmp_path / "scratch", workers=1) as executor:
         done = executor.map(tasks, lambda _: None)
         if deaths == 1:
@@ -208,9 +236,10 @@ def test_task_that_fails_says_where(tmp_path: Path, objects: FileObjects) -> Non
     tasks[1].request["files"].append(["odd.txt", "/nowhere", 5, "no such format"])
     with (
         Executor(Work(objects, "p"), tmp_path / "scratch", workers=2) as executor,
-        pytest.raises(Internal, match=r"read failed at odd\.txt: ValueError"),
+        pytest.raises(Internal, match=r"failed at odd\.txt: ValueError"),
     ):
         list(executor.map(tasks, lambda _: None))
+    assert [key for key in objects.list("projects/p/work/") if "arrays" in key] == []
 
 
 def test_job_that_is_cancelled_ends_its_processes(tmp_path: Path, objects: FileObjects) -> None:
@@ -219,7 +248,8 @@ def test_job_that_is_cancelled_ends_its_processes(tmp_path: Path, objects: FileO
 
     with pytest.raises(KeyboardInterrupt), Executor(Work(objects, "p"), tmp_path / "scratch", workers=2) as executor:
         list(executor.map(tasks_of(tmp_path, 5, tmp_path), cancel))
-    assert all(process._process.returncode is not None for process in executor._processes)
+    children = psutil.Process().children(recursive=True)
+    assert not [child for child in children if "bessemer.jobs.element" in child.cmdline()]
 
 
 def test_archive_entries_reach_their_partition_and_odd_names_are_kept_readable(tmp_path: Path) -> None:

@@ -15,30 +15,42 @@ STOPS = (".", "!", "?", "。", "\uff01", "\uff1f")
 BLANK = "".join(map(chr, range(33)))
 MARK = re.compile("[\u2000-\u203f\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]")
 MARKS = re.compile(rf"([-.~^])\1*|{MARK.pattern}")
-LETTER = "A-Za-z\x80-\u1fff\u2040-\U0010ffff"
-CUTS = re.compile(f"(?<=[{LETTER}0-9])-(?=[{LETTER}0-9])|(?<=[{LETTER}0-9])[/:<=>](?=[{LETTER}])")
+SPACE = "\x00-\x20\x85\xa0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+WORDY = "A-Za-z0-9\x80-\u1fff\u2040-\U0010ffff"  # all but marks
+LETTER = "A-Za-z\xc0-\u1fff\u2c00-\U0010ffff"
+NEXT = "A-Za-z\xc0-\u1fff\u3000-\U0010ffff"  # letters that a word is cut before
+CUTS = re.compile(
+    f"(?<=[{WORDY}])[-/:<=>](?=[{NEXT}])|(?<=[0-9])-(?=[0-9])|(?<=[a-z])[.](?=[A-Z])"
+    f"|(?<=[A-Za-z\x80-\u1fff\u2040-\U0010ffff]),(?=[{NEXT}])"
+)
 
 
-def chunk_tokens(chunk: str) -> tuple[list[str], bool]:
-    """Return the tokens of what stands between blanks, and whether it ends a sentence."""
+def chunk_tokens(chunk: str) -> tuple[list[str], int, bool]:
+    """Return the tokens of what stands between blanks, how many sentences end in it, and whether one at its end."""
     start, end = 0, len(chunk)
     while start < end and MARK.match(chunk[start]):
         start += 1
     while end > start and MARK.match(chunk[end - 1]):
         end -= 1
     leading, trailing = ([m[0] for m in MARKS.finditer(part)] for part in (chunk[:start], chunk[end:]))
-    middle, at = [], start
-    for cut in CUTS.finditer(chunk[:end], start + 1):
+    stem = end - 2 if end - start > 2 and re.fullmatch("['\u2019][sS]", chunk[end - 2 : end]) else end
+    middle, at, sentences = [], start, 0
+    for cut in CUTS.finditer(chunk[:stem], start + 1):
         middle += [chunk[at : cut.start()], cut[0]]
+        sentences += cut[0] == "."
         at = cut.end()
-    if at < end:
-        middle.append(chunk[at:end])
+    middle += [part for part in (chunk[at:stem], chunk[stem:end]) if part]
     ending = trailing if start < end else leading
-    return [*leading, *middle, *trailing], any(mark == "." or mark[0] in "!?" for mark in ending)
+    terminal = any(mark == "." or mark[0] in "!?" for mark in ending)
+    return [*leading, *middle, *trailing], sentences, terminal
+
+
+def chunks_of(line: str) -> list[str]:
+    return [chunk for chunk in re.split(f"[{SPACE}]+", line) if chunk]
 
 
 def is_word(token: str) -> bool:
-    return bool(re.search(f"[{LETTER}0-9]", re.sub("^[\u2000-\u203f]$", "", token)))
+    return bool(re.search(f"[{WORDY}]", token))
 
 
 def share(part: float, whole: float) -> float:
@@ -71,7 +83,7 @@ def repeated(items: list[str]) -> list[str]:
 
 def retained(line: str) -> tuple[bool, bool, bool]:
     """Say whether a line counts as one with lorem ipsum, as one with a curly bracket, and as retained."""
-    chunks = re.split(f"[{BLANK}]+", line)
+    chunks = chunks_of(line)
     flags = {flag for phrase, flag in PHRASES if phrase in re.sub("[A-Z]", lambda m: m[0].lower(), line)}
     if len(chunks) < 3 or max(map(len, chunks)) > 1000:
         return False, False, False
@@ -83,8 +95,8 @@ def measure_in_python(text: str) -> QualityMeasures:
     blocks = [re.findall(r"[^\n]+", block) for block in re.split(f"\n[{BLANK}]*\n", text)]
     paragraphs = ["\n".join(s for line in block if (s := line.strip(BLANK))) for block in blocks]
     paragraphs = [paragraph for paragraph in paragraphs if paragraph]
-    read = [[chunk_tokens(chunk) for chunk in re.split(f"[{BLANK}]+", line)] for line in lines]
-    tokens = [token for line in read for chunk, _ in line for token in chunk]
+    read = [[chunk_tokens(chunk) for chunk in chunks_of(line)] for line in lines]
+    tokens = [token for line in read for chunk, *_ in line for token in chunk]
     words = [token for token in tokens if is_word(token)]
     fates = [retained(line) for line in lines]
     kept = [line for line, fate in zip(lines, fates, strict=True) if fate[2]]
@@ -101,7 +113,7 @@ def measure_in_python(text: str) -> QualityMeasures:
         share(text.count("...") + text.count("…"), len(tokens)),
         share(sum(line[0] in "-•" for line in lines), len(lines)),
         share(len(ellipsis_lines), len(lines)),
-        share(sum(bool(re.search("[A-Za-z\x80-\U0010ffff]", word)) for word in words), len(tokens)),
+        share(sum(bool(re.search(f"[{LETTER}]", word)) for word in words), len(tokens)),
         len(set(tokens) & set(STOP_WORDS)),
         share(len(repeated(lines)), len(lines)),
         share(sum(map(len, repeated(lines))), size),
@@ -113,11 +125,11 @@ def measure_in_python(text: str) -> QualityMeasures:
         share(len(kept), len(lines)),
         sum(lorem for lorem, _, _ in fates),
         sum(curly for _, curly, _ in fates),
-        sum(1 + sum(ends for _, ends in line[:-1]) for line in kept_read),
+        sum(1 + sum(inside for _, inside, _ in line) + sum(ends for *_, ends in line[:-1]) for line in kept_read),
         share(sum(line.endswith(STOPS) for line in kept), len(kept)),
         share(sum(len(line) <= 30 for line in kept), len(kept)),
         share(sum(map(len, repeated(kept))), sum(map(len, kept))),
-        share(max(newlines, 0), sum(len(chunk) for line in kept_read for chunk, _ in line)),
+        share(max(newlines, 0), sum(len(chunk) for line in kept_read for chunk, *_ in line)),
     )
 
 
@@ -129,7 +141,10 @@ PIECES = st.one_of(
     st.sampled_from(
         [" ", " ", " ", "\n", "\n\n", "\n \n", "\t", " one two three four five six. ", "\nagain and again.\n"]
     ),
-    st.text(alphabet="ab1 .,-/=é語。\u2018\n", max_size=6),
+    st.sampled_from(
+        ["IL-2", "20-minute", "Women's", "x\u2019S,", "done.Next", "p\u2009=\xa00.3", "≥30", "5 \xb5g", "ⴰ"]
+    ),
+    st.text(alphabet="aBs1 .,-/='\u2009é語。\u2018\n", max_size=6),
 )
 
 

@@ -18,4 +18,4 @@ def _measure(batch: pa.RecordBatch) -> Mapping[str, pa.Array]:
     return {"quality": vectors(np.array([measure(text) for text in texts_of(batch)], np.float64))}
 
 
-OPERATOR = Operator("web_measures", 2, _measure)
+OPERATOR = Operator("web_measures", 3, _measure)
