@@ -117,7 +117,7 @@ class ZeroOptimizer(Optimizer):
     def _keep_whole(self, parameters: list[Any]) -> None:
         """Gather what the loss reads outside of the model, and leave it so."""
         for p in {id(p): p for p in parameters}.values():
-            p.ds_persist = True
+            p.ds_persist = p.is_external_param = True  # after a step, and after any forward pass
             self._zero.persistent_parameters.append(p)
             p.all_gather()
 
@@ -180,7 +180,7 @@ class ZeroOptimizer(Optimizer):
         if self._stage < 3:
             self._zero.update_lp_params()
             return
-        from deepspeed.zero import GatheredParameters
+        from deepspeed.runtime.zero import GatheredParameters
 
         with GatheredParameters(list(self._parameters.values()), modifier_rank=0), torch.no_grad():
             for name, p in self._parameters.items():
