@@ -16,7 +16,7 @@ COMMANDS = [
     ["dataset", "diff"], ["dataset", "export"], ["dataset", "synthesize"],
     ["mixture", "create"], ["mixture", "preview"], ["mixture", "show"], ["mixture", "list"],
     ["train", "cpt"], ["train", "sft"], ["train", "dpo"], ["train", "pretrain"], ["train", "kto"], ["train", "orpo"],
-    ["train", "reward-model"], ["train", "grpo"],
+    ["train", "reward-model"], ["train", "grpo"], ["train", "online-dpo"],
     ["job", "list"], ["job", "watch"], ["job", "logs"], ["job", "cancel"],
     ["model", "import"], ["model", "list"], ["model", "show"], ["model", "export"],
     ["model", "verify"],
@@ -61,7 +61,7 @@ def test_init_writes_recipes_that_parse(tmp_path):
     from bessemer.sdk.recipe import parse_recipe
 
     assert bessemer("init", str(tmp_path / "recipes")).returncode == 0
-    for method in ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo"):
+    for method in ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo", "online_dpo"):
         assert parse_recipe(TrainingRecipe, tmp_path / "recipes" / f"{method}.toml").WhichOneof("method") == method
 
 

@@ -62,6 +62,18 @@ beta = 0.1
 learning_rate = 1e-5
 [reward_model]
 """,
+    "online_dpo.toml": """# Pairs of the model's own graded answers; conversations must end with the right answer
+learning_rate = 5e-6
+steps = 200
+[online_dpo]
+beta = 0.1
+nll_weight = 1.0
+grader = "numeric"
+prompts_per_step = 16
+completions_per_prompt = 8
+max_new_tokens = 64
+kl_budget = 1.0
+""",
     "grpo.toml": """# Reinforcement on graded answers; conversations must end with the right answer
 learning_rate = 5e-6
 steps = 200

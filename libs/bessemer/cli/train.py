@@ -62,6 +62,10 @@ _METHODS = {
 
     Example: bessemer train distill --model small/v1 --data questions/v1 --set distill.teacher=assistant/v2
     """,
+    "online_dpo": """Align with graded answers of the model's own: the best of several against the worst.
+
+    Example: bessemer train online-dpo --model assistant/v2 --data sums/v1 --set online_dpo.grader=exact --lora
+    """,
     "grpo": """Reinforce answers that are graded as right.
 
     Example: bessemer train grpo --model assistant/v2 --data sums/v1 --set grpo.grader=numeric --lora

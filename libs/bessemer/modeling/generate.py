@@ -195,11 +195,12 @@ def generate_sampled(
     copies: int,
     max_new_tokens: int,
     stop: Collection[int],
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> list[list[Sample]]:
     """Draw `copies` continuations of each prompt from the model as it is: temperature 1, nothing cut off.
 
-    They end with the first token of `stop`, or without one after `max_new_tokens`. A prompt is computed once.
+    They end with the first token of `stop`, or without one after `max_new_tokens`. A prompt is computed once. Each has
+    a generator of its own, so that what else is drawn at the same time, or where, does not matter.
     """
     longest = max(map(len, prompts)) + max_new_tokens
     cache = open_cache(model, slots=len(prompts) * copies, max_length=longest)
@@ -212,7 +213,7 @@ def generate_sampled(
     live = list(range(len(samples)))
     while live:
         logprobs = logits.float().log_softmax(-1)
-        tokens = torch.multinomial(logprobs.exp(), 1, generator=generator)
+        tokens = _draw(logprobs, live, copies, generators)
         drawn = zip(live, tokens[:, 0].tolist(), logprobs.gather(1, tokens)[:, 0].tolist(), strict=True)
         for i, token, logprob in drawn:
             samples[i].ids.append(token)
@@ -221,6 +222,16 @@ def generate_sampled(
         if live:
             logits = decode_step(model, cache, live, [samples[i].ids[-1] for i in live])
     return [samples[first : first + copies] for first in firsts]
+
+
+def _draw(logprobs: Tensor, live: Sequence[int], copies: int, generators: Sequence[torch.Generator]) -> Tensor:
+    """Return a token for each row, [rows, 1]: where a uniform number of its sequence falls among the probabilities."""
+    numbers = {i // copies: torch.empty(0) for i in live}
+    for prompt in numbers:
+        numbers[prompt] = torch.rand(copies, generator=generators[prompt])
+    uniform = torch.stack([numbers[i // copies][i % copies] for i in live])
+    sums = logprobs.exp().cumsum(-1)
+    return torch.searchsorted(sums, uniform[:, None] * sums[:, -1:], right=True).clamp_(max=logprobs.shape[1] - 1)
 
 
 def _extend(keys: Tensor, values: Tensor, begin: int, /, *, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -115,9 +115,9 @@ class Planning:
     ) -> Forecast | None:
         """Return what a job about to be created should take on this machine; None when that cannot be told.
 
-        What reinforcement learning takes depends on how long the model's own answers get.
+        What a method takes that learns from the model's own answers depends on how long those get.
         """
-        if full.WhichOneof("method") == "grpo":
+        if full.WhichOneof("method") in recipe.ROLLOUT_METHODS:
             return None
         try:
             case = _Case(base, shape_of(await self._config(base)), full, versions, mixture)

@@ -11,6 +11,8 @@ from bessemer.api.train.v1.training_job_pb2 import TrainingInputs, TrainingJob, 
 from bessemer.artifacts.mixture import components_of, phases_of, plan, rows_for, short_of
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 
+from train_svc.domain.recipe import ROLLOUT_METHODS
+
 __all__ = ["check_fit", "check_mixture", "check_names", "check_teacher", "pin", "sequence_length"]
 
 KINDS = {
@@ -23,6 +25,7 @@ KINDS = {
     "reward_model": DatasetKind.DATASET_KIND_PREFERENCE,
     "grpo": DatasetKind.DATASET_KIND_CHAT,
     "distill": DatasetKind.DATASET_KIND_CHAT,
+    "online_dpo": DatasetKind.DATASET_KIND_CHAT,
 }
 SEQUENCE_LENGTH = 512
 
@@ -33,12 +36,13 @@ def check_names(job: TrainingJob) -> None:
     Raises: InvalidRequest.
     """
     field = "training_job.dataset_versions"
-    if job.recipe.grpo.environment:
+    method = str(job.recipe.WhichOneof("method"))
+    if method in ROLLOUT_METHODS and getattr(job.recipe, method).environment:
         if job.dataset_versions or job.mixture:
             raise InvalidRequest("the environment makes the prompts; name no data beside it", field=field)
         return
-    if job.recipe.HasField("grpo") and job.mixture:
-        raise InvalidRequest("grpo reads dataset_versions, not a mixture", field="training_job.mixture")
+    if method in ROLLOUT_METHODS and job.mixture:
+        raise InvalidRequest(f"{method} reads dataset_versions, not a mixture", field="training_job.mixture")
     if bool(job.dataset_versions) == bool(job.mixture):
         raise InvalidRequest("training_job must name either dataset_versions or a mixture", field=field)
     if len(set(job.dataset_versions)) != len(job.dataset_versions):

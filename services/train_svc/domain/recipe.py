@@ -11,7 +11,10 @@ from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
 from bessemer.kernel.errors import InvalidRequest
 from google.protobuf.message import Message
 
-__all__ = ["resolve"]
+__all__ = ["ROLLOUT_METHODS", "resolve"]
+
+# Methods that learn from answers of the model's own.
+ROLLOUT_METHODS = frozenset({"grpo", "online_dpo"})
 
 # Peak learning rates when all weights learn; adapters stand ten times as much.
 LEARNING_RATES = {
@@ -23,7 +26,15 @@ LEARNING_RATES = {
     "orpo": 1e-5,
     "reward_model": 1e-5,
     "grpo": 5e-6,
+    "online_dpo": 5e-6,
     "distill": 5e-5,
+}
+_ROLLOUTS = {
+    "prompts_per_step": 16,
+    "completions_per_prompt": 8,
+    "max_new_tokens": 64,
+    "kl_budget": 1.0,
+    "updates_per_rollout": 1,
 }
 # Defaults of a method's own fields.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -31,20 +42,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "kto": {"beta": 0.1, "nll_weight": 1.0, "desirable_weight": 1.0, "undesirable_weight": 1.0},
     "orpo": {"beta": 0.1},
     "distill": {"temperature": 1.0, "data_weight": 0.0},
-    "grpo": {
-        "variant": "dr_grpo",
-        "prompts_per_step": 16,
-        "completions_per_prompt": 8,
-        "max_new_tokens": 64,
-        "kl_weight": 0.0,
-        "kl_budget": 1.0,
-        "updates_per_rollout": 1,
-    },
+    "grpo": {"variant": "dr_grpo", "kl_weight": 0.0, **_ROLLOUTS},
+    "online_dpo": {"beta": 0.1, "nll_weight": 1.0, "loss": "sigmoid", **_ROLLOUTS},
 }
 _ADAPTERS_FACTOR = 10
 _LABEL_NOISE = 0.1
-# Methods that sample from the model, or score with it, between one step and the next.
-_ALONE = frozenset({"kto", "grpo", "reward_model"})
 _ENVIRONMENT_STEPS = 200
 
 
@@ -66,8 +68,8 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
     _fill(getattr(full, method), **DEFAULTS.get(method, {}))
     if method == "dpo" and full.dpo.loss == "robust":
         _fill(full.dpo, label_noise=_LABEL_NOISE)
-    if method == "grpo":
-        _fill_rewards(full)
+    if method in ROLLOUT_METHODS:
+        _fill_rewards(full, method)
     if method == "pretrain" and full.HasField("lora"):
         raise InvalidRequest("pretrain learns all weights; leave lora out", field="training_job.recipe.lora")
     if full.HasField("lora"):
@@ -94,12 +96,6 @@ def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
 
 def _check_parts(full: TrainingRecipe) -> None:
     """Refuse combinations that make no sense together."""
-    if full.num_ranks > 1 and full.WhichOneof("method") in _ALONE:
-        raise InvalidRequest(
-            f"{full.WhichOneof('method')} reads its own model in every step and runs in one process; "
-            "leave recipe.num_ranks out and raise recipe.threads",
-            field="training_job.recipe.num_ranks",
-        )
     if full.sharding and full.num_ranks == 1:
         raise InvalidRequest(
             "one rank has nothing to divide; raise recipe.num_ranks or leave recipe.sharding out",
@@ -112,17 +108,18 @@ def _check_parts(full: TrainingRecipe) -> None:
         )
 
 
-def _fill_rewards(full: TrainingRecipe) -> None:
+def _fill_rewards(full: TrainingRecipe, method: str) -> None:
     """Say where prompts and rewards come from; an environment has no end, so steps have a default."""
-    if full.grpo.HasField("environment"):
-        if full.grpo.HasField("grader"):
+    settings = getattr(full, method)
+    if settings.HasField("environment"):
+        if settings.HasField("grader"):
             raise InvalidRequest(
-                "an environment grades its answers itself; leave grpo.grader out",
-                field="training_job.recipe.grpo.grader",
+                f"an environment grades its answers itself; leave {method}.grader out",
+                field=f"training_job.recipe.{method}.grader",
             )
         _fill(full, steps=_ENVIRONMENT_STEPS)
     else:
-        _fill(full.grpo, grader="numeric")
+        _fill(settings, grader="numeric")
 
 
 def _fill(message: Message, **defaults: Any) -> None:

@@ -7,12 +7,17 @@ the normaliser, but its reward stays part of what the others are compared with.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from bessemer.api.train.v1.training_job_pb2 import GrpoMethod
 
-__all__ = ["VARIANTS", "Share", "shares"]
+from train_svc.worker.rollouts import Answer, Choose, Groups
+from train_svc.worker.rows import Document, Rollout, Row
+
+__all__ = ["VARIANTS", "Share", "compared", "shares"]
 
 Floats = npt.NDArray[np.float64]
 _STD_FLOOR = 1e-4
@@ -76,3 +81,32 @@ def shares(variant: str, rewards: Floats, lengths: Floats, is_cut: npt.NDArray[n
     advantage, weigh = VARIANTS[variant]
     counted = (np.ptp(rewards, axis=1, keepdims=True) > 0) & ~is_cut
     return Share(advantage(rewards) * counted, weigh(lengths, counted, limit) * counted)
+
+
+def compared(method: GrpoMethod) -> Choose:
+    """Return what makes rows of graded answers: one for each that counts."""
+    return partial(_rows, variant=method.variant, limit=method.max_new_tokens)
+
+
+def _rows(groups: Groups, *, variant: str, limit: int) -> list[Row]:
+    rewards, lengths, is_cut = (
+        np.array([[value(answer) for answer in group] for group in groups])
+        for value in (lambda a: a.reward, lambda a: float(len(a.ids)), lambda a: a.is_cut)
+    )
+    share = shares(variant, rewards, lengths, is_cut, limit=limit)
+    answers = [answer for group in groups for answer in group]
+    columns = zip(answers, share.advantages.ravel(), share.weights.ravel(), strict=True)
+    return [_row(answer, advantage, weight) for answer, advantage, weight in columns if weight > 0]
+
+
+def _row(answer: Answer, advantage: float, weight: float) -> Row:
+    opening = len(answer.prompt)
+
+    def stream(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        out = np.zeros(opening + len(answer.ids), np.float32)
+        out[opening:] = np.asarray(values, np.float32)
+        return out
+
+    document = Document(np.concatenate([answer.prompt, answer.ids]), stream(1.0))
+    rollout = Rollout(0, stream(answer.behaviour), stream(answer.reference), stream(advantage), stream(weight))
+    return Row((document,), rollouts=(rollout,))

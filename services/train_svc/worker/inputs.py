@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from bessemer.api.train.v1.training_job_pb2 import TrainingJob, TrainingRecipe
+from bessemer.api.train.v1.training_job_pb2 import GrpoMethod, TrainingJob, TrainingRecipe
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import Manifest, fetch, read_manifest
 from bessemer.artifacts.mixture import MIXTURE_ORDER, read_mixture
@@ -22,12 +22,14 @@ from bessemer.modeling.tokenizer import Tokenizer
 from bessemer.svckit.objects import ObjectStore
 
 from train_svc.domain.recipe import resolve
+from train_svc.worker.advantages import compared
 from train_svc.worker.environments import Conversations, Environment, ReasoningGym
 from train_svc.worker.feed import Feed, heldout_pairs, open_feed, read_conversations
 from train_svc.worker.initial import draw_model
 from train_svc.worker.methods import PREFERENCE_METHODS
 from train_svc.worker.mixture_feed import MixtureFeed, PreferenceMixtureFeed
-from train_svc.worker.rollouts import RolloutFeed
+from train_svc.worker.online_dpo import best_and_worst
+from train_svc.worker.rollouts import RolloutFeed, RolloutMethod, rollout_method
 from train_svc.worker.rows import Row
 
 __all__ = ["Inputs", "open_inputs"]
@@ -85,8 +87,9 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         image=image,
     )
     feed: Feed
-    if recipe.HasField("grpo"):
-        feed = _open_rollouts(recipe, [path for path, _ in datasets], base, data.hexdigest())
+    sampled = rollout_method(recipe)
+    if sampled is not None:
+        feed = _open_rollouts(recipe, sampled, [path for path, _ in datasets], base, data.hexdigest())
     elif job.inputs.HasField("mixture"):
         digests = [ref.sha256 for ref in job.inputs.dataset_manifests]
         kind = PreferenceMixtureFeed if recipe.WhichOneof("method") in PREFERENCE_METHODS else MixtureFeed
@@ -120,12 +123,14 @@ def _fetch_rows(blobs: Blobs, job: TrainingJob, folder: Path) -> list[tuple[Path
     return datasets
 
 
-def _open_rollouts(recipe: TrainingRecipe, folders: Sequence[Path], base: Path, digest: str) -> RolloutFeed:
-    method = recipe.grpo
+def _open_rollouts(
+    recipe: TrainingRecipe, method: RolloutMethod, folders: Sequence[Path], base: Path, digest: str
+) -> RolloutFeed:
     environment: Environment
     if method.environment:
         environment = ReasoningGym(method.environment, seed=recipe.seed)
     else:
         rows = read_conversations(folders)
         environment = Conversations(rows, grader=method.grader, digest=digest, seed=recipe.seed)
-    return RolloutFeed(environment, method, Tokenizer.from_folder(base), digest=digest, seed=recipe.seed)
+    choose = compared(method) if isinstance(method, GrpoMethod) else best_and_worst
+    return RolloutFeed(environment, method, Tokenizer.from_folder(base), choose, digest=digest, seed=recipe.seed)

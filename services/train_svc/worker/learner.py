@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -24,14 +24,14 @@ from train_svc.worker.ranks import Ranks, share_out
 from train_svc.worker.reward import backward_scores
 from train_svc.worker.rows import Row
 from train_svc.worker.sharded import ShardedOptimizer, shard
-from train_svc.worker.step import StepResult, backward
+from train_svc.worker.step import StepResult, answer_logprobs, backward, baseline_of, contrasts
 from train_svc.worker.zero import ZERO_STAGES, DrivenModel, ZeroOptimizer
 
-__all__ = ["Learner"]
+__all__ = ["REWARD", "Learner"]
 
 _MERGE_TOLERANCE = 1e-3  # of the range of logits
 
-_REWARD = "reward_head"
+REWARD = "reward_head"  # name of the head of a reward model among the trained weights
 _ALONE = Ranks()
 
 
@@ -52,6 +52,7 @@ class Learner:
         sharding = recipe.sharding if ranks.size > 1 else Sharding.SHARDING_UNSPECIFIED
         self._is_sharded = sharding != Sharding.SHARDING_UNSPECIFIED
         is_fsdp = sharding == Sharding.SHARDING_FSDP
+        self._divides_weights = is_fsdp or sharding == Sharding.SHARDING_ZERO_3
         self._teacher: LanguageModel | None = None
         self.model = self._load(torch.float32 if is_fsdp else dtype)
         if teacher is not None:
@@ -61,14 +62,16 @@ class Learner:
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.reward_head: nn.Parameter | None = None
         if recipe.HasField("reward_model"):
-            self.reward_head = trained[_REWARD] = nn.Parameter(torch.zeros(self.model.config.hidden_size))
+            self.reward_head = trained[REWARD] = nn.Parameter(torch.zeros(self.model.config.hidden_size))
+        self._copy: LanguageModel | None = None
         how = {"weight_decay": recipe.weight_decay, "clip_norm": recipe.gradient_clip_norm}
         self._driven: DrivenModel | None = None
         self.optimizer: Optimizer
         if is_fsdp:
             self.optimizer = ShardedOptimizer(trained, ranks, **how)
         elif self._is_sharded:
-            self.optimizer = zero = ZeroOptimizer(self.model, trained, ranks, stage=ZERO_STAGES[sharding], **how)
+            stage = ZERO_STAGES[sharding]
+            self.optimizer = zero = ZeroOptimizer(self.model, trained, ranks, stage=stage, beside=self.reward_head, **how)
             self._driven = zero.driven
         else:
             self.optimizer = Optimizer(trained, **how)
@@ -88,15 +91,16 @@ class Learner:
         stated = self._recipe.router_balance if self._recipe.HasField("router_balance") else self.model.config.balance
         coefficient = stated if self.trains_all else 0.0
         batches = share_out(rows, self._ranks)
-        model = self.model
-        if self._driven is not None:
+        model, driven = self.model, self._driven
+        if driven is not None:
             coefficient *= self._ranks.size  # its gradients are averaged
-            self._driven.expect(len(batches))
-            model = cast("LanguageModel", self._driven)
+            driven.expect(len(batches))
+            model = cast("LanguageModel", driven)
         for balance in self.model.balances():
             balance.begin(sum(row.num_tokens for row in rows), coefficient)
         if self.reward_head is not None:
-            result = backward_scores(self.model, self.reward_head, rows)
+            head = self.reward_head if driven is None else driven.beside
+            result = backward_scores(model, head, rows, batches)
         elif self._teacher is not None:
             method = self._recipe.distill
             result = backward_divergence(
@@ -108,18 +112,27 @@ class Learner:
                 data_weight=method.data_weight,
             )
         else:
-            result = backward(model, rows, self._losses, batches)
+            result = backward(model, rows, self._losses, batches, self._baseline(rows))
         return self._add_up(result), self.optimizer.gradient_norm()
+
+    def _baseline(self, rows: Sequence[Row]) -> float:
+        """Return how far the policy has moved on answers that nobody judged; each rank looks at its part of them."""
+        alone = [Row((document,)) for document in contrasts(rows)]
+        if not alone:
+            return 0.0
+        now = [sum(answer_logprobs(self.model, batch.documents)) for batch in share_out(alone, self._ranks)]
+        return baseline_of(rows, list(self._ranks.add_up_numbers({"now": sum(now)}).values()))
 
     def _add_up(self, result: StepResult) -> StepResult:
         """Add up over all ranks what each saw of a step, and the gradients where every rank holds them all."""
         if self._ranks.size == 1:
             return result
-        if not self._is_sharded:
-            self._ranks.add_up(self.optimizer.gradients())
+        self._ranks.add_up(self.optimizer.gradients())
         for balance in self.model.balances():
             self._ranks.add_up([balance.counts])
         sums = self._ranks.add_up_numbers({"loss": result.loss, **result.seen})
+        if "baseline" in sums:
+            sums["baseline"] = result.seen["baseline"]  # that of all already
         return StepResult(sums.pop("loss"), result.lengths, sums)
 
     def expert_loads(self) -> dict[str, float]:
@@ -135,12 +148,24 @@ class Learner:
         """Go back to the base weights and a new optimiser."""
         fresh: dict[str, Tensor] = dict(self._load(torch.float32).named_parameters())
         if self.reward_head is not None:
-            fresh[_REWARD] = torch.zeros_like(self.reward_head)
+            fresh[REWARD] = torch.zeros_like(self.reward_head)
         self.optimizer.load(fresh, {})
 
     def base_model(self) -> LanguageModel:
         """Return the model as it was before the first step, frozen."""
         return load_model(self._folder, dtype=self.model.dtype).requires_grad_(requires_grad=False)
+
+    def policy(self) -> LanguageModel:
+        """Return a model that answers as the weights now are.
+
+        Where they are divided it is a whole copy, for which all ranks have to ask together: a rank may then write as
+        much as it likes, while the others write something else.
+        """
+        if not self._divides_weights:
+            return self.model
+        if self._copy is None:
+            self._copy = self._load(self.model.dtype).requires_grad_(requires_grad=False)
+        return _take_over(self._copy, self.optimizer.masters)
 
     def check_agreement(self, position: int) -> None:
         """Compare the weights of all ranks, where every rank has them all.
@@ -172,11 +197,7 @@ class Learner:
         """
         model = self.model
         if model.dtype != torch.float32 or self._is_sharded:
-            model, masters = self._load(torch.float32), self.optimizer.masters
-            with torch.no_grad():
-                parameters = dict(model.named_parameters())
-                for name in parameters.keys() & masters.keys():
-                    parameters[name].copy_(masters[name])
+            model = _take_over(self._load(torch.float32), self.optimizer.masters)
         if self._recipe.HasField("lora") and isinstance(model, TransformersModel):
             before = _probe(model)
             merge_parametrized(model)
@@ -193,6 +214,14 @@ class Learner:
             lora = self._recipe.lora
             add_adapters(model, rank=lora.rank, alpha=lora.alpha, seed=self._recipe.seed)
         return model
+
+
+def _take_over(model: LanguageModel, weights: Mapping[str, Tensor]) -> LanguageModel:
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in parameters.keys() & weights.keys():
+            parameters[name].copy_(weights[name])
+    return model
 
 
 def _free_projector(model: LanguageModel) -> None:

@@ -69,7 +69,7 @@ class Optimizer:
         """Return the global norm of the gathered gradients."""
         for name, parameter in self._parameters.items():
             master = self._masters[name]
-            if master is not parameter and parameter.grad is not None:
+            if master.grad is None and parameter.grad is not None:  # otherwise it is already the sum over all ranks
                 master.grad = parameter.grad.float()
         gradients = [m.grad for m in self._masters.values() if m.grad is not None]
         return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))  # noqa: SLF001 - no public name

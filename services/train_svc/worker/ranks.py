@@ -55,6 +55,18 @@ class Ranks:
         self._call(lambda: dist.broadcast(data, 0))
         return data.numpy().tobytes()
 
+    def share(self, message: bytes) -> list[bytes]:
+        """Return what every rank says, in order."""
+        if self.size == 1:
+            return [message]
+        lengths = [torch.zeros(1, dtype=torch.long) for _ in range(self.size)]
+        self._call(lambda: dist.all_gather(lengths, torch.tensor([len(message)])))
+        data = torch.zeros(max(map(int, lengths)), dtype=torch.uint8)
+        data[: len(message)] = torch.from_numpy(np.frombuffer(message, np.uint8).copy())
+        found = [torch.empty_like(data) for _ in range(self.size)]
+        self._call(lambda: dist.all_gather(found, data))
+        return [part[: int(length)].numpy().tobytes() for part, length in zip(found, lengths, strict=True)]
+
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their sums over all ranks, many small ones in one message."""
         if self.size == 1:

@@ -11,7 +11,7 @@ from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.load import REWARD_HEAD
 from bessemer.modeling.score import pack_positions
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from train_svc.worker.rows import Document, Row
 from train_svc.worker.step import StepResult, micro_batches
@@ -28,26 +28,31 @@ def scores(model: LanguageModel, head: Tensor, documents: Sequence[Document]) ->
     """
     lengths = [len(document.ids) for document in documents]
     ids = torch.cat([torch.from_numpy(document.ids) for document in documents])
-    lasts = [int(document.weights.nonzero()[0][-1]) for document in documents]
+    lasts = [int(document.weights.nonzero()[0][-1]) if document.weights.any() else 0 for document in documents]
     begins = torch.tensor([0, *lengths[:-1]]).cumsum(0)
     hidden = model(ids, pack_positions(lengths), lengths)
     return torch.mv(hidden.index_select(0, begins + torch.tensor(lasts)).float(), head)
 
 
-def backward_scores(model: LanguageModel, head: nn.Parameter, rows: Sequence[Row]) -> StepResult:
-    """Gather the gradients of the mean of -log sigmoid(chosen - rejected) and return what was seen."""
+def backward_scores(model: LanguageModel, head: Tensor, rows: Sequence[Row], batches: Sequence[Row]) -> StepResult:
+    """Gather the gradients of micro-batches of the mean of -log sigmoid(chosen - rejected); return what was seen."""
     num_pairs = sum(len(row.pairs) for row in rows)
     loss, seen = 0.0, {"margin": 0.0, "accuracy": 0.0}
-    for batch in micro_batches(rows):
-        rewards = scores(model, head, batch.documents)
-        chosen, rejected = (torch.tensor(column) for column in list(zip(*batch.pairs, strict=True))[:2])
-        margins = rewards[chosen] - rewards[rejected]
+    for batch in batches:
+        margins = _margins(model, head, batch)
         part = -F.logsigmoid(margins).sum() / num_pairs
         part.backward()  # type: ignore[no-untyped-call]
         loss += float(part.detach())
         seen["margin"] += float(margins.detach().sum()) / num_pairs
         seen["accuracy"] += float((margins.detach() > 0).sum()) / num_pairs
     return StepResult(loss, tuple(len(d.ids) for row in rows for d in row.documents), seen)
+
+
+def _margins(model: LanguageModel, head: Tensor, row: Row) -> Tensor:
+    """Return what each pair's chosen answer scores above the rejected one, [pairs]."""
+    rewards = scores(model, head, row.documents)
+    chosen, rejected = (torch.tensor([pair[place] for pair in row.pairs], dtype=torch.long) for place in (0, 1))
+    return rewards[chosen] - rewards[rejected]
 
 
 @torch.inference_mode()
@@ -58,9 +63,7 @@ def calibration(model: LanguageModel, head: Tensor, rows: Sequence[Row]) -> tupl
     """
     margins = []
     for batch in micro_batches(rows):
-        rewards = scores(model, head, batch.documents)
-        chosen, rejected = (torch.tensor(column) for column in list(zip(*batch.pairs, strict=True))[:2])
-        margins.append(rewards[chosen] - rewards[rejected])
+        margins.append(_margins(model, head, batch))
     margin = torch.cat(margins)
     confidence, is_right = margin.abs().sigmoid(), (margin > 0).float()
     bins = ((confidence - 0.5) * 2 * _BINS).long().clamp(max=_BINS - 1)

@@ -1,51 +1,91 @@
-"""Answers that the model writes while it learns, graded, as rows: a function of weights, seed and position."""
+"""Answers that the model writes while it learns, graded, as rows: a function of weights, seed and position.
+
+Ranks divide the prompts among them and then tell each other what was answered, so that all learn from the same rows.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.numpy
 import torch
-from bessemer.api.train.v1.training_job_pb2 import GrpoMethod
+from bessemer.api.train.v1.training_job_pb2 import GrpoMethod, OnlineDpoMethod, TrainingRecipe
 from bessemer.kernel.errors import InvalidRequest
-from bessemer.modeling.generate import Sample, generate_sampled
+from bessemer.modeling.generate import generate_sampled
 from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.score import score
 from bessemer.modeling.tokenizer import Tokenizer
 from torch import Tensor
 
-from train_svc.worker.advantages import shares
-from train_svc.worker.environments import Environment
+from train_svc.domain.recipe import ROLLOUT_METHODS
+from train_svc.worker.environments import Environment, Task
 from train_svc.worker.feed import Feed
-from train_svc.worker.rows import Document, Rollout, Row
+from train_svc.worker.ranks import Ranks
+from train_svc.worker.rows import Row
 
-__all__ = ["RolloutFeed"]
+__all__ = ["Answer", "Choose", "Groups", "RolloutFeed", "RolloutMethod", "rollout_method"]
+
+RolloutMethod = GrpoMethod | OnlineDpoMethod
+
+
+class Answer(NamedTuple):
+    """Ids of a prompt and of a drawn answer, and per token of the answer its log-probability, in nats.
+
+    `behaviour` is that of the weights it was drawn with, `reference` that of the base version. An answer that `is_cut`
+    reached the limit.
+    """
+
+    prompt: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
+    behaviour: npt.NDArray[np.float32]
+    reference: npt.NDArray[np.float32]
+    reward: float
+    is_cut: bool
+
+
+Groups = Sequence[Sequence[Answer]]
+Choose = Callable[[Groups], list[Row]]  # what a method learns from several answers to each prompt
+
+
+def rollout_method(recipe: TrainingRecipe) -> RolloutMethod | None:
+    """Return the settings of a method that learns from answers of the model's own; None for another one."""
+    method = recipe.WhichOneof("method")
+    return getattr(recipe, method) if method in ROLLOUT_METHODS else None
 
 
 class _Models(NamedTuple):
-    policy: LanguageModel
+    policy: Callable[[], LanguageModel]
     reference: LanguageModel
+    ranks: Ranks
 
 
 class RolloutFeed(Feed):
-    """One row an answer that counts; `begin` has to be called before the first row.
+    """Rows of the answers that count; `begin` has to be called before the first row.
 
     `seen` are means over the newest answers, empty when a step learned from the same ones again: `reward`, `kl` to the
     reference in nats per answer, `entropy` in nats per token, `truncated` and `used` (shares), `length` in tokens.
     """
 
     def __init__(
-        self, environment: Environment, method: GrpoMethod, tokenizer: Tokenizer, *, digest: str, seed: int
+        self,
+        environment: Environment,
+        method: RolloutMethod,
+        tokenizer: Tokenizer,
+        choose: Choose,
+        *,
+        digest: str,
+        seed: int,
     ) -> None:
         self._digest, self._seed = digest, seed
-        self._environment = environment
+        self._environment, self._choose = environment, choose
         self._method = method
         self._tokenizer = tokenizer
         self._models: _Models | None = None
-        self._drawn: tuple[int, list[Row]] = (-1, [])
+        self._block, self._groups, self._rows = -1, list[Sequence[Answer]](), list[Row]()
         self.seen: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -61,110 +101,135 @@ class RolloutFeed(Feed):
         del tokens_per_step
         return self._method.prompts_per_step
 
-    def begin(self, policy: LanguageModel, reference: LanguageModel) -> None:
-        """Name the weights that answer, as they will be at each step, and those to stay close to."""
-        self._models = _Models(policy, reference)
+    def begin(self, policy: Callable[[], LanguageModel], reference: LanguageModel, ranks: Ranks) -> None:
+        """Name what returns the model that answers, with its weights as they then are, and the one to stay close to."""
+        self._models = _Models(policy, reference, ranks)
 
     def take(self, position: int, count: int) -> list[Row]:
-        """Return the answers to the prompts at `position`; none if no group has rewards that differ."""
+        """Return what the answers to the prompts at `position` teach: no rows if no group has rewards that differ."""
         block = position // (count * self._method.updates_per_rollout)
         self.seen = {}
-        if self._drawn[0] != block:
-            self._drawn = block, self._answer(block, count)
-        return self._drawn[1]
+        if self._block != block:
+            self._block, self._groups = block, self._answer(block, count)
+            self._rows = self._choose(self._groups)
+            self.seen = _seen(self._groups, self._rows)
+        return self._rows
 
     def state(self) -> dict[str, Tensor]:
         """Return the newest answers, from which the next steps may still learn."""
-        block, rows = self._drawn
-        documents, rollouts = [row.documents[0] for row in rows], [row.rollouts[0] for row in rows]
-        streams = [np.stack((d.weights, *r[1:])) for d, r in zip(documents, rollouts, strict=True)]
-        return {
-            "rollouts/block": torch.tensor(block),
-            "rollouts/lengths": torch.tensor([len(d.ids) for d in documents], dtype=torch.long),
-            "rollouts/ids": torch.from_numpy(np.concatenate([np.empty(0, np.int64), *(d.ids for d in documents)])),
-            "rollouts/streams": torch.from_numpy(np.concatenate([np.empty((5, 0), np.float32), *streams], 1)),
-        }
+        arrays = {f"rollouts/{key}": torch.from_numpy(array) for key, array in _to_arrays(self._groups).items()}
+        return {"rollouts/block": torch.tensor(self._block), **arrays}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        lengths = state["rollouts/lengths"].tolist()
-        pieces = zip(
-            *(state[f"rollouts/{key}"].split_with_sizes(lengths, -1) for key in ("ids", "streams")), strict=True
-        )
-        rows = []
-        for ids, streams in pieces if lengths else ():
-            weights, behaviour, reference, advantages, shares_ = streams.numpy()
-            rollout = Rollout(0, behaviour, reference, advantages, shares_)
-            rows.append(Row((Document(ids.numpy(), weights),), rollouts=(rollout,)))
-        self._drawn = int(state["rollouts/block"]), rows
+        self._block = int(state["rollouts/block"])
+        self._groups = _from_arrays({key: state[f"rollouts/{key}"].numpy() for key in _ARRAYS})
+        self._rows = self._choose(self._groups)
 
-    def _answer(self, block: int, count: int) -> list[Row]:
+    def _answer(self, block: int, count: int) -> list[Sequence[Answer]]:
+        """Answer the prompts of a block, each rank its part, and return the answers of all."""
         assert self._models is not None
-        tasks = [self._environment.task(block * count + i) for i in range(count)]
+        ranks, policy = self._models.ranks, self._models.policy()
+        positions = range(block * count, (block + 1) * count)
+        tasks = [self._environment.task(position) for position in positions]
         prompts = [self._tokenizer.render_chat(task.prompt) for task in tasks]
-        limit, context = self._method.max_new_tokens, self._models.policy.config.context_length
+        limit, context = self._method.max_new_tokens, policy.config.context_length
         longest = max(map(len, prompts))
         if longest + limit > context:
             raise InvalidRequest(
                 f"a prompt of {longest} tokens and an answer of {limit} exceed the context of {context}; "
-                "lower grpo.max_new_tokens or leave out long prompts",
-                field="training_job.recipe.grpo.max_new_tokens",
+                "lower max_new_tokens or leave out long prompts",
+                field="training_job.recipe.max_new_tokens",
             )
-        seed = hashlib.sha256(f"{self._digest}/{self._seed}/rollouts/{block}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(seed[:7], "little"))
+        mine = range(ranks.rank, count, ranks.size)
+        own = self._drawn(policy, [(tasks[i], prompts[i], self._generator(positions[i])) for i in mine])
+        parts = [_from_arrays(safetensors.numpy.load(part)) for part in ranks.share(safetensors.numpy.save(_to_arrays(own)))]
+        return [parts[i % ranks.size][i // ranks.size] for i in range(count)]
+
+    def _generator(self, position: int) -> torch.Generator:
+        """Return what the answers to one prompt are drawn with, whoever draws them and whatever else."""
+        seed = hashlib.sha256(f"{self._digest}/{self._seed}/rollouts/{position}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(seed[:7], "little"))
+
+    def _drawn(
+        self, policy: LanguageModel, asked: Sequence[tuple[Task, list[int], torch.Generator]]
+    ) -> list[Sequence[Answer]]:
+        if not asked:
+            return []
+        assert self._models is not None
+        prompts = [prompt for _, prompt, _ in asked]
         groups = generate_sampled(
-            self._models.policy,
+            policy,
             prompts,
             copies=self._method.completions_per_prompt,
-            max_new_tokens=limit,
+            max_new_tokens=self._method.max_new_tokens,
             stop=self._tokenizer.eos_ids,
-            generator=generator,
+            generators=[generator for _, _, generator in asked],
         )
-        rewards = np.array(
-            [[task.grade(self._text(s.ids)) for s in group] for task, group in zip(tasks, groups, strict=True)]
-        )
-        return self._rows(prompts, groups, rewards)
-
-    def _text(self, ids: Sequence[int]) -> str:
-        return self._tokenizer.decode([token for token in ids if token not in self._tokenizer.eos_ids])
-
-    def _rows(
-        self, prompts: Sequence[Sequence[int]], groups: Sequence[Sequence[Sample]], rewards: npt.NDArray[np.float64]
-    ) -> list[Row]:
-        """Compare answers with each other and with the reference, note what was seen, keep those that count."""
-        assert self._models is not None
-        lengths = np.array([[len(sample.ids) for sample in group] for group in groups], np.float64)
-        is_cut = np.array([[s.ids[-1] not in self._tokenizer.eos_ids for s in group] for group in groups])
-        share = shares(self._method.variant, rewards, lengths, is_cut, limit=self._method.max_new_tokens)
         flat = [(prompt, sample) for prompt, group in zip(prompts, groups, strict=True) for sample in group]
         known = score(
             self._models.reference,
             [[*prompt, *sample.ids] for prompt, sample in flat],
             starts=[len(prompt) for prompt, _ in flat],
         )
-        divergence = sum(sum(s.logprobs) - float(k.sum()) for (_, s), k in zip(flat, known, strict=True)) / len(flat)
-        self.seen = {
-            "reward": float(rewards.mean()),
-            "kl": divergence,
-            "entropy": -sum(sum(s.logprobs) for _, s in flat) / float(lengths.sum()),
-            "truncated": float(is_cut.mean()),
-            "length": float(lengths.mean()),
-            "used": float((share.weights > 0).mean()),
-        }
-        columns = zip(flat, known, share.advantages.ravel(), share.weights.ravel(), strict=True)
-        return [
-            _row(*pair, reference, advantage, weight) for pair, reference, advantage, weight in columns if weight > 0
+        answers = [
+            Answer(
+                np.array(prompt, np.int64),
+                np.array(sample.ids, np.int64),
+                np.array(sample.logprobs, np.float32),
+                reference.float().numpy(),
+                asked[n // self._method.completions_per_prompt][0].grade(self._text(sample.ids)),
+                sample.ids[-1] not in self._tokenizer.eos_ids,
+            )
+            for n, ((prompt, sample), reference) in enumerate(zip(flat, known, strict=True))
         ]
+        return _grouped(answers, self._method.completions_per_prompt)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode([token for token in ids if token not in self._tokenizer.eos_ids])
 
 
-def _row(prompt: Sequence[int], sample: Sample, reference: Tensor, advantage: float, weight: float) -> Row:
-    opening, length = len(prompt), len(prompt) + len(sample.ids)
+def _grouped(answers: Sequence[Answer], size: int) -> list[Sequence[Answer]]:
+    return [answers[begin : begin + size] for begin in range(0, len(answers), size)]
 
-    def stream(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        out = np.zeros(length, np.float32)
-        out[opening:] = np.asarray(values, np.float32)
-        return out
 
-    document = Document(np.array([*prompt, *sample.ids], np.int64), stream(1.0))
-    rollout = Rollout(0, stream(sample.logprobs), stream(reference.numpy()), stream(advantage), stream(weight))
-    return Row((document,), rollouts=(rollout,))
+def _seen(groups: Groups, rows: Sequence[Row]) -> dict[str, float]:
+    answers = [answer for group in groups for answer in group]
+    tokens = sum(len(answer.ids) for answer in answers)
+    drawn, known = (sum(float(part.sum()) for part in parts) for parts in zip(*((a.behaviour, a.reference) for a in answers), strict=True))
+    return {
+        "reward": sum(answer.reward for answer in answers) / len(answers),
+        "kl": (drawn - known) / len(answers),
+        "entropy": -drawn / tokens,
+        "truncated": sum(answer.is_cut for answer in answers) / len(answers),
+        "length": tokens / len(answers),
+        "used": sum(len(row.documents) for row in rows) / len(answers),
+    }
+
+
+_ARRAYS = ("sizes", "ids", "streams", "rewards")
+
+
+def _to_arrays(groups: Groups) -> dict[str, npt.NDArray[np.generic]]:
+    """Return answers as arrays: lengths of group, prompt and answer with `is_cut` [N, 4], ids, streams [2, T], rewards."""
+    flat = [(len(group), answer) for group in groups for answer in group]
+    return {
+        "sizes": np.array([(n, len(a.prompt), len(a.ids), a.is_cut) for n, a in flat], np.int64).reshape(-1, 4),
+        "ids": np.concatenate([np.empty(0, np.int64), *(part for _, a in flat for part in (a.prompt, a.ids))]),
+        "streams": np.concatenate(
+            [np.empty((2, 0), np.float32), *(np.stack((a.behaviour, a.reference)) for _, a in flat)], 1
+        ),
+        "rewards": np.array([a.reward for _, a in flat], np.float64),
+    }
+
+
+def _from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> list[Sequence[Answer]]:
+    answers, begin, place = [], 0, 0
+    ids, streams = arrays["ids"].astype(np.int64), arrays["streams"].astype(np.float32)
+    size = 1
+    for (size, opening, length, is_cut), reward in zip(arrays["sizes"].tolist(), arrays["rewards"].tolist(), strict=True):
+        middle, end = begin + opening, begin + opening + length
+        behaviour, reference = streams[:, place : place + length]
+        answers.append(Answer(ids[begin:middle], ids[middle:end], behaviour, reference, reward, bool(is_cut)))
+        begin, place = end, place + length
+    return _grouped(answers, size)

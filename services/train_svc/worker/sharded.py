@@ -51,12 +51,17 @@ class ShardedOptimizer(Optimizer):
         """The whole fp32 weights by name."""
         return {name: _whole(p.detach()) for name, p in self._parameters.items()}
 
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients that are still to be added up: those of weights beside the model."""
+        return [p.grad for p in self._parameters.values() if p.grad is not None and not isinstance(p, DTensor)]
+
     def gradient_norm(self) -> float:
         """Return the global norm of the gathered gradients."""
         total = torch.zeros(1, dtype=torch.float64)
         for p in self._parameters.values():
             if p.grad is not None:
-                total += _part(p.grad).double().square().sum()
+                copies = 1 if isinstance(p, DTensor) else self._ranks.size
+                total += _part(p.grad).double().square().sum() / copies
         self._ranks.add_up([total])
         return float(total.sqrt())
 
@@ -105,5 +110,6 @@ def _part(value: Tensor) -> Tensor:
 
 
 def _divided(whole: Tensor, like: Tensor) -> Tensor:
-    assert isinstance(like, DTensor)
+    if not isinstance(like, DTensor):
+        return whole
     return distribute_tensor(whole.detach().to(like.dtype).contiguous(), like.device_mesh, like.placements)

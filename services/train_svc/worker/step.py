@@ -31,6 +31,8 @@ __all__ = [
     "StepResult",
     "answer_logprobs",
     "backward",
+    "baseline_of",
+    "contrasts",
     "gradient_of",
     "micro_batches",
     "states_of",
@@ -75,14 +77,21 @@ class _States(NamedTuple):
 
 
 def backward(
-    model: LanguageModel, rows: Sequence[Row], losses: Losses, batches: Sequence[Row] | None = None
+    model: LanguageModel,
+    rows: Sequence[Row],
+    losses: Losses,
+    batches: Sequence[Row] | None = None,
+    baseline: float | None = None,
 ) -> StepResult:
     """Gather the gradients of the step's loss over all rows and return what it saw.
 
-    With `batches`, only over these micro-batches of the rows; those of several processes add up.
+    With `batches`, only over these micro-batches of the rows; those of several processes add up. The `baseline` of
+    opinions is computed if it is not given.
     """
-    shares = _shares(model, rows, losses)
-    loss, seen = 0.0, dict[str, float]()
+    if baseline is None:
+        baseline = baseline_of(rows, answer_logprobs(model, contrasts(rows)))
+    shares = _shares(rows, losses, baseline)
+    loss, seen = 0.0, dict.fromkeys(_seen_of(rows), 0.0)
     for batch in micro_batches(rows) if batches is None else batches:
         states = states_of(model, batch)
         hidden, targets = states.hidden.detach(), states.targets
@@ -104,7 +113,7 @@ def backward(
 
 def answer_logprobs(model: LanguageModel, documents: Sequence[Document]) -> list[float]:
     """Return the log-probability of each document's weighted tokens."""
-    starts = [int(document.weights.argmax()) for document in documents]
+    starts = [max(1, int(document.weights.argmax())) for document in documents]
     logprobs = score(model, [document.ids.tolist() for document in documents], starts=starts)
     return [
         float((values.double() * torch.from_numpy(document.weights[start:]).double()).sum())
@@ -112,15 +121,28 @@ def answer_logprobs(model: LanguageModel, documents: Sequence[Document]) -> list
     ]
 
 
-def _shares(model: LanguageModel, rows: Sequence[Row], losses: Losses) -> _Shares:
+def contrasts(rows: Sequence[Row]) -> list[Document]:
+    """Return the answers that nobody judged, by which it is seen how far the policy has moved."""
+    return [opinion.contrast for row in rows for opinion in row.opinions]
+
+
+def baseline_of(rows: Sequence[Row], now: Sequence[float]) -> float:
+    """Return how far the policy has moved from the reference, never below 0; `now` are log-probabilities of contrasts."""
+    before = [opinion.reference_contrast for row in rows for opinion in row.opinions]
+    return max(0.0, (sum(now) - sum(before)) / len(before)) if before else 0.0
+
+
+def _seen_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return what will be seen of rows, which a process that has none of them has to know too."""
+    if any(row.pairs for row in rows):
+        return "margin", "accuracy", "chosen_shift", "chosen_change"
+    return ("margin", "chosen_change", "chosen_shift") if any(row.opinions for row in rows) else ()
+
+
+def _shares(rows: Sequence[Row], losses: Losses, baseline: float) -> _Shares:
     """Count over the whole step, so that every component is a mean over all of it."""
     counted = sum(row.num_counted for row in rows)
     opinions = [opinion for row in rows for opinion in row.opinions]
-    baseline = 0.0
-    if opinions:  # how far the policy has moved on answers that nobody judged
-        now = answer_logprobs(model, [opinion.contrast for opinion in opinions])
-        moved = [value - o.reference_contrast for value, o in zip(now, opinions, strict=True)]
-        baseline = max(0.0, sum(moved) / len(moved))
     return _Shares(
         token=losses.cross_entropy / counted if counted else 0.0,
         pair=1.0 / max(1, sum(len(row.pairs) for row in rows)),

@@ -30,7 +30,7 @@ from train_svc.worker.feed import PreferenceFeed
 from train_svc.worker.gang import accompanied
 from train_svc.worker.guards import BAD_STEPS_MAX, Action, Guard, diverged
 from train_svc.worker.inputs import open_inputs
-from train_svc.worker.learner import Learner
+from train_svc.worker.learner import REWARD, Learner
 from train_svc.worker.memory import peak_memory_bytes
 from train_svc.worker.merge import keep_adapter, merged_parity
 from train_svc.worker.mixture_feed import PreferenceMixtureFeed
@@ -38,7 +38,7 @@ from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
 from train_svc.worker.ranks import Ranks, agreed, open_ranks
 from train_svc.worker.reward import calibration, save_head
-from train_svc.worker.rollouts import RolloutFeed
+from train_svc.worker.rollouts import RolloutFeed, rollout_method
 from train_svc.worker.step import StepResult, answer_logprobs
 from train_svc.worker.watch import Watch
 
@@ -82,7 +82,8 @@ class _Trainer:
         self.steps = self.recipe.steps or math.ceil(len(self.feed) / self.rows_per_step)
         self.step = self.position = 0
         self.usage, self.guard = TrainingUsage(), Guard()
-        self.watch, self.best, self.early_stop = Watch(self.recipe.grpo.kl_budget), Best(), ""
+        sampled = rollout_method(self.recipe)
+        self.watch, self.best, self.early_stop = Watch(0.0 if sampled is None else sampled.kl_budget), Best(), ""
         self.recent_s: deque[float] = deque(maxlen=20)
         self.checkpoints = Checkpoints(
             context.objects,
@@ -118,7 +119,7 @@ class _Trainer:
             else:
                 self.feed.reference = self._reference(self.feed).numpy()
         if isinstance(self.feed, RolloutFeed):
-            self.feed.begin(self.learner.model, self.learner.base_model())
+            self.feed.begin(self.learner.policy, self.learner.base_model(), self.ranks)
             if snapshot is not None:
                 self.feed.load(snapshot.extra)
 
@@ -213,9 +214,9 @@ class _Trainer:
 
     def _save_reward_head(self, model: LanguageModel, folder: Path) -> dict[str, JSON]:
         """Write the head of a reward model and return how it does on pairs that were held out, if there are any."""
-        head = self.learner.reward_head
-        if head is None:
+        if self.learner.reward_head is None:
             return {}
+        head = self.learner.optimizer.masters[REWARD]
         save_head(head, folder)
         if not self.inputs.heldout:
             return {}

@@ -29,12 +29,16 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class DrivenModel:
-    """A model whose forward passes go through DeepSpeed, so that it knows of the backward passes that follow."""
+    """A model whose forward passes go through DeepSpeed, so that it knows of the backward passes that follow.
 
-    def __init__(self, model: LanguageModel, ranks: Ranks) -> None:
-        self._model, self._size = model, ranks.size
+    `head`, and a parameter `beside` the model, are twins of the real ones: what gradient they have got when a backward
+    pass begins goes along with it.
+    """
+
+    def __init__(self, model: LanguageModel, ranks: Ranks, beside: nn.Parameter | None) -> None:
+        self._model, self._size, self._beside = model, ranks.size, beside
         self._engine: Any = None
-        self._head: Tensor | None = None
+        self._twins: list[Tensor] = []
         self._passes = 0
         model.register_forward_hook(self._end)  # before those of DeepSpeed
 
@@ -43,8 +47,9 @@ class DrivenModel:
         self._engine = engine
 
     def expect(self, passes: int) -> None:
-        """Say after how many backward passes gradients are complete."""
+        """Say after how many backward passes from now on gradients are complete."""
         self._passes = passes
+        self._twins = [weight.detach().requires_grad_(weight.requires_grad) for weight in self._real()]
 
     def __call__(self, *args: Any) -> Tensor:
         """Return the hidden states of packed documents, [T, hidden]."""
@@ -55,8 +60,13 @@ class DrivenModel:
 
     @property
     def head(self) -> Tensor:
-        """The output weight with a gradient of its own, which the next backward pass takes along."""
-        return self._model.head if self._head is None else self._head
+        """The output weight, [V, hidden]."""
+        return self._twins[0]
+
+    @property
+    def beside(self) -> Tensor:
+        """The parameter beside the model."""
+        return self._twins[1]
 
     def __getattr__(self, name: str) -> Any:
         """Be the model in everything else."""
@@ -66,24 +76,27 @@ class DrivenModel:
         del model, args
         if not torch.is_grad_enabled():
             return hidden
-        head = self._model.head
-        self._head = head.detach().requires_grad_(head.requires_grad)
-        return _HandIn.apply(hidden, head, self._head, self._size)  # type: ignore[no-any-return, no-untyped-call]
+        return _HandIn.apply(hidden, self._twins, self._size, *self._real())  # type: ignore[no-any-return, no-untyped-call]
+
+    def _real(self) -> list[Tensor]:
+        return [self._model.head] if self._beside is None else [self._model.head, self._beside]
 
 
 class _HandIn(torch.autograd.Function):
-    """Passes hidden states through; their gradient goes on together with that which the head has got meanwhile."""
+    """Passes hidden states through; the gradients of twins go on with theirs, all times a factor."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, head: Tensor, twin: Tensor, factor: int) -> Tensor:
-        del head
-        ctx.twin, ctx.factor = twin, factor
+    def forward(ctx: Any, hidden: Tensor, twins: list[Tensor], factor: int, *real: Tensor) -> Tensor:
+        del real
+        ctx.twins, ctx.factor = twins, factor
         return hidden.view_as(hidden)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        of_head, ctx.twin.grad = ctx.twin.grad, None
-        return grad * ctx.factor, None if of_head is None else of_head.mul_(ctx.factor), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = [None if twin.grad is None else twin.grad.mul_(ctx.factor) for twin in ctx.twins]
+        for twin in ctx.twins:
+            twin.grad = None
+        return grad * ctx.factor, None, None, *gradients
 
 
 class ZeroOptimizer(Optimizer):
@@ -99,25 +112,28 @@ class ZeroOptimizer(Optimizer):
         ranks: Ranks,
         *,
         stage: int,
+        beside: nn.Parameter | None,
         weight_decay: float,
         clip_norm: float,
     ) -> None:
         self._ranks, self._stage = ranks, stage
         self._parameters = dict(parameters)
         self._is_filled = False
-        self.driven = DrivenModel(model, ranks)
+        if beside is not None:
+            model.register_parameter("beside", beside)  # DeepSpeed knows no weight outside of its model
+        self.driven = DrivenModel(model, ranks, beside)
         adam = torch.optim.AdamW(groups_of(self._parameters.values(), weight_decay), betas=BETAS, fused=True)
         self._engine = _start(model, adam, stage=stage, clip_norm=clip_norm, ranks=ranks)
         self._zero = self._engine.optimizer
         self.driven.attach(self._engine)
         self._open_state(0.0)
         if stage == 3:
-            self._keep_whole([p for p in model.parameters(recurse=False)] + [model.head])
+            self._keep_whole([*model.parameters(recurse=False), model.head])
 
     def _keep_whole(self, parameters: list[Any]) -> None:
         """Gather what the loss reads outside of the model, and leave it so."""
         for p in {id(p): p for p in parameters}.values():
-            p.ds_persist = True
+            p.ds_persist = p.is_external_param = True  # after a step, and after any forward pass
             self._zero.persistent_parameters.append(p)
             p.all_gather()
 
@@ -127,6 +143,10 @@ class ZeroOptimizer(Optimizer):
         from deepspeed.utils import safe_get_full_fp32_param
 
         return {name: safe_get_full_fp32_param(p) for name, p in self._parameters.items()}
+
+    def gradients(self) -> list[Tensor]:
+        """Return none: DeepSpeed adds them up."""
+        return []
 
     def gradient_norm(self) -> float:
         """Return the global norm of the gathered gradients."""
@@ -180,7 +200,7 @@ class ZeroOptimizer(Optimizer):
         if self._stage < 3:
             self._zero.update_lp_params()
             return
-        from deepspeed.zero import GatheredParameters
+        from deepspeed.runtime.zero import GatheredParameters
 
         with GatheredParameters(list(self._parameters.values()), modifier_rank=0), torch.no_grad():
             for name, p in self._parameters.items():

@@ -14,7 +14,9 @@ from bessemer.modeling.tokenizer import Tokenizer
 from train_svc.worker import train
 from train_svc.worker.advantages import VARIANTS, shares
 from train_svc.worker.environments import Conversations, ReasoningGym, exact, numeric
-from train_svc.worker.rollouts import RolloutFeed
+from train_svc.worker.online_dpo import best_and_worst
+from train_svc.worker.ranks import Ranks
+from train_svc.worker.rollouts import Answer, RolloutFeed
 from train_svc.worker.watch import Watch
 
 from tests.fixtures.addition import AdditionBench
@@ -97,6 +99,41 @@ def test_grpo_killed_and_resumed_ends_bit_identical(bench, fields):
         assert resumed.state_sha256 == undisturbed.state_sha256
 
 
+def test_online_dpo_reward_rises_and_pairs_are_told_apart(bench):
+    text = recipe('kl_budget: 1000 grader: "numeric"', steps=40).replace("grpo", "online_dpo")
+    _, points = run(bench, text)
+    series = {key: [value for found, value in points if found == key] for key in dict(points)}
+    rewards = series["online_dpo/reward"]
+    assert np.mean(rewards[:4]) < 0.3
+    assert np.mean(rewards[-4:]) > np.mean(rewards[:4]) + 0.3
+    assert {"online_dpo/margin", "online_dpo/kl", "online_dpo/used"} <= set(series)
+
+
+def test_online_dpo_killed_and_resumed_ends_bit_identical(bench):
+    text = recipe("kl_budget: 1000 updates_per_rollout: 2").replace("grpo", "online_dpo")
+    undisturbed, _ = run(bench, text)
+    resumed, _ = run(bench, text, run(bench, text, die_at=3))
+    assert resumed.state_sha256 == undisturbed.state_sha256
+
+
+def test_pairs_are_the_best_and_the_worst_whole_answers():
+    def answer(reward, *, is_cut=False):
+        streams = np.array([-1.0, -2.0], np.float32)
+        return Answer(np.array([1, 2, 3]), np.array([int(10 * reward), 9]), streams, streams - 1, reward, is_cut)
+
+    rewards = [0.5, 1.0, 0.0, 0.3]
+    groups = [
+        [answer(r) for r in rewards],
+        [answer(1.0), answer(1.0), answer(0.0, is_cut=True)],
+        [answer(1.0, is_cut=True), answer(0.2), answer(0.1)],
+    ]
+    first, second = best_and_worst(groups)
+    assert [d.ids.tolist() for d in first.documents] == [[1, 2, 3, 10, 9], [1, 2, 3, 0, 9]]
+    assert [d.ids.tolist() for d in second.documents] == [[1, 2, 3, 2, 9], [1, 2, 3, 1, 9]]
+    assert first.pairs == ((0, 1, -5.0, -5.0),)
+    assert first.documents[0].weights.tolist() == [0, 0, 0, 1, 1]
+
+
 def test_grpo_too_far_from_the_start_stops_with_the_best_weights(bench):
     text = recipe("kl_budget: 0.3", steps=60)
     stopped, _ = run(bench, text)
@@ -115,8 +152,9 @@ def test_grpo_far_off_before_the_first_checkpoint_is_an_error(bench):
 def test_rollouts_store_the_logprobs_they_were_drawn_with(bench):
     model, tokenizer = load_model(bench.base), Tokenizer.from_folder(bench.base)
     prompts = [tokenizer.render_chat([{"role": "user", "content": text}]) for text in ("1+1", "10+22")]
+    generators = [torch.Generator().manual_seed(4), torch.Generator().manual_seed(5)]
     drawn = generate_sampled(
-        model, prompts, copies=3, max_new_tokens=9, stop=tokenizer.eos_ids, generator=torch.Generator().manual_seed(4)
+        model, prompts, copies=3, max_new_tokens=9, stop=tokenizer.eos_ids, generators=generators
     )
     for prompt, group in zip(prompts, drawn, strict=True):
         for sample in group:
@@ -134,10 +172,11 @@ def test_rollouts_prompt_beyond_the_context_is_refused(bench):
         environment,
         GrpoMethod(completions_per_prompt=2, max_new_tokens=8, updates_per_rollout=1),
         tokenizer,
+        best_and_worst,
         digest="d",
         seed=0,
     )
-    feed.begin(model, model)
+    feed.begin(lambda: model, model, Ranks())
     with pytest.raises(InvalidRequest, match="context"):
         feed.take(0, 1)
 

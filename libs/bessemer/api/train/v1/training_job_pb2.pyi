@@ -104,7 +104,7 @@ class TrainingInputs(_message.Message):
     def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ..., mixture: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., teacher_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
-    __slots__ = ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo", "distill", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype", "num_ranks", "sharding", "trained_weights", "router_balance")
+    __slots__ = ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo", "distill", "online_dpo", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype", "num_ranks", "sharding", "trained_weights", "router_balance")
     CPT_FIELD_NUMBER: _ClassVar[int]
     SFT_FIELD_NUMBER: _ClassVar[int]
     DPO_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,7 @@ class TrainingRecipe(_message.Message):
     REWARD_MODEL_FIELD_NUMBER: _ClassVar[int]
     GRPO_FIELD_NUMBER: _ClassVar[int]
     DISTILL_FIELD_NUMBER: _ClassVar[int]
+    ONLINE_DPO_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +141,7 @@ class TrainingRecipe(_message.Message):
     reward_model: RewardModelMethod
     grpo: GrpoMethod
     distill: DistillMethod
+    online_dpo: OnlineDpoMethod
     lora: LoraConfig
     learning_rate: float
     steps: int
@@ -157,7 +159,7 @@ class TrainingRecipe(_message.Message):
     sharding: Sharding
     trained_weights: str
     router_balance: float
-    def __init__(self, cpt: _Optional[_Union[CptMethod, _Mapping]] = ..., sft: _Optional[_Union[SftMethod, _Mapping]] = ..., dpo: _Optional[_Union[DpoMethod, _Mapping]] = ..., pretrain: _Optional[_Union[PretrainMethod, _Mapping]] = ..., kto: _Optional[_Union[KtoMethod, _Mapping]] = ..., orpo: _Optional[_Union[OrpoMethod, _Mapping]] = ..., reward_model: _Optional[_Union[RewardModelMethod, _Mapping]] = ..., grpo: _Optional[_Union[GrpoMethod, _Mapping]] = ..., distill: _Optional[_Union[DistillMethod, _Mapping]] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., learning_rate: _Optional[float] = ..., steps: _Optional[int] = ..., tokens_per_step: _Optional[int] = ..., sequence_length: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., checkpoint_every_steps: _Optional[int] = ..., seed: _Optional[int] = ..., threads: _Optional[int] = ..., dtype: _Optional[str] = ..., num_ranks: _Optional[int] = ..., sharding: _Optional[_Union[Sharding, str]] = ..., trained_weights: _Optional[str] = ..., router_balance: _Optional[float] = ...) -> None: ...
+    def __init__(self, cpt: _Optional[_Union[CptMethod, _Mapping]] = ..., sft: _Optional[_Union[SftMethod, _Mapping]] = ..., dpo: _Optional[_Union[DpoMethod, _Mapping]] = ..., pretrain: _Optional[_Union[PretrainMethod, _Mapping]] = ..., kto: _Optional[_Union[KtoMethod, _Mapping]] = ..., orpo: _Optional[_Union[OrpoMethod, _Mapping]] = ..., reward_model: _Optional[_Union[RewardModelMethod, _Mapping]] = ..., grpo: _Optional[_Union[GrpoMethod, _Mapping]] = ..., distill: _Optional[_Union[DistillMethod, _Mapping]] = ..., online_dpo: _Optional[_Union[OnlineDpoMethod, _Mapping]] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., learning_rate: _Optional[float] = ..., steps: _Optional[int] = ..., tokens_per_step: _Optional[int] = ..., sequence_length: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., weight_decay: _Optional[float] = ..., gradient_clip_norm: _Optional[float] = ..., checkpoint_every_steps: _Optional[int] = ..., seed: _Optional[int] = ..., threads: _Optional[int] = ..., dtype: _Optional[str] = ..., num_ranks: _Optional[int] = ..., sharding: _Optional[_Union[Sharding, str]] = ..., trained_weights: _Optional[str] = ..., router_balance: _Optional[float] = ...) -> None: ...
 
 class CptMethod(_message.Message):
     __slots__ = ()
@@ -236,6 +238,30 @@ class GrpoMethod(_message.Message):
     kl_budget: float
     updates_per_rollout: int
     def __init__(self, variant: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_weight: _Optional[float] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ...) -> None: ...
+
+class OnlineDpoMethod(_message.Message):
+    __slots__ = ("beta", "nll_weight", "loss", "grader", "environment", "prompts_per_step", "completions_per_prompt", "max_new_tokens", "kl_budget", "updates_per_rollout")
+    BETA_FIELD_NUMBER: _ClassVar[int]
+    NLL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    GRADER_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_PER_STEP_FIELD_NUMBER: _ClassVar[int]
+    COMPLETIONS_PER_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    KL_BUDGET_FIELD_NUMBER: _ClassVar[int]
+    UPDATES_PER_ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    beta: float
+    nll_weight: float
+    loss: str
+    grader: str
+    environment: str
+    prompts_per_step: int
+    completions_per_prompt: int
+    max_new_tokens: int
+    kl_budget: float
+    updates_per_rollout: int
+    def __init__(self, beta: _Optional[float] = ..., nll_weight: _Optional[float] = ..., loss: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ...) -> None: ...
 
 class DistillMethod(_message.Message):
     __slots__ = ("teacher", "temperature", "data_weight")
