@@ -79,13 +79,7 @@ def main() -> None:
 def job_of(bench: Bench, texts: dict[str, tuple[list[str], list[str]]]) -> tuple[MixtureJob, Mixture]:
     """Store model, versions and mixture; return the job over them and the mixture, in natural shares."""
     bench.base = make_tiny_model(bench.folder / "base", vocab_size=VOCABULARY, max_position_embeddings=ROW)
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator((t for train, _ in texts.values() for t in train[::3]), trainer)
-    tokenizer.save(str(bench.base / "tokenizer.json"))
+    write_tokenizer(bench.base, texts)
     bench.model = store_model(bench.blobs, bench.base, {"license": "MIT"}).manifest
     refs = {kind: bench.text(train, ROW, heldout) for kind, (train, heldout) in texts.items()}
     counts = {kind: splits(bench, ref)["train"] for kind, ref in refs.items()}
@@ -108,6 +102,17 @@ def job_of(bench: Bench, texts: dict[str, tuple[list[str], list[str]]]) -> tuple
         )
     )
     return job, mixture
+
+
+def write_tokenizer(folder: Path, texts: dict[str, tuple[list[str], list[str]]]) -> None:
+    """Give a model folder a tokenizer that was trained on a third of the texts."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator((t for train, _ in texts.values() for t in train[::3]), trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def splits(bench: Bench, ref: ArtifactRef) -> dict[str, dict[str, int]]:
