@@ -42,6 +42,7 @@ SHAPE = {
     "num_hidden_layers": 3,
     "vocab_size": 1024,
     "max_position_embeddings": 256,
+    "initializer_range": 96**-0.5,
 }
 BASE_STEPS, STEPS, TOKENS, ROW = 400, 150, 1024, 256
 REPLAYS = (0.0, 0.05, 0.25, 0.5)
@@ -66,13 +67,14 @@ class Continuation:
             ids = [token for text in pieces for token in tokenizer.encode(text)]
             self.held[kind] = [ids[i : i + ROW] for i in range(0, min(SCORED, len(ids)) - ROW, ROW)]
 
-    def train(self, model: ArtifactRef, replay: float, *, steps: int) -> ArtifactRef:
-        """Learn the domain with a share of general text; 1 means general text alone."""
+    def train(self, model: ArtifactRef | None, replay: float, *, steps: int) -> ArtifactRef:
+        """Learn the domain with a share of general text, 1 being that alone; without a model from random weights."""
         recipe = TrainingRecipe(
-            cpt={}, steps=steps, tokens_per_step=TOKENS, learning_rate=1e-3, threads=1, dtype="fp32",
+            steps=steps, tokens_per_step=TOKENS, learning_rate=1e-3, threads=1, dtype="fp32",
             sequence_length=ROW, checkpoint_every_steps=100_000,
         )  # fmt: skip
-        self.bench.model = model
+        (recipe.cpt if model else recipe.pretrain).SetInParent()
+        self.bench.model = model or self.random
         parts = [(self.domain, 1 - replay), (self.general, replay)]
         used = [(ref, share) for ref, share in parts if share]
         job = self.bench.job(recipe, *(ref for ref, _ in used))
@@ -105,7 +107,7 @@ def main() -> None:
     """Measure, print the table, write `build/bench/continuation.json`."""
     with tempfile.TemporaryDirectory() as name:
         bench = Continuation(Path(name))
-        base = bench.train(bench.random, 1.0, steps=BASE_STEPS)
+        base = bench.train(None, 1.0, steps=BASE_STEPS)
         start = bench.perplexity(base)
         print(f"base {start}", flush=True)
         rows = []
@@ -119,7 +121,7 @@ def main() -> None:
                 rows.append(row(f"replay {replay:.0%}: perplexity of {kind} text, change", change, limit))
             if replay == 0.0:
                 continued = after
-        scratch = bench.perplexity(bench.train(bench.random, 0.0, steps=STEPS))
+        scratch = bench.perplexity(bench.train(None, 0.0, steps=STEPS))
         ratio = scratch["domain"] / continued["domain"]
         rows.append(row("perplexity of domain text from random weights over continued, the same steps", ratio, 2.0))
     path = ROOT / "build" / "bench" / "continuation.json"

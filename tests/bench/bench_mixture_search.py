@@ -78,7 +78,9 @@ def main() -> None:
 
 def job_of(bench: Bench, texts: dict[str, tuple[list[str], list[str]]]) -> tuple[MixtureJob, Mixture]:
     """Store model, versions and mixture; return the job over them and the mixture, in natural shares."""
-    bench.base = make_tiny_model(bench.folder / "base", vocab_size=VOCABULARY, max_position_embeddings=ROW)
+    bench.base = make_tiny_model(
+        bench.folder / "base", vocab_size=VOCABULARY, max_position_embeddings=ROW, initializer_range=1 / 8
+    )
     write_tokenizer(bench.base, texts)
     bench.model = store_model(bench.blobs, bench.base, {"license": "MIT"}).manifest
     refs = {kind: bench.text(train, ROW, heldout) for kind, (train, heldout) in texts.items()}
