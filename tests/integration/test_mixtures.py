@@ -33,6 +33,12 @@ from bessemer.api.data.v1.mixture_pb2 import Mixture
 from bessemer.api.data.v1.mixture_service_pb2_grpc import MixtureServiceStub
 from bessemer.api.data.v1.project_service_pb2_grpc import ProjectServiceStub
 from bessemer.api.train.v1 import (
+    mixture_job_pb2 as searches,
+)
+from bessemer.api.train.v1 import (
+    mixture_job_service_pb2 as search_calls,
+)
+from bessemer.api.train.v1 import (
     model_pb2 as models,
 )
 from bessemer.api.train.v1 import (
@@ -44,6 +50,7 @@ from bessemer.api.train.v1 import (
 from bessemer.api.train.v1 import (
     training_service_pb2 as train_calls,
 )
+from bessemer.api.train.v1.mixture_job_service_pb2_grpc import MixtureJobServiceStub
 from bessemer.api.train.v1.model_service_pb2_grpc import ModelServiceStub
 from bessemer.api.train.v1.training_service_pb2_grpc import TrainingServiceStub
 from bessemer.artifacts.blobs import Blobs
@@ -301,8 +308,47 @@ async def imported(data_channel, train_channel, folder) -> str:
     return made.model_version
 
 
+async def shares_looked_for(data_svc, train_svc, base: str, names: list[str]) -> Mixture:
+    """Run a small search for the shares of two versions; return the mixture that was made of what it proposes."""
+    parts = [{"dataset_version": name} for name in names]
+    natural = await create(data_svc, Mixture(components=parts), "natural")
+    small = {"num_layers": 1, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "num_kv_heads": 2}
+    recipe = training.TrainingRecipe(pretrain=small, steps=4, tokens_per_step=256, threads=1)
+    stub = MixtureJobServiceStub(train_svc.channel)
+    job = searches.MixtureJob(mixture=natural.name, base_model_version=base, recipe=recipe, num_proxies=4, num_pairs=2)
+    done = await stub.CreateMixtureJob(search_calls.CreateMixtureJobRequest(parent=PROJECT, mixture_job=job))
+    assert [target.dataset_version for target in done.targets] == names
+    async with asyncio.timeout(180):
+        async for step in stub.WatchMixtureJob(search_calls.WatchMixtureJobRequest(name=done.name)):
+            if step.HasField("mixture_job"):
+                done = step.mixture_job
+    assert done.status.state == JobState.JOB_STATE_SUCCEEDED, done.status
+    assert len(done.runs) == 4 + 2 * 2
+    assert done.proposal.report.sha256
+    return await create(data_svc, done.proposal.mixture, "proposed")
+
+
+async def test_search_for_shares_with_a_mistake_is_refused(both):
+    stub = MixtureJobServiceStub(both[1].channel)
+    made = await create(both[0], mixed(("handbook", 7), ("tickets", 3)))
+    alone = await create(both[0], mixed(("handbook", None)), "alone")
+    chat = await create(both[0], mixed(("chat", None)), "chat")
+    expected = {
+        "one version": ({"mixture": alone.name}, "FIELD_INVALID"),
+        "another kind": ({"mixture": chat.name}, "FIELD_INVALID"),
+        "unknown": ({"mixture": f"{PROJECT}/mixtures/none"}, "RESOURCE_NOT_FOUND"),
+        "another project": ({"mixture": "projects/mill/mixtures/m"}, "FIELD_INVALID"),
+        "nothing held out": ({"mixture": made.name}, "DATASET_EMPTY"),
+    }
+    for what, (fields, reason) in expected.items():
+        job = searches.MixtureJob(base_model_version=BASE.name, **fields)
+        asked = search_calls.CreateMixtureJobRequest(parent=PROJECT, mixture_job=job)
+        error = await refused(stub.CreateMixtureJob(asked))
+        assert error.reason == reason, f"{what}: {error.message}"
+
+
 @pytest.mark.slow
-async def test_model_is_trained_on_a_mixture_of_curated_documents(tmp_path):
+async def test_model_is_trained_on_a_mixture_of_curated_documents_whose_shares_were_looked_for(tmp_path):
     async with (
         running("data", build_data, tmp_path) as data_svc,
         running("train", build_train, tmp_path, peers={"data": data_svc.address}) as train_svc,
@@ -332,3 +378,5 @@ async def test_model_is_trained_on_a_mixture_of_curated_documents(tmp_path):
         registry = ModelServiceStub(train_svc.channel)
         model = await registry.GetModelVersion(model_calls.GetModelVersionRequest(name=done.model_version))
         assert (model.mixture, list(model.dataset_versions)) == (made.name, names)
+        proposed = await shares_looked_for(data_svc, train_svc, base, names)
+        assert [c.dataset_version for c in proposed.components] == names

@@ -12,10 +12,10 @@ from bessemer.modeling.transformer import Transformer
 from bessemer.modeling.transformers_config import TransformersConfig
 from bessemer.modeling.transformers_model import TransformersModel
 
-__all__ = ["INITIALISATION", "initialise"]
+__all__ = ["INITIALISATION", "SPREAD", "initialise"]
 
 INITIALISATION = "normal(0, initializer_range), maps into the residual stream / sqrt(2 * layers), norms 1, biases 0"
-_RANGE = 0.02  # what transformers takes where a file is silent
+SPREAD = 0.02  # what transformers takes where a file is silent
 _INTO_RESIDUAL = ("output.weight", "mlp.down.weight")
 
 
@@ -36,7 +36,7 @@ def initialise(config: LanguageConfig, seed: int) -> LanguageModel:
 def _initialise_own(config: ModelConfig, seed: int) -> Transformer:
     model = Transformer(config)
     generator = torch.Generator().manual_seed(seed)
-    spread = float(config.raw.get("initializer_range", _RANGE))
+    spread = float(config.raw.get("initializer_range", SPREAD))
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
             parameter.fill_(0.0 if name.endswith("bias") else 1.0)

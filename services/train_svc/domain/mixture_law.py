@@ -17,8 +17,8 @@ __all__ = ["Bounds", "Law", "best_shares", "draw_shares", "fit", "left_out", "ra
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-# Floors as parts of the lowest loss; the last but one is near a line in r, which the law approaches as c falls.
-_FLOORS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97)
+# Floors as parts of the lowest loss; the law approaches an exponential alone as they fall.
+_FLOORS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.985)
 _RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 # Nearly all of one version, the rest as in the mixture: what is needed to tell the versions apart.
 _CORNER = 0.8

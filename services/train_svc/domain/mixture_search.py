@@ -18,7 +18,7 @@ __all__ = ["check_mixture", "check_targets", "natural_shares", "next_size", "res
 # Shape and budget of a small model: about 0.1 million weights beside the vocabulary, ranked like larger ones in most
 # pairs of mixtures; it is the cheapest of which that was seen.
 _PROXY = PretrainMethod(num_layers=2, hidden_size=64, intermediate_size=192, num_heads=4, num_kv_heads=4)
-_PROXY_RATE, _STEPS = 3e-3, 120
+_PROXY_RATE, _STEPS, _TOKENS_PER_STEP = 3e-3, 120, 512
 _PAIRS, _KL_WEIGHT, _SHARE_MIN = 4, 0.05, 0.1
 _PROXIES_MIN = 16
 # A plan is made of whole rows, so that a share may come out a little larger than it was asked for.
@@ -138,7 +138,9 @@ def _proxy_recipe(given: TrainingRecipe, mixture: Mixture, threads: int) -> Trai
         raise InvalidRequest(
             "mixture_job.recipe must be of the method pretrain or cpt, in one process", field="mixture_job.recipe"
         )
-    recipe = TrainingRecipe(dtype="fp32", steps=_STEPS, sequence_length=mixture.sequence_length)
+    recipe = TrainingRecipe(
+        dtype="fp32", steps=_STEPS, tokens_per_step=_TOKENS_PER_STEP, sequence_length=mixture.sequence_length
+    )
     if method == "pretrain":
         recipe.pretrain.CopyFrom(_PROXY)
         recipe.learning_rate = _PROXY_RATE
