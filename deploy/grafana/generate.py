@@ -20,6 +20,7 @@ from bessemer.api.serve.v1.deployment_pb2 import Deployment  # noqa: E402
 from bessemer.api.serve.v1.rollout_pb2 import MetricEvidence, Rollout  # noqa: E402
 from bessemer.svckit import telemetry  # noqa: E402
 from serve_svc.app import measures as m  # noqa: E402
+from serve_svc.app.fleet import Load  # noqa: E402
 from serve_svc.engine.protocol import Piece  # noqa: E402
 
 DEPLOYMENT = "projects/p/endpoints/e/deployments/d"
@@ -31,7 +32,7 @@ Panel = tuple[str, str, list[tuple[str, str]]]  # title, unit, queries with lege
 def exported() -> dict[str, str]:
     """Return the name in Prometheus of each instrument, without the suffixes of a histogram's series."""
     stop = telemetry.setup("serve", None, scraped=True)
-    found = m.Measures(m.Prices(1.0, 1.0), num_slots=8, in_flight=lambda: {DEPLOYMENT: 1})
+    found = m.Measures(m.Prices(1.0, 1.0), loads=lambda: {DEPLOYMENT: Load(1, 8)})
     deployment = Deployment(name=DEPLOYMENT)
     with found.answer(deployment) as times:
         times.saw(Piece("1", "a", (1,)))
@@ -87,7 +88,12 @@ def serving(names: Mapping[str, str]) -> list[Panel]:
     by = "{{deployment}}"
     speed = [
         (title, names[one.name])
-        for title, one in (("First token", m.TTFT), ("Per further token", m.TPOT), ("Whole answer", m.DURATION))
+        for title, one in (
+            ("In the queue", m.WAITED),
+            ("First token", m.TTFT),
+            ("Per further token", m.TPOT),
+            ("Whole answer", m.DURATION),
+        )
     ]
     return [
         ("Requests by deployment", "reqps", [(rate(requests, "deployment"), by)]),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
+from bessemer.api.data.v1.artifact_service_pb2 import Upload
 from bessemer.api.data.v1.dataset_job_pb2 import DatasetJob
 from bessemer.api.data.v1.dataset_job_service_pb2 import CreateDatasetJobRequest
 from bessemer.api.data.v1.feedback_service_pb2 import FeedbackCounts, FeedbackRecord
@@ -24,7 +25,18 @@ from bessemer.api.train.v1.training_service_pb2 import CreateTrainingJobRequest
 from serve_svc.domain.loops import Release
 from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
 
-__all__ = ["Catalog", "DriftSink", "Engine", "Engines", "FeedbackSink", "LoopWork", "ModelFiles", "Releases", "Servers"]
+__all__ = [
+    "Catalog",
+    "DriftSink",
+    "Engine",
+    "Engines",
+    "FeedbackSink",
+    "LoopWork",
+    "ModelFiles",
+    "Releases",
+    "Servers",
+    "Uploads",
+]
 
 
 class Engine(Protocol):
@@ -33,6 +45,10 @@ class Engine(Protocol):
     @property
     def context_length(self) -> int:
         """Longest prompt and answer together, in tokens."""
+
+    @property
+    def capacity(self) -> int:
+        """How many answers it gives together; 0 if nobody knows."""
 
     @property
     def kind(self) -> str:
@@ -163,6 +179,16 @@ class Catalog(Protocol):
 
     async def get_gate_waiver(self, name: str) -> GateWaiver:
         """Ask eval_svc.
+
+        Raises: NotFound, Unavailable.
+        """
+
+
+class Uploads(Protocol):
+    """Files that clients brought."""
+
+    async def get(self, name: str) -> Upload:
+        """Ask data_svc for an upload.
 
         Raises: NotFound, Unavailable.
         """

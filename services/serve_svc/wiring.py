@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 from bessemer.api.serve.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
+from bessemer.api.serve.v1.batch_inference_service_pb2_grpc import add_BatchInferenceServiceServicer_to_server
 from bessemer.api.serve.v1.deployment_service_pb2_grpc import add_DeploymentServiceServicer_to_server
 from bessemer.api.serve.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 from bessemer.api.serve.v1.loop_service_pb2_grpc import add_LoopServiceServicer_to_server
 from bessemer.api.serve.v1.rollout_service_pb2_grpc import add_RolloutServiceServicer_to_server
+from bessemer.artifacts.attestation import load_signer
 from bessemer.kernel.clock import SystemClock
 from bessemer.svckit.auth import Authenticator
 from bessemer.svckit.authorization import Authorizer
@@ -23,8 +27,10 @@ from serve_svc.adapters.engine_process import EngineProcesses
 from serve_svc.adapters.loop_peers import GrpcLoopWork
 from serve_svc.adapters.model_files import LocalModelFiles
 from serve_svc.adapters.openai_http import OpenAIServers
-from serve_svc.adapters.peers import GrpcCatalog, GrpcDriftSink, GrpcFeedbackSink, Peers
+from serve_svc.adapters.peers import GrpcCatalog, GrpcDriftSink, GrpcFeedbackSink, GrpcUploads, Peers
 from serve_svc.api.api_keys import ApiKeyApi
+from serve_svc.api.batch_lines import LineAnswers
+from serve_svc.api.batches import BatchInferenceApi
 from serve_svc.api.deployments import DeploymentApi
 from serve_svc.api.inference import InferenceApi
 from serve_svc.api.loops import LoopApi
@@ -33,6 +39,8 @@ from serve_svc.api.rollouts import RolloutApi
 from serve_svc.app.adapters import Adapters, Residents
 from serve_svc.app.answers import Answers
 from serve_svc.app.api_keys import ApiKeys
+from serve_svc.app.batch_runner import BatchRunner
+from serve_svc.app.batches import Batches
 from serve_svc.app.deployments import Deployments
 from serve_svc.app.drift_feed import DriftFeed
 from serve_svc.app.fleet import Fleet
@@ -56,6 +64,7 @@ def build(config: ServiceConfig) -> Service:
     """Return the service, ready to be run."""
     settings = ServeConfig(
         models_folder=config.home / "serve" / "models",
+        batches_folder=config.home / "serve" / "batches",
         logs_folder=config.home / "logs" / "serve",
         engine=EngineConfig(threads=config.threads),
     )
@@ -67,7 +76,7 @@ def build(config: ServiceConfig) -> Service:
     servers = OpenAIServers(config.inference_servers)
     deployments = Deployments(store, GrpcCatalog(peers), servers)
     prices = Prices(config.price_prompt_1k, config.price_completion_1k)
-    measures = Measures(prices, num_slots=settings.engine.num_slots, in_flight=fleet.loads)
+    measures = Measures(prices, loads=fleet.loads)
     shadows = Shadows(store, fleet, measures, config=settings)
     answers = Answers(store, GrpcFeedbackSink(peers), kept=settings.answers_kept, kept_s=settings.answers_kept_s)
     feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
@@ -82,6 +91,14 @@ def build(config: ServiceConfig) -> Service:
     work, rollouts = GrpcLoopWork(peers), Rollouts(store, deployments)
     releases = LoopReleases(store, deployments, rollouts)
     runner = LoopRunner(store, work, releases, count_every_s=settings.count_feedback_every_s)
+    batches = BatchRunner(
+        store,
+        objects,
+        LineAnswers(inference).answer,
+        cache(partial(load_signer, config.signing_key_file)),
+        in_flight=lambda: sum(load.in_flight for load in fleet.loads().values()),
+        config=settings,
+    )
     authenticator = Authenticator(config.auth, other=keys.principal)
     door = HttpDoor(inference, answers, authenticator, Authorizer(), meter=meter)
     bus = NatsBus(config.nats_url, service="serve") if config.nats_url else None
@@ -97,6 +114,7 @@ def build(config: ServiceConfig) -> Service:
             (add_DeploymentServiceServicer_to_server, DeploymentApi(store, deployments, adapters, measures)),
             (add_RolloutServiceServicer_to_server, RolloutApi(store, rollouts)),
             (add_LoopServiceServicer_to_server, LoopApi(store, Loops(store, work))),
+            (add_BatchInferenceServiceServicer_to_server, BatchInferenceApi(store, Batches(store, GrpcUploads(peers)))),
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),
             (add_ApiKeyServiceServicer_to_server, ApiKeyApi(store, keys, meter)),
         ],
@@ -107,6 +125,7 @@ def build(config: ServiceConfig) -> Service:
             feed.run,
             keys.run,
             runner.run,
+            batches.run,
             *(one.run for one in said),
         ],
         authenticator=authenticator,

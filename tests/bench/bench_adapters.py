@@ -1,9 +1,9 @@
 """What it costs to ask for another adapter: SmolLM2-135M with more adapters of rank 8 than its engine holds.
 
 The whole service over gRPC. Costs are CPU milliseconds of service, client and engine for a request of one token, each
-with a prompt of some 35 tokens that nobody asked before, adapters taking turns: the bare model, adapters that the engine
-holds, adapters that it has to take in from the disk (and give one up for), and adapters that this machine has not seen,
-whose files come from the object store. The object store is a folder here.
+with a prompt of some 35 tokens that nobody asked before, adapters taking turns: the bare model, adapters that the
+engine holds, adapters that it has to take in from the disk (and give one up for), and adapters that this machine has
+not seen, whose files come from the object store. The object store is a folder here.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import openai
 import psutil
 import pytest
 import pytest_asyncio
-from bessemer.api.data.v1 import feedback_service_pb2, feedback_service_pb2_grpc
+from bessemer.api.data.v1 import artifact_service_pb2_grpc, feedback_service_pb2, feedback_service_pb2_grpc
 from bessemer.api.eval.v1 import evaluation_pb2, evaluation_service_pb2_grpc, gate_policy_pb2, gate_policy_pb2_grpc
 from bessemer.api.serve.v1 import (
     deployment_pb2,
@@ -83,11 +83,21 @@ class Data(feedback_service_pb2_grpc.FeedbackServiceServicer):
         return stored
 
 
+class Artifacts(artifact_service_pb2_grpc.ArtifactServiceServicer):
+    def __init__(self):
+        self.uploads = {}
+
+    async def GetUpload(self, request, context):  # noqa: N802
+        if request.name not in self.uploads:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such upload")
+        return self.uploads[request.name]
+
+
 class World:
     """A serve_svc process in this loop, its peers, and clients."""
 
     def __init__(self, home, peers, addresses):
-        self.home, self.train, self.eval, self.data, self.waivers = home, *peers
+        self.home, self.train, self.eval, self.data, self.waivers, self.artifacts = home, *peers
         self._addresses = addresses
         self.credentials = issue(home)
         self.objects = open_objects(ObjectsConfig(url=f"file://{home / 'objects'}"))
@@ -212,16 +222,20 @@ def model(tmp_path_factory):
 
 
 @asynccontextmanager
-async def peers_of():
-    train, evaluation, data, waivers, server = Train(), Eval(), Data(), Waivers(), grpc.aio.server()
+async def peers_of(*more):
+    train, evaluation, data, waivers, artifacts = Train(), Eval(), Data(), Waivers(), Artifacts()
+    server = grpc.aio.server()
+    artifact_service_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, server)
     gate_policy_pb2_grpc.add_GatePolicyServiceServicer_to_server(waivers, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(train, server)
     evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server(evaluation, server)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(data, server)
+    for add, servicer in more:
+        add(servicer, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
-        yield (train, evaluation, data, waivers), dict.fromkeys(("train", "eval", "data"), address)
+        yield (train, evaluation, data, waivers, artifacts), dict.fromkeys(("train", "eval", "data"), address)
     finally:
         await server.stop(0)
 

@@ -16,7 +16,7 @@ from bessemer.cli.settings import Output, Settings, settings_of
 from bessemer.kernel.errors import AlreadyExists, FailedPrecondition, Unavailable
 from bessemer.sdk import Client
 
-__all__ = ["await_deployment", "chat", "deploy", "feedback", "undeploy"]
+__all__ = ["await_deployment", "chat", "deploy", "feedback", "target_of", "undeploy"]
 
 FINAL = (
     deployment_pb2.DEPLOYMENT_STATE_READY,
@@ -32,6 +32,8 @@ def deploy(
     gate: Annotated[str, typer.Option(help="Gate decision that passed this version.")] = "",
     waiver: Annotated[str, typer.Option(help="Signed waiver, in place of a passed gate: eval waiver sign.")] = "",
     standby: Annotated[bool, typer.Option("--standby", help="Load it without giving it traffic.")] = False,
+    server: Annotated[str, typer.Option(help="Inference server of the settings that holds this version.")] = "",
+    served_model: Annotated[str, typer.Option(help="What that server calls it; its only model by default.")] = "",
 ) -> None:
     """Deploy a model version behind an endpoint; it takes all traffic, while `rollout start` goes in stages.
 
@@ -46,6 +48,8 @@ def deploy(
             gate_decision=settings.name("gateDecisions", gate) if gate else "",
             gate_waiver=settings.name("gateWaivers", waiver) if waiver else "",
             standby=standby,
+            server=server,
+            served_model=served_model,
         )
         with console.status(f"loading {model}"):
             ready = await_deployment(client, made.name)
@@ -77,7 +81,7 @@ def undeploy(
 
 def chat(
     context: typer.Context,
-    endpoint: Annotated[str, typer.Argument(help="Endpoint to talk to.")] = "assistant",
+    endpoint: Annotated[str, typer.Argument(help="Endpoint to talk to, or ENDPOINT:ADAPTER.")] = "assistant",
     message: Annotated[
         str | None, typer.Option("--message", "-m", help="Ask this once instead of a conversation.")
     ] = None,
@@ -91,9 +95,10 @@ def chat(
     settings = settings_of(context)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     with settings.client() as client:
-        target = settings.name("endpoints", endpoint)
+        target, adapter = target_of(settings, endpoint)
+        ask = {"target": target, "adapter": adapter, "sampling": sampling}
         if message is not None:
-            _once(client, settings, target, message, sampling)
+            _once(client, settings, message, ask)
             return
         turns: list[dict[str, str]] = []
         response_id = ""
@@ -102,7 +107,7 @@ def chat(
                 _rate(client, settings, response_id, line.removeprefix("/"), "")
                 continue
             turns.append({"role": "user", "content": line})
-            response_id, answer = _stream(client, target, turns, sampling)
+            response_id, answer = _stream(client, turns, ask)
             turns.append({"role": "assistant", "content": answer})
 
 
@@ -165,17 +170,23 @@ def await_deployment(client: Client, name: str) -> Any:
     return deployment
 
 
-def _once(client: Client, settings: Settings, target: str, message: str, sampling: dict[str, Any]) -> None:
+def target_of(settings: Settings, endpoint: str) -> tuple[str, str]:
+    """Return the endpoint's name and the adapter's id, or empty, of `assistant` or `assistant:legal`."""
+    name, _, adapter = endpoint.partition(":")
+    return settings.name("endpoints", name), adapter
+
+
+def _once(client: Client, settings: Settings, message: str, ask: dict[str, Any]) -> None:
     turns = [{"role": "user", "content": message}]
     if settings.output is Output.JSON:
-        print_message(settings, client.chat(target, turns, **sampling), {})
+        print_message(settings, client.serve.generate(prompt={"messages": turns}, **ask), {})
         return
-    _stream(client, target, turns, sampling)
+    _stream(client, turns, ask)
 
 
-def _stream(client: Client, target: str, turns: list[dict[str, str]], sampling: dict[str, Any]) -> tuple[str, str]:
+def _stream(client: Client, turns: list[dict[str, str]], ask: dict[str, Any]) -> tuple[str, str]:
     response_id, answer = "", ""
-    for piece in client.serve.stream_generate(target=target, prompt={"messages": turns}, sampling=sampling):
+    for piece in client.serve.stream_generate(prompt={"messages": turns}, **ask):
         response_id = piece.response_id or response_id
         answer += piece.text_delta
         sys.stdout.write(piece.text_delta)
@@ -195,14 +206,15 @@ def _read_line() -> str | None:
 
 
 def _rate(client: Client, settings: Settings, response_id: str, rating: str, comment: str) -> None:
-    values = {"up": feedback_service_pb2.RATING_UP, "down": feedback_service_pb2.RATING_DOWN}
-    if rating not in values or not response_id:
-        raise typer.BadParameter("a rating is up or down, and belongs to an answer")
-    record = {"response_id": response_id, "rating": values[rating], "comment": comment}
-    made = client.data.submit_feedback(parent=settings.project, feedback=record)
-    console.print(
-        f"thank you; recorded as {short(made.name)}", style="dim"
-    ) if settings.output is Output.TABLE else print(json.dumps({"name": made.name}))
+    if rating not in {"up", "down"}:
+        raise typer.BadParameter("a rating is up or down", param_hint="--rating")
+    if not response_id:
+        raise typer.BadParameter("a rating belongs to an answer; ask something first")
+    made = client.give_feedback(response_id, rating=rating, comment=comment)
+    if settings.output is Output.JSON:
+        print(json.dumps({"name": made["name"]}))
+        return
+    console.print(f"thank you; recorded as {short(made['name'])}", style="dim")
 
 
 def _rating(value: int) -> str:

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from bessemer.cli import (
+    adapter,
     assess,
+    batch,
     data,
     deployment,
     endpoint,
@@ -86,6 +88,8 @@ data.app.command("erase")(erase.erase)
 data.app.command("alias")(erase.alias)
 data.app.command("delete")(erase.delete)
 app.add_typer(data.app, name="dataset")
+app.add_typer(adapter.app, name="adapter")
+app.add_typer(batch.app, name="batch")
 app.add_typer(mixture.app, name="mixture")
 app.add_typer(train.app, name="train")
 app.add_typer(job.app, name="job")

@@ -8,7 +8,6 @@ that ended it, by the same code or signal.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -18,12 +17,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from bessemer.jobs.launcher import GO
+from bessemer.kernel.processes import die_with_parent
 
 __all__ = ["decide", "run"]
 
 _POLL_S = 0.1
 _GRACE_S = 10.0  # for the first rank to say why, and for the others to leave
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def decide(codes: Sequence[int | None], waited_s: float) -> int | None:
@@ -49,7 +48,7 @@ def run(size: int, module: str, env: Mapping[str, str]) -> int:
             [sys.executable, "-m", module],
             env={**env, **where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdin=subprocess.PIPE,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has one thread
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has one thread
         )
         for rank in range(size)
     ]
@@ -72,11 +71,6 @@ def run(size: int, module: str, env: Mapping[str, str]) -> int:
             rank.kill()
         rank.wait()
     return code
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _main() -> None:

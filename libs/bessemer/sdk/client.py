@@ -13,7 +13,15 @@ from typing import Any, Self
 import grpc
 import httpx
 
-from bessemer.kernel.errors import Unavailable
+from bessemer.kernel.errors import (
+    BessemerError,
+    InvalidRequest,
+    LimitReached,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
 from bessemer.kernel.ids import project_of
 from bessemer.sdk.calls import build, calls
 from bessemer.sdk.connection import Connection
@@ -212,6 +220,34 @@ class Client:
     def chat(self, endpoint: str, messages: list[dict[str, str]], **sampling: Any) -> Any:
         """Return the answer of an endpoint to a conversation of `{"role", "content"}`."""
         return self.serve.generate(target=endpoint, prompt={"messages": messages}, sampling=sampling)
+
+    def give_feedback(self, response_id: str, **said: Any) -> dict[str, Any]:
+        """Say something of a recent answer, which is recorded with its conversation; return the record's name.
+
+        `said` holds `rating` (up or down), `comment`, `edited_answer`, `user`, `consent`, `categories`, `signals`.
+
+        Raises: InvalidRequest; NotFound for an answer that is not kept any more; Unavailable.
+        """
+        url = f"{self.connection.http['serve']}/v1/feedback"
+        headers = {"authorization": f"Bearer {self.connection.token}"}
+        try:
+            reply = httpx.post(url, json={"response_id": response_id} | said, headers=headers, timeout=30)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the door of serve_svc at {url} cannot be reached: {error}") from None
+        content = reply.json()
+        if reply.status_code != httpx.codes.OK:
+            error = content["error"]
+            raise _DOOR_ERRORS.get(reply.status_code, Unavailable)(error["message"], field=error["param"] or "")
+        return dict(content)
+
+
+_DOOR_ERRORS: Mapping[int, type[BessemerError]] = {
+    400: InvalidRequest,
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+    429: LimitReached,
+}
 
 
 @contextmanager

@@ -27,6 +27,7 @@ JOBS = {
     "modelJobs": JobKind("train", "model_job"),
     "trainingJobs": JobKind("train", "training_job"),
     "evaluationRuns": JobKind("eval", "evaluation_run"),
+    "batchInferenceJobs": JobKind("serve", "batch_inference_job"),
 }
 _TERMINAL = {
     job_pb2.JOB_STATE_SUCCEEDED,

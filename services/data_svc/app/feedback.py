@@ -11,7 +11,7 @@ from bessemer.kernel.ids import new_id
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
-from data_svc.app.datasets import every
+from data_svc.app.feedback_index import FeedbackIndex
 
 __all__ = ["Feedback"]
 
@@ -21,6 +21,7 @@ class Feedback:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._index = FeedbackIndex()
 
     async def submit(self, request: pb.SubmitFeedbackRequest) -> pb.FeedbackRecord:
         """Record feedback on one answer."""
@@ -60,20 +61,7 @@ class Feedback:
 
     async def count(self, request: pb.CountFeedbackRequest) -> pb.FeedbackCounts:
         """Return how much was said about answers of some versions."""
-
-        def read(tx: Tx) -> pb.FeedbackCounts:
-            found, users = pb.FeedbackCounts(), set[str]()
-            for record in every(tx, pb.FeedbackRecord, request.parent):
-                if _counts_for(record, request):
-                    found.num_up += record.rating == pb.RATING_UP
-                    found.num_down += record.rating == pb.RATING_DOWN
-                    found.num_edits += bool(record.edited_answer)
-                    found.num_signals += bool(record.signals) and not (record.rating or record.edited_answer)
-                    users.add(record.user or record.creator)
-            found.num_users = len(users)
-            return found
-
-        return await self._store.read(read)
+        return await self._store.read(lambda tx: self._index.count(tx, request))
 
     async def erase(self, name: str) -> pb.FeedbackRecord:
         """Take the contents out of a record, and out of the events that told of it; one that is bare stays so.
@@ -92,15 +80,6 @@ class Feedback:
             return stored
 
         return await self._store.write(commit)
-
-
-def _counts_for(record: pb.FeedbackRecord, request: pb.CountFeedbackRequest) -> bool:
-    wanted = not request.model_versions or record.model_version in request.model_versions
-    return (
-        wanted
-        and record.create_time.ToNanoseconds() >= request.from_time.ToNanoseconds()
-        and not record.HasField("erase_time")
-    )
 
 
 def _check(record: pb.FeedbackRecord) -> None:

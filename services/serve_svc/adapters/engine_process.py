@@ -128,7 +128,7 @@ class EngineProcess:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        self.context_length = 0
+        self.context_length = self.capacity = 0
         self.kind = self.precision = self.tool_format = ""
         self._deployment = deployment
         self._process = process
@@ -159,6 +159,7 @@ class EngineProcess:
         assert isinstance(reply, Ready)
         self.context_length, self.tool_format = reply.context_length, reply.tool_format
         self.kind, self.precision = reply.engine, reply.precision
+        self.capacity = load.num_sequences if reply.engine == "openvino" else load.num_slots
         if reply.note:
             log.warning("engine_choice", deployment=self._deployment, engine=reply.engine, note=reply.note)
         self._listener = asyncio.create_task(self._listen())

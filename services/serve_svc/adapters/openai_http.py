@@ -75,6 +75,7 @@ class OpenAIEngine:
     """One model of one server."""
 
     kind = "openai_http"
+    capacity = 0  # nobody tells
     precision = ""  # nobody tells
     tool_format = TOOL_FORMAT
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import grpc
 import grpc.aio
+from bessemer.api.data.v1.artifact_service_pb2 import GetUploadRequest, Upload
+from bessemer.api.data.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord, SubmitFeedbackRequest
 from bessemer.api.data.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from bessemer.api.eval.v1.drift_pb2 import DriftRow
@@ -26,7 +28,7 @@ from bessemer.svckit.client import peer_channel
 from bessemer.svckit.config import ServiceConfig
 from bessemer.svckit.status import from_rpc_error
 
-__all__ = ["GrpcCatalog", "GrpcDriftSink", "GrpcFeedbackSink", "Peers"]
+__all__ = ["GrpcCatalog", "GrpcDriftSink", "GrpcFeedbackSink", "GrpcUploads", "Peers"]
 
 
 class Peers:
@@ -80,6 +82,21 @@ class GrpcCatalog:
         stub = GatePolicyServiceStub(self._peers.channel("eval"))
         try:
             return await stub.GetGateWaiver(GetGateWaiverRequest(name=name))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+
+class GrpcUploads:
+    """ArtifactService of data_svc."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def get(self, name: str) -> Upload:
+        """Ask for an upload."""
+        stub = ArtifactServiceStub(self._peers.channel("data"))
+        try:
+            return await stub.GetUpload(GetUploadRequest(name=name))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from bessemer.api.serve.v1.inference_service_pb2 import EmbedRequest
-from bessemer.kernel.errors import BessemerError, Internal, InvalidRequest, NotFound, Unimplemented
+from bessemer.kernel.errors import InvalidRequest, NotFound, Unimplemented
 from bessemer.kernel.ids import new_uid
 from bessemer.svckit import context, log
 from bessemer.svckit.auth import Authenticator
@@ -29,8 +29,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serve_svc.api.feedback_json import read_feedback
-from serve_svc.api.openai_answer import Collected, Shape, error_body, http_status, quota_headers
-from serve_svc.api.openai_request import Ask, read_chat, read_completion, read_embeddings
+from serve_svc.api.openai_answer import Collected, Shape, error_body, http_status, known_error, quota_headers
+from serve_svc.api.openai_request import Ask, read_chat, read_completion, read_embeddings, reseed
 from serve_svc.app.answers import Answers
 from serve_svc.app.inference import Inference, Part
 from serve_svc.app.meter import Meter
@@ -152,8 +152,7 @@ class HttpDoor:
             self._authorize(principal, {request.target.split("/")[1]})
             seed = request.sampling.seed if request.sampling.HasField("seed") else None
             for number in range(ask.num_choices):
-                if seed is not None:
-                    request.sampling.seed = (seed + number + (1 << 63)) % (1 << 64) - (1 << 63)
+                reseed(request.sampling, seed, number)
                 prompt, sampling = to_prompt(request.prompt), to_sampling(request.sampling, request.prompt)
                 choice = {"user": request.user, "adapter": request.adapter}
                 single = request.prompt.single_tool_call
@@ -278,7 +277,7 @@ async def _events(
         if include_usage:
             yield _event(shape.usage(answers))
     except Exception as error:  # noqa: BLE001 - the status is sent already; the stream carries the error
-        yield _event(error_body(_known(error)))
+        yield _event(error_body(known_error(error)))
     yield b"data: [DONE]\n\n"
 
 
@@ -350,18 +349,10 @@ def _project(principal: Principal) -> str:
 
 
 def _refusal(error: Exception) -> Response:
-    known = _known(error)
+    known = known_error(error)
     headers = {"retry-after": known.fields["retry_after_s"]} if "retry_after_s" in known.fields else {}
     code = 413 if isinstance(error, _TooLarge) else http_status(known)
     return JSONResponse(error_body(known), status_code=code, headers=headers)
-
-
-def _known(error: Exception) -> BessemerError:
-    if isinstance(error, BessemerError) and not isinstance(error, Internal):
-        return error
-    incident = new_uid()
-    log.error("http_defect", exc=error, incident=incident)
-    return Internal(f"the server has a defect; tell its operator incident {incident}", incident=incident)
 
 
 def _event(chunk: dict[str, Any]) -> bytes:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bessemer.kernel.errors import BessemerError
+from bessemer.kernel.errors import BessemerError, Internal
+from bessemer.kernel.ids import new_uid
+from bessemer.svckit import log
 
 from serve_svc.app.inference import Part
 from serve_svc.app.meter import Quota
 from serve_svc.engine.protocol import Alternative, TokenLogprob
 
-__all__ = ["Collected", "Shape", "error_body", "http_status", "quota_headers"]
+__all__ = ["Collected", "Shape", "error_body", "http_status", "known_error", "quota_headers"]
 
 _STATUS = {
     "INVALID_ARGUMENT": 400,
@@ -172,6 +174,15 @@ def error_body(error: BessemerError) -> dict[str, Any]:
             "code": _CODES.get(error.reason, error.reason.lower()),
         }
     }
+
+
+def known_error(error: Exception) -> BessemerError:
+    """Return what a client may know of an error; the rest goes to the log."""
+    if isinstance(error, BessemerError) and not isinstance(error, Internal):
+        return error
+    incident = new_uid()
+    log.error("http_defect", exc=error, incident=incident)
+    return Internal(f"the server has a defect; tell its operator incident {incident}", incident=incident)
 
 
 def quota_headers(quota: Quota) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from bessemer.api.serve.v1 import inference_service_pb2 as api
 from bessemer.kernel.errors import InvalidRequest
 
-__all__ = ["Ask", "EmbeddingsAsk", "read_chat", "read_completion", "read_embeddings"]
+__all__ = ["Ask", "EmbeddingsAsk", "read_chat", "read_completion", "read_embeddings", "reseed"]
 
 CHOICES_MAX = 16
 PROMPTS_MAX = 64
@@ -146,6 +146,12 @@ def read_embeddings(body: object) -> EmbeddingsAsk:
     if form not in {"float", "base64"}:
         raise InvalidRequest("encoding_format must be float or base64", field="encoding_format")
     return EmbeddingsAsk(_text(values, "model"), tuple(texts), form == "base64")
+
+
+def reseed(sampling: api.SamplingParams, seed: int | None, number: int) -> None:
+    """Set the seed of the choice of this number, if the request has a seed; seeds count up and wrap around."""
+    if seed is not None:
+        sampling.seed = (seed + number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _ask(values: Mapping[str, Any], requests: tuple[api.StreamGenerateRequest, ...], **more: bool) -> Ask:

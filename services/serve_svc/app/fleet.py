@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from bessemer.kernel.errors import Unavailable
 
 from serve_svc.ports import Engine
 
-__all__ = ["Fleet"]
+__all__ = ["Fleet", "Load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many answers an engine is giving, and how many it gives together; 0 if nobody knows."""
+
+    in_flight: int
+    capacity: int
 
 
 class Fleet:
@@ -43,9 +52,9 @@ class Fleet:
         """Return how many answers an engine is giving, those that wait for a slot included."""
         return self._num_in_flight.get(deployment, 0)
 
-    def loads(self) -> dict[str, int]:
-        """Return the same for every engine."""
-        return {name: self.num_in_flight(name) for name in self._engines}
+    def loads(self) -> dict[str, Load]:
+        """Return the same for every engine, with what it can give at a time."""
+        return {name: Load(self.num_in_flight(name), engine.capacity) for name, engine in self._engines.items()}
 
     @contextmanager
     def use(self, deployment: str) -> Iterator[Engine]:

@@ -84,16 +84,20 @@ class Inference:
         user: str = "",
         adapter: str = "",
         single_tool_call: bool = False,
+        live: bool = True,
     ) -> AsyncGenerator[Part, None]:
         """Yield parts of the answer; closing the generator early frees the slot.
 
         Requests of one `user`, in the caller's words, go to one deployment as long as the traffic stays as it is.
-        `adapter` is the id of adapters that a deployment of the target has.
+        `adapter` is the id of adapters that a deployment of the target has. Answers that are not `live` have no user
+        who might say something of them: they are kept nowhere and are no evidence of anything.
 
         Raises: as the engine, as `resolve`, and as `Meter.charge`.
         """
         response_id, subject, texts = new_id("r"), current_principal().subject, list[str]()
         deployment, route = await self._choose(target, user, response_id, adapter)
+        if not live:
+            route = replace(route, shadow=None, trial=None)
         names, version = [tool.name for tool in prompt.tools], _version(deployment, route)
         async with self._answering(deployment, route, prompt, sampling) as (engine, held, bill, times):
             reader = ToolCallReader(engine.tool_format, names, single=single_tool_call) if names else None
@@ -104,7 +108,7 @@ class Inference:
                         texts.append(piece.text)
                         bill.see(piece)
                         times.saw(piece)
-                        if piece.finish:
+                        if piece.finish and live:
                             trial = _trial(deployment, route) if piece.finish != "abort" else None
                             await self._answers.record(
                                 response_id,

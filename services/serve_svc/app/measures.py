@@ -21,6 +21,7 @@ from bessemer.kernel.ids import parent_of
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from serve_svc.app.fleet import Load
 from serve_svc.engine.protocol import Piece
 
 __all__ = ["FAULTS", "INSTRUMENTS", "WINDOW_S", "Instrument", "Measures", "Prices", "Stopwatch"]
@@ -44,6 +45,7 @@ class Instrument:
 DURATION = Instrument("gen_ai.server.request.duration", "histogram", "s", "Time from request to the end of its answer")
 TTFT = Instrument("gen_ai.server.time_to_first_token", "histogram", "s", "Time from request to the first token")
 TPOT = Instrument("gen_ai.server.time_per_output_token", "histogram", "s", "Time of each token after the first")
+WAITED = Instrument("bessemer.serve.queue_time", "histogram", "s", "Time a request waited before its prompt was read")
 REQUESTS = Instrument("bessemer.serve.requests", "counter", "{request}", "Requests that ended, by outcome")
 TOKENS = Instrument("bessemer.serve.tokens", "counter", "{token}", "Tokens by type: prompt or completion")
 COST = Instrument("bessemer.serve.cost", "counter", "{currency}", "Price of the tokens, by the configured prices")
@@ -56,8 +58,8 @@ EVIDENCE = Instrument("bessemer.serve.rollout.evidence", "gauge", "", "Evidence 
 THRESHOLD = Instrument("bessemer.serve.rollout.threshold", "gauge", "", "Evidence at which the rollout moves")
 DIFFERENCE = Instrument("bessemer.serve.rollout.difference", "gauge", "", "Candidate's good share minus baseline's")
 INSTRUMENTS = (
-    DURATION, TTFT, TPOT, REQUESTS, TOKENS, COST, DROPPED, IN_FLIGHT, OCCUPANCY, QUEUE, STAGE, EVIDENCE, THRESHOLD,
-    DIFFERENCE,
+    DURATION, TTFT, TPOT, WAITED, REQUESTS, TOKENS, COST, DROPPED, IN_FLIGHT, OCCUPANCY, QUEUE, STAGE, EVIDENCE,
+    THRESHOLD, DIFFERENCE,
 )  # fmt: skip
 
 
@@ -82,6 +84,7 @@ class Stopwatch:
     last_s: float = 0.0
     prompt_tokens: int = 0
     tokens: int = 0  # generated
+    queued_s: float | None = None  # where the engine tells
 
     def saw(self, piece: Piece) -> None:
         """Note a piece."""
@@ -90,6 +93,7 @@ class Stopwatch:
         self.tokens += len(piece.token_ids)
         if piece.finish:
             self.prompt_tokens, self.tokens = piece.prompt_tokens, piece.completion_tokens
+            self.queued_s = piece.queued_s
 
     @property
     def ttft_s(self) -> float:
@@ -117,11 +121,10 @@ class _Totals:
 class Measures:
     """The instruments of a service."""
 
-    def __init__(self, prices: Prices, *, num_slots: int, in_flight: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, prices: Prices, *, loads: Callable[[], Mapping[str, Load]]) -> None:
         meter = metrics.get_meter("bessemer.serve")
         self._prices = prices
-        self._num_slots = num_slots
-        self._in_flight = in_flight
+        self._loads = loads
         self._totals: dict[str, _Totals] = {}
         self._rollouts: dict[str, Rollout] = {}
         self._counters = {
@@ -183,7 +186,7 @@ class Measures:
             prompt_tokens=totals.prompt_tokens,
             completion_tokens=totals.completion_tokens,
             cost=totals.cost,
-            in_flight=self._in_flight().get(deployment.name, 0),
+            in_flight=found.in_flight if (found := self._loads().get(deployment.name)) else 0,
             requests_per_s=len(recent) / WINDOW_S,
             tokens_per_s=sum(times.tokens for times in recent) / WINDOW_S,
             ttft_p50_s=_quantile(ttft, 0.5),
@@ -208,6 +211,8 @@ class Measures:
         totals.recent.append(times)
         self._histograms[DURATION.name].record(times.last_s - times.began_s, labels)
         self._histograms[TTFT.name].record(times.ttft_s, labels)
+        if times.queued_s is not None:
+            self._histograms[WAITED.name].record(times.queued_s, labels)
         if times.tpot_s is not None:
             self._histograms[TPOT.name].record(times.tpot_s, labels)
 
@@ -218,18 +223,23 @@ class Measures:
         def read(_options: CallbackOptions) -> list[Observation]:
             if instrument in {IN_FLIGHT, OCCUPANCY, QUEUE}:
                 return [
-                    Observation(_load(instrument, number, self._num_slots), _attributes(name))
-                    for name, number in self._in_flight().items()
+                    Observation(value, _attributes(name))
+                    for name, load in self._loads().items()
+                    if (value := _load(instrument, load)) is not None
                 ]
             return [found for rollout in list(self._rollouts.values()) for found in _standing(instrument, rollout)]
 
         return read
 
 
-def _load(instrument: Instrument, in_flight: int, num_slots: int) -> float:
-    if instrument is OCCUPANCY:
-        return min(1.0, in_flight / num_slots)
-    return max(0, in_flight - num_slots) if instrument is QUEUE else in_flight
+def _load(instrument: Instrument, load: Load) -> float | None:
+    if instrument is IN_FLIGHT:
+        return load.in_flight
+    if not load.capacity:
+        return None
+    return (
+        min(1.0, load.in_flight / load.capacity) if instrument is OCCUPANCY else max(0, load.in_flight - load.capacity)
+    )
 
 
 def _standing(instrument: Instrument, rollout: Rollout) -> list[Observation]:

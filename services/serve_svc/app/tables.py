@@ -5,7 +5,18 @@ from __future__ import annotations
 from bessemer.svckit.store import METADATA
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Table, Text, UniqueConstraint
 
-__all__ = ["ANSWERS", "API_KEYS", "API_KEY_USAGE", "OUTCOMES", "ROLLOUTS", "ROLLOUT_ANSWERS", "SERVING", "TABLES"]
+__all__ = [
+    "ANSWERS",
+    "API_KEYS",
+    "API_KEY_USAGE",
+    "BATCHES",
+    "BATCH_PARTS",
+    "OUTCOMES",
+    "ROLLOUTS",
+    "ROLLOUT_ANSWERS",
+    "SERVING",
+    "TABLES",
+]
 
 # Deployments that are to run: loading or ready.
 SERVING = Table(
@@ -84,4 +95,27 @@ OUTCOMES = Table(
     Index("outcomes_by_rollout", "rollout", "sequence"),
 )
 
-TABLES = (SERVING, ANSWERS, API_KEYS, API_KEY_USAGE, ROLLOUTS, ROLLOUT_ANSWERS, OUTCOMES)
+# Batch inference jobs that have not ended.
+BATCHES = Table(
+    "batches",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    Column("uid", Text, nullable=False),  # in the order of creation
+    Column("runs", Boolean, nullable=False),
+)
+
+# Parts of their files: who answers each until when, and where its answers lie once they count.
+BATCH_PARTS = Table(
+    "batch_parts",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("first", Integer, nullable=False),  # number of its first line
+    Column("start_byte", BigInteger, nullable=False),
+    Column("end_byte", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False, default=""),
+    Column("lease_until_s", Float, nullable=False, default=0.0),  # seconds since 1970
+    Column("result", Text, nullable=False, default=""),  # artifacts as JSON, answers and refusals, a line each
+)
+
+TABLES = (SERVING, ANSWERS, API_KEYS, API_KEY_USAGE, ROLLOUTS, ROLLOUT_ANSWERS, OUTCOMES, BATCHES, BATCH_PARTS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import socket
 import sys
 import threading
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from bessemer.kernel.clock import SystemClock
 from bessemer.kernel.errors import BessemerError
+from bessemer.kernel.processes import die_with_parent
 from bessemer.modeling.numerics import prepare
 from bessemer.modeling.tokenizer import Tokenizer
 
@@ -22,12 +21,10 @@ from serve_svc.engine.loop import Loop
 from serve_svc.engine.protocol import Load, Message, Ready, decode, encode, failure
 from serve_svc.engine.tools import MARKERS, format_of
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
 
 def main(fd: int) -> None:
     """Load, say so, then answer until the other end of the socket closes."""
-    _die_with_parent()
+    die_with_parent()
     connection = socket.socket(fileno=fd)
     lines = connection.makefile("rb")
     line = lines.readline()
@@ -76,12 +73,6 @@ class _Sender:
         data = b"".join(encode(message) for message in messages)
         with self._lock:
             self._connection.sendall(data)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the server's thread that started it ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Answer:
         decode: Callable[[list[int]], str],
         matcher: Matcher | None = None,
         adapter: str = "",
+        arrived_s: float = 0.0,
     ) -> None:
         self.id = request_id
         self.adapter = adapter
@@ -41,11 +42,17 @@ class Answer:
         self._num_sent = 0
         self._sent_s: float | None = None
         self._finish = ""
+        self._arrived_s = arrived_s
+        self._queued_s: float | None = None
 
     @property
     def num_tokens_max(self) -> int:
         """Tokens of the prompt and the longest answer together."""
         return len(self.prompt_ids) + self._num_tokens_max
+
+    def start(self, now_s: float) -> None:
+        """Note that the request waits no longer."""
+        self._queued_s = now_s - self._arrived_s
 
     def take(self, token: int, eos_ids: frozenset[int], *, logprob: TokenLogprob | None, ended: bool) -> bool:
         """Append a chosen token and say whether the answer has ended; `ended` if nothing may follow the token."""
@@ -82,4 +89,5 @@ class Answer:
         self._num_sent, self._sent_s = len(self.token_ids), now_s
         if not self._finish:
             return Piece(self.id, text, fresh, logprobs=logprobs)
-        return Piece(self.id, text, fresh, self._finish, len(self.prompt_ids), len(self.token_ids), logprobs)
+        queued_s = now_s - self._arrived_s if self._queued_s is None else self._queued_s
+        return Piece(self.id, text, fresh, self._finish, len(self.prompt_ids), len(self.token_ids), logprobs, queued_s)

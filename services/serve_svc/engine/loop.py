@@ -123,6 +123,7 @@ class Loop:
                     decode=self._decode,
                     matcher=matcher,
                     adapter=self._adapters.get(message.adapter, ""),
+                    arrived_s=self._clock.monotonic(),
                 )
                 self._slots.add(answer)
 
@@ -139,6 +140,7 @@ class Loop:
             self._do(self._work.popleft())
         while (place := self._slots.admit()) is not None:
             self._decoder.place(place)
+            self._slots.holder(place.slot).start(self._clock.monotonic())
         step = self._slots.plan()
         runs, advanced = [], []
         for chunk in step.prefill:

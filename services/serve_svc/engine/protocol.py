@@ -279,7 +279,8 @@ class TokenLogprob:
 class Piece:
     """What became certain since the last piece; `finish` is `stop`, `length` or `abort` in the last one.
 
-    `logprobs` holds one entry for each of `token_ids` if they were asked for.
+    `logprobs` holds one entry for each of `token_ids` if they were asked for. `queued_s` is told in the last piece: for
+    how many seconds the request waited before its prompt was read.
     """
 
     id: str
@@ -289,6 +290,7 @@ class Piece:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    queued_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,10 @@ class Slots:
         """Return a running request."""
         return self._answers[request_id]
 
+    def holder(self, slot: int) -> Answer:
+        """Return the running request that has a slot."""
+        return next(self._answers[running.id] for running in self._running.values() if running.slot == slot)
+
     def slot(self, request_id: str) -> int:
         """Return the slot of a running request."""
         return self._running[request_id].slot

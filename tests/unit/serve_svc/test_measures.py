@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from bessemer.api.serve.v1.deployment_pb2 import Deployment
 from bessemer.kernel.errors import InvalidRequest, Unavailable
+from serve_svc.app.fleet import Load
 from serve_svc.app.measures import Measures, Prices, Stopwatch
 from serve_svc.engine.protocol import Piece
 
@@ -18,14 +19,15 @@ DEPLOYMENT = Deployment(name="projects/p/endpoints/e/deployments/d", model_versi
 
 
 def measures():
-    return Measures(Prices(0.1, 2.0), num_slots=4, in_flight=lambda: {DEPLOYMENT.name: 6})
+    return Measures(Prices(0.1, 2.0), loads=lambda: {DEPLOYMENT.name: Load(6, 4)})
 
 
 def test_answers_are_counted_with_their_tokens_and_their_price():
     found = measures()
     with found.answer(DEPLOYMENT) as times:
         times.saw(Piece("1", "a", (1, 2)))
-        times.saw(Piece("1", "b", (3,), "stop", 10, 3))
+        times.saw(Piece("1", "b", (3,), "stop", 10, 3, queued_s=0.25))
+    assert times.queued_s == 0.25
     for error in (Unavailable("gone"), InvalidRequest("no"), asyncio.CancelledError()):
         with pytest.raises(type(error)), found.answer(DEPLOYMENT):
             raise error

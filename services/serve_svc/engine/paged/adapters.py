@@ -55,6 +55,7 @@ class Stack:
     def __init__(self, sizes: Mapping[str, tuple[int, int]]) -> None:
         self._sizes = sizes
         self._adapters: tuple[Adapter, ...] | None = None
+        self._bare: dict[str, int] = {}  # projections that hold nothing but zeros, of such a rank
 
     def update(self, request: Any, adapters: Sequence[Adapter | None], lengths: Sequence[int]) -> Any:
         """Set the maps of the adapters in an inference request, and return the mask of its tokens, [T, 1, R].
@@ -83,6 +84,12 @@ class Stack:
     def _set(self, request: Any, held: tuple[Adapter, ...]) -> None:
         rank = max(sum(adapter.rank for adapter in held), 1)
         for name, (width, out) in self._sizes.items():
+            if not any(name in adapter.maps for adapter in held):
+                if self._bare.get(name) == rank:
+                    continue
+                self._bare[name] = rank
+            else:
+                self._bare.pop(name, None)
             down, up = np.zeros((rank, width), np.float32), np.zeros((rank, out), np.float32)
             start = 0
             for adapter in held:

@@ -23,26 +23,29 @@ _sym_db = _symbol_database.Default()
 
 
 from bessemer.api.serve.v1 import api_key_pb2 as bessemer_dot_api_dot_serve_dot_v1_dot_api__key__pb2
+from bessemer.api.serve.v1 import batch_inference_pb2 as bessemer_dot_api_dot_serve_dot_v1_dot_batch__inference__pb2
 from bessemer.api.serve.v1 import deployment_pb2 as bessemer_dot_api_dot_serve_dot_v1_dot_deployment__pb2
 from bessemer.api.serve.v1 import loop_pb2 as bessemer_dot_api_dot_serve_dot_v1_dot_loop__pb2
 from bessemer.api.serve.v1 import rollout_pb2 as bessemer_dot_api_dot_serve_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bessemer/api/event/v1/serve_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a#bessemer/api/serve/v1/api_key.proto\x1a&bessemer/api/serve/v1/deployment.proto\x1a bessemer/api/serve/v1/loop.proto\x1a#bessemer/api/serve/v1/rollout.proto\"\\\n\x0f\x45ndpointChanged\x12\x31\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1f.bessemer.api.serve.v1.Endpoint\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11\x44\x65ploymentChanged\x12\x35\n\ndeployment\x18\x01 \x01(\x0b\x32!.bessemer.api.serve.v1.Deployment\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"W\n\rApiKeyChanged\x12.\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.ApiKey\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"P\n\x0bLoopChanged\x12)\n\x04loop\x18\x01 \x01(\x0b\x32\x1b.bessemer.api.serve.v1.Loop\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"Y\n\x0eRolloutChanged\x12/\n\x07rollout\x18\x01 \x01(\x0b\x32\x1e.bessemer.api.serve.v1.Rollout\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bessemer/api/event/v1/serve_events.proto\x12\x15\x62\x65ssemer.api.event.v1\x1a#bessemer/api/serve/v1/api_key.proto\x1a+bessemer/api/serve/v1/batch_inference.proto\x1a&bessemer/api/serve/v1/deployment.proto\x1a bessemer/api/serve/v1/loop.proto\x1a#bessemer/api/serve/v1/rollout.proto\"\\\n\x0f\x45ndpointChanged\x12\x31\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1f.bessemer.api.serve.v1.Endpoint\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"b\n\x11\x44\x65ploymentChanged\x12\x35\n\ndeployment\x18\x01 \x01(\x0b\x32!.bessemer.api.serve.v1.Deployment\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"W\n\rApiKeyChanged\x12.\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1d.bessemer.api.serve.v1.ApiKey\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"y\n\x18\x42\x61tchInferenceJobChanged\x12\x45\n\x13\x62\x61tch_inference_job\x18\x01 \x01(\x0b\x32(.bessemer.api.serve.v1.BatchInferenceJob\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"P\n\x0bLoopChanged\x12)\n\x04loop\x18\x01 \x01(\x0b\x32\x1b.bessemer.api.serve.v1.Loop\x12\x16\n\x0eprevious_state\x18\x02 \x01(\t\"Y\n\x0eRolloutChanged\x12/\n\x07rollout\x18\x01 \x01(\x0b\x32\x1e.bessemer.api.serve.v1.Rollout\x12\x16\n\x0eprevious_state\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bessemer.api.event.v1.serve_events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENDPOINTCHANGED']._serialized_start=215
-  _globals['_ENDPOINTCHANGED']._serialized_end=307
-  _globals['_DEPLOYMENTCHANGED']._serialized_start=309
-  _globals['_DEPLOYMENTCHANGED']._serialized_end=407
-  _globals['_APIKEYCHANGED']._serialized_start=409
-  _globals['_APIKEYCHANGED']._serialized_end=496
-  _globals['_LOOPCHANGED']._serialized_start=498
-  _globals['_LOOPCHANGED']._serialized_end=578
-  _globals['_ROLLOUTCHANGED']._serialized_start=580
-  _globals['_ROLLOUTCHANGED']._serialized_end=669
+  _globals['_ENDPOINTCHANGED']._serialized_start=260
+  _globals['_ENDPOINTCHANGED']._serialized_end=352
+  _globals['_DEPLOYMENTCHANGED']._serialized_start=354
+  _globals['_DEPLOYMENTCHANGED']._serialized_end=452
+  _globals['_APIKEYCHANGED']._serialized_start=454
+  _globals['_APIKEYCHANGED']._serialized_end=541
+  _globals['_BATCHINFERENCEJOBCHANGED']._serialized_start=543
+  _globals['_BATCHINFERENCEJOBCHANGED']._serialized_end=664
+  _globals['_LOOPCHANGED']._serialized_start=666
+  _globals['_LOOPCHANGED']._serialized_end=746
+  _globals['_ROLLOUTCHANGED']._serialized_start=748
+  _globals['_ROLLOUTCHANGED']._serialized_end=837
 # @@protoc_insertion_point(module_scope)

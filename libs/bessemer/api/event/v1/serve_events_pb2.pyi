@@ -1,4 +1,5 @@
 from bessemer.api.serve.v1 import api_key_pb2 as _api_key_pb2
+from bessemer.api.serve.v1 import batch_inference_pb2 as _batch_inference_pb2
 from bessemer.api.serve.v1 import deployment_pb2 as _deployment_pb2
 from bessemer.api.serve.v1 import loop_pb2 as _loop_pb2
 from bessemer.api.serve.v1 import rollout_pb2 as _rollout_pb2
@@ -32,6 +33,14 @@ class ApiKeyChanged(_message.Message):
     api_key: _api_key_pb2.ApiKey
     previous_state: str
     def __init__(self, api_key: _Optional[_Union[_api_key_pb2.ApiKey, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
+
+class BatchInferenceJobChanged(_message.Message):
+    __slots__ = ("batch_inference_job", "previous_state")
+    BATCH_INFERENCE_JOB_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    batch_inference_job: _batch_inference_pb2.BatchInferenceJob
+    previous_state: str
+    def __init__(self, batch_inference_job: _Optional[_Union[_batch_inference_pb2.BatchInferenceJob, _Mapping]] = ..., previous_state: _Optional[str] = ...) -> None: ...
 
 class LoopChanged(_message.Message):
     __slots__ = ("loop", "previous_state")
