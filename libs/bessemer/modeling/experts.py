@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bessemer.modeling.balance import Balance
 from bessemer.modeling.config import Experts
+from bessemer.modeling.gated import gated_unit
 from bessemer.modeling.gradients import gradient_place
 
 __all__ = ["ExpertProjection", "Router", "SparseFeedForward", "grouped_linear"]
@@ -38,7 +39,7 @@ class SparseFeedForward(nn.Module):
         layout = _layout(chosen, self.gate_up.num_experts)
         rows: Tensor = _Dispatch.apply(x, layout)  # type: ignore[no-untyped-call]
         row_weights = weights.new_zeros(len(rows)).index_copy(0, layout.places, weights.flatten())
-        inner = _GatedUnit.apply(self.gate_up(rows, layout.sizes), row_weights)  # type: ignore[no-untyped-call]
+        inner = gated_unit(self.gate_up(rows, layout.sizes), row_weights)
         out: Tensor = _Combine.apply(self.down(inner, layout.sizes), layout)  # type: ignore[no-untyped-call]
         return out
 
@@ -204,29 +205,3 @@ class _Combine(torch.autograd.Function):
 
 def _gather(rows: Tensor, layout: _Layout) -> Tensor:
     return rows.index_select(0, layout.places).view(-1, layout.num_chosen, rows.shape[1]).sum(1)
-
-
-class _GatedUnit(torch.autograd.Function):
-    """silu(gate) * up * weight of the row; only the inputs are kept.
-
-    Shapes: gate_up [S, 2 * I], weights [S]; result [S, I].
-    """
-
-    @staticmethod
-    def forward(ctx: Any, gate_up: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(gate_up, weights)
-        gate, up = gate_up.chunk(2, -1)
-        return F.silu(gate).mul_(up).mul_(weights[:, None])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        gate_up, weights = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, -1)
-        active = F.silu(gate)
-        grad_weights = (grad * active).mul_(up).sum(-1)
-        grad = grad * weights[:, None]
-        out = torch.empty_like(gate_up)
-        grad_gate, grad_up = out.chunk(2, -1)
-        torch.mul(grad, active, out=grad_up)
-        grad_gate.copy_(torch.ops.aten.silu_backward(grad.mul_(up), gate))
-        return out, grad_weights

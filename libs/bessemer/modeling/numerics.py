@@ -16,7 +16,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _TRUE_FP32_ERROR = 1e-5
 # Far from both: processors without bf16 instructions gain 0.01, those with them 1.25 to 2.3, and busy caches blur it.
 _BF16_GAIN_MIN = 1.1
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # numbers of glibc's malloc.h
 
 
 class Numerics(NamedTuple):
@@ -59,7 +59,7 @@ def _keep_freed_memory() -> None:
     # By default glibc gives every large tensor back to the kernel, and zeroing it again took a third of a step.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 

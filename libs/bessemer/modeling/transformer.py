@@ -14,6 +14,7 @@ from bessemer.modeling.attention import document_attention
 from bessemer.modeling.balance import Balance
 from bessemer.modeling.config import ModelConfig, QueryKeyNorm
 from bessemer.modeling.experts import ExpertProjection, SparseFeedForward
+from bessemer.modeling.gated import gated_unit
 from bessemer.modeling.gradients import gradient_place
 from bessemer.modeling.norm import rms_norm
 from bessemer.modeling.slots import Slot, block_slots
@@ -74,8 +75,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [T, hidden] to [T, hidden]."""
-        gate, up = self.gate_up(x).chunk(2, -1)
-        out: Tensor = self.down(F.silu(gate) * up)
+        out: Tensor = self.down(gated_unit(self.gate_up(x)))
         return out
 
 
