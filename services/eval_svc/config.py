@@ -7,6 +7,7 @@ __all__ = [
     "CASES_MAX",
     "CLUSTERS_MIN",
     "CONFIDENCE",
+    "CONTAMINATED_NAMED_MAX",
     "DRIFT_FALSE_ALARMS_DEFAULT",
     "DRIFT_REFERENCE_DEFAULT",
     "DRIFT_REFERENCE_MIN",
@@ -17,6 +18,7 @@ __all__ = [
     "HELDOUT_QUESTIONS_MAX",
     "MAX_TOKENS_DEFAULT",
     "MAX_TOKENS_LIMIT",
+    "PARENTS_MAX",
     "PASSAGE_CHARACTERS",
     "POLICY_LEVEL",
     "PREVIEW_CHARACTERS",
@@ -59,8 +61,11 @@ MAX_TOKENS_DEFAULT = 64
 MAX_TOKENS_LIMIT = 4_096
 
 SUITES_PER_RUN_MAX = 20
+# Rounds of learning make a version each; beyond this many the run says what it did not look at.
+PARENTS_MAX = 50
 RULES_MAX = 20
 FLIPS_MAX = 10
+CONTAMINATED_NAMED_MAX = 100
 PREVIEW_CHARACTERS = 400
 
 # Reasoning of another tool's model may be of any length; nobody reads more of it in a comparison.

@@ -50,7 +50,7 @@ def build(config: ServiceConfig) -> Service:
     catalog = GrpcDataCatalog(data)
     api = EvaluationApi(
         Suites(store, objects, catalog, judges),
-        Runs(store, runtime, models, judges),
+        Runs(store, runtime, models, catalog, judges),
         Imports(store, objects, catalog, models),
         JobRpcs(runtime, EVALUATION_RUNS),
         gates,

@@ -29,10 +29,12 @@ __all__ = [
     "MEDIA_TYPE",
     "NGRAM_WORDS",
     "ContaminationSet",
+    "WordHashes",
     "fold",
     "ngram_hashes",
     "pack_contamination_set",
     "read_contamination_set",
+    "readings",
     "words_of",
 ]
 
@@ -88,7 +90,7 @@ def pack_contamination_set(cases: Iterable[tuple[str, str]]) -> bytes:
     cluster_of: list[int] = []
     texts: list[list[str]] = []
     for cluster, text in cases:
-        for words in _readings(text):
+        for words in readings(text):
             cluster_of.append(clusters.setdefault(cluster, len(clusters)))
             texts.append(words)
     lengths = np.array([len(words) for words in texts], np.int64)
@@ -136,12 +138,12 @@ def words_of(text: str) -> list[str]:
     return unicodedata.normalize("NFC", text).translate(_FOLDING).split()
 
 
-def ngram_hashes(words: Sequence[str]) -> Hashes:
-    """Return the hash of every run of eight words.
+def ngram_hashes(words: Sequence[str], known: WordHashes | None = None) -> Hashes:
+    """Return the hash of every run of eight words; `known` keeps those of words from text to text.
 
     Shapes: words [W]; returns [max(W - 7, 0)].
     """
-    known = _WordHashes()
+    known = WordHashes() if known is None else known
     hashes = _mix(np.array([known[word] for word in words], np.uint64))
     grams = np.zeros(max(len(words) - NGRAM_WORDS + 1, 0), np.uint64)
     for offset in range(NGRAM_WORDS):
@@ -173,7 +175,7 @@ class _Folding(dict[int, "str | None"]):
         return self[code_point]
 
 
-class _WordHashes(dict[str, int]):
+class WordHashes(dict[str, int]):
     """FNV-1a of words, filled as they come."""
 
     def __missing__(self, word: str) -> int:
@@ -187,13 +189,13 @@ class _WordHashes(dict[str, int]):
 _FOLDING = _Folding()
 
 
-def _readings(text: str) -> list[list[str]]:
+def readings(text: str) -> list[list[str]]:
     """Return the words of a text and, if they differ, those where what is left out of words ends them instead.
 
     So `1,000` is found as `1000` and as `1 000`, and a document needs to be read in one way only.
     """
-    readings = [words_of(text), words_of(text.translate(dict.fromkeys(map(ord, _LEFT_OUT), " ")))]
-    return readings[: 1 + (readings[0] != readings[1])]
+    found = [words_of(text), words_of(text.translate(dict.fromkeys(map(ord, _LEFT_OUT), " ")))]
+    return found[: 1 + (found[0] != found[1])]
 
 
 def _mix(values: Hashes) -> Hashes:

@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from rich.table import Table
 
 from bessemer.api.eval.v1 import evaluation_pb2
+from bessemer.cli.evaluation_contamination import contamination
 from bessemer.cli.evaluation_import import import_results
 from bessemer.cli.evaluation_report import (
     comparison_html,
@@ -36,6 +37,7 @@ app = typer.Typer(help="Measure models and decide what may be released.", no_arg
 app.add_typer(policy_app, name="policy")
 app.add_typer(waiver_app, name="waiver")
 app.command("import")(import_results)
+app.command()(contamination)
 
 
 class Format(StrEnum):
@@ -134,6 +136,12 @@ def run(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="Model version, such as assistant/v2.")],
     suite_ids: Annotated[list[str], typer.Option("--suite", help="Suite to run; may be repeated.")],
+    endpoint: Annotated[
+        str, typer.Option(help="Endpoint that serves it: its answers are scored and held against the model's files.")
+    ] = "",
+    check: Annotated[
+        bool, typer.Option("--contamination", help="Look for the cases in the datasets it was trained on.")
+    ] = False,
 ) -> None:
     """Run suites against a model version.
 
@@ -144,6 +152,8 @@ def run(
         run_fields = {
             "model_version": settings.version_name("models", model),
             "suites": [settings.name("evaluationSuites", suite_id) for suite_id in suite_ids],
+            "endpoint": settings.name("endpoints", endpoint) if endpoint else "",
+            "check_contamination": check,
         }
         job = client.eval.create_evaluation_run(parent=settings.project, evaluation_run=run_fields)
         done = follow(client, settings, job, f"evaluating {model}")
@@ -153,6 +163,8 @@ def run(
             "95 % interval": lambda r: f"{r.interval.low:.4g} to {r.interval.high:.4g}",
             "cases": lambda r: r.num_cases,
         }
+        if check:
+            columns["in training data"] = lambda r: r.num_contaminated
         print_rows(settings, list(done.results) if settings.output is Output.TABLE else [done], columns)
         if settings.output is Output.TABLE:
             console.print(f"run: {short(done.name)}")

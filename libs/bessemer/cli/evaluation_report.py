@@ -85,7 +85,8 @@ def decision_html(decision: pb.GateDecision) -> str:
         intervals = [Interval(_rule_name(r), r.interval.low, r.value, r.interval.high) for r in gains]
         report.intervals("Gain over the baseline; better is to the right", intervals, reference=0.0)
     for rule in decision.rules:
-        report.paragraph(f"{_rule_name(rule)}: {rule.explanation}")
+        without = f" Without cases in training data: {_word(rule.clean_verdict)}." if rule.clean_verdict else ""
+        report.paragraph(f"{_rule_name(rule)}: {rule.explanation}{without}")
     compared = {rule.comparison.suite: rule.comparison for rule in decision.rules if rule.HasField("comparison")}
     if compared:
         _evidence(report, compared.values())
@@ -119,6 +120,17 @@ def _evidence(report: Report, comparisons: Iterable[Any]) -> None:
         if all(map(math.isfinite, bounds)):  # one group of cases says nothing about the spread
             intervals.append(Interval(short(one.suite), *bounds))
     report.intervals("Gain with its 95 % interval; better is to the right", intervals, reference=0.0)
+    if any(one.HasField("clean") for one in found):
+        report.heading("Without cases that stand in training data")
+        report.table(
+            ("suite", "cases left out", "difference, 95 % interval", "p", "verdict"),
+            [
+                (short(one.suite), one.num_pairs - one.clean.num_pairs, _difference(one.clean), one.clean.p_value,
+                 verdict_of(one.clean))
+                for one in found
+                if one.HasField("clean")
+            ],
+        )  # fmt: skip
     for one in found:
         report.heading(f"What changed in {short(one.suite)}")
         same = one.num_pairs - one.num_better - one.num_worse

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Overlap", "explain", "gives_away"]
+from bessemer.artifacts import contamination_overlap
 
-# Brown et al. 2020, appendix C, count a case as seen if one run of 13 of its words was; Dubey et al. 2024, section
-# 5.1.4, if enough of its tokens lie in runs of 8. Of 300 questions hidden in other text both together find nearly all,
-# without a false alarm in 99 of 100 documents. A passage of 300 words is not given away by one sentence, as of a
-# licence, though: so the long run must be a fifth of the case, which it is for a question of up to 65 words.
-SHARE_MIN = 0.5
-RUN_WORDS_MIN = 13
-RUN_SHARE_MIN = 0.2
+__all__ = ["Overlap", "explain", "gives_away"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +25,7 @@ class Overlap:
 
 def gives_away(overlap: Overlap) -> bool:
     """Say whether training on the document would make the suite's score worthless for this case."""
-    long_run = overlap.run_words >= RUN_WORDS_MIN and overlap.share >= RUN_SHARE_MIN
-    return overlap.share >= SHARE_MIN or long_run
+    return contamination_overlap.gives_away(overlap.share, overlap.run_words)
 
 
 def explain(overlap: Overlap) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from bessemer.artifacts.contamination import BASE, CODE_POINTS, NGRAM_WORDS, ContaminationSet, fold
+from bessemer.artifacts.contamination_overlap import shared_words
 from numba import njit
 
 from data_svc.domain.contamination import Overlap, explain, gives_away
@@ -86,11 +87,7 @@ class ContaminationIndex:
         entry = np.arange(hit.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[hit]
         text, word, start, end = places[hit].T
         case, case_word = self._cases[entry], self._words[entry]
-        order = np.lexsort((case_word, case, text))
-        bounds = _bounds(text[order], case[order])
-        shared = _words_in_common(case_word[order], bounds)
-        runs = np.lexsort((word, case_word - word, case, text))
-        longest = _longest_runs(word[runs], (case_word - word)[runs], bounds)
+        order, bounds, shared, longest = shared_words(text, word, case, case_word)
         spans = np.minimum.reduceat(start[order], bounds), np.maximum.reduceat(end[order], bounds)
         worst: dict[tuple[int, int], Overlap] = {}
         for number, at in enumerate(order[bounds]):
@@ -165,30 +162,6 @@ def _reject(source: str, size_bytes: int, overlaps: Sequence[Overlap]) -> Reject
 
 def _badness(overlap: Overlap) -> tuple[bool, float, int]:
     return gives_away(overlap), overlap.share, overlap.run_words
-
-
-def _bounds(text: Integers, case: Integers) -> Integers:
-    """Return where each pair of a text and a case begins in sorted hits."""
-    if not text.size:
-        return np.zeros(0, np.int64)
-    return np.flatnonzero(np.r_[True, (text[1:] != text[:-1]) | (case[1:] != case[:-1])])
-
-
-def _words_in_common(case_words: Integers, bounds: Integers) -> Integers:
-    """Return how many words of the case lie in hits, for each pair; hits are in order of the word they begin at."""
-    new = np.full(case_words.size, NGRAM_WORDS, np.int64)
-    new[1:] = np.minimum(np.diff(case_words), NGRAM_WORDS)
-    new[bounds] = NGRAM_WORDS
-    return np.add.reduceat(new, bounds)
-
-
-def _longest_runs(words: Integers, diagonals: Integers, bounds: Integers) -> Integers:
-    """Return the most words that text and case have in common in a row, for each pair."""
-    broken = np.ones(words.size, np.bool_)
-    broken[1:] = (np.diff(words) != 1) | (np.diff(diagonals) != 0)
-    broken[bounds] = True
-    run = np.cumsum(broken) - 1
-    return np.maximum.reduceat(np.bincount(run)[run], bounds) + NGRAM_WORDS - 1
 
 
 @cache

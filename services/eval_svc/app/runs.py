@@ -15,15 +15,16 @@ from bessemer.api.eval.v1.evaluation_pb2 import (
     EvaluationSuite,
     Judge,
 )
+from bessemer.api.train.v1.model_pb2 import MODEL_SOURCE_IMPORTED, ModelVersion
 from bessemer.jobs.runtime import JobKind, JobRuntime
-from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, NotFound
 from bessemer.kernel.ids import new_id
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
 
-from eval_svc.config import SUITES_PER_RUN_MAX
+from eval_svc.config import PARENTS_MAX, SUITES_PER_RUN_MAX
 from eval_svc.domain.options import judges_of
-from eval_svc.ports import JudgeBook, ModelCatalog
+from eval_svc.ports import DataCatalog, JudgeBook, ModelCatalog
 
 __all__ = ["EVALUATION_RUNS", "Runs"]
 
@@ -31,10 +32,13 @@ __all__ = ["EVALUATION_RUNS", "Runs"]
 class Runs:
     """Use cases of runs, but for those that all jobs share."""
 
-    def __init__(self, store: Store, runtime: JobRuntime, models: ModelCatalog, judges: JudgeBook) -> None:
+    def __init__(
+        self, store: Store, runtime: JobRuntime, models: ModelCatalog, data: DataCatalog, judges: JudgeBook
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._models = models
+        self._data = data
         self._judges = judges
 
     async def create(self, request: pb.CreateEvaluationRunRequest) -> EvaluationRun:
@@ -60,8 +64,35 @@ class Runs:
             model_version=version.name,
             suites=given.suites,
             inputs=EvaluationInputs(model_manifest=version.manifest, suites=suites, judges=judges),
+            check_contamination=given.check_contamination,
         )
+        if given.check_contamination:
+            await self._add_training(version, run.inputs)
         return await self._store.write(lambda tx: self._runtime.submit(tx, run))
+
+    async def _add_training(self, version: ModelVersion, inputs: EvaluationInputs) -> None:
+        """Pin the dataset versions that a model and its parents were trained on, and say what cannot be looked at."""
+        seen: set[str] = set()
+        for _ in range(PARENTS_MAX):
+            for name in version.dataset_versions:
+                if name in seen:
+                    continue
+                seen.add(name)
+                try:
+                    found = await self._data.version(name)
+                except NotFound as error:
+                    inputs.unknown_training.append(f"{name}: {error.message}")
+                    continue
+                inputs.training_data.add(
+                    dataset_version=found.name, manifest=found.manifest, model_version=version.name
+                )
+            if not version.parent:
+                break
+            version = await self._models.version(version.parent)
+        if version.parent:
+            inputs.unknown_training.append(f"{version.parent} and its parents: a line of over {PARENTS_MAX} versions")
+        elif version.source == MODEL_SOURCE_IMPORTED:
+            inputs.unknown_training.append(f"{version.name}: imported, so what it was trained on is not known here")
 
     def _named(self, suites: Sequence[EvaluationSuite]) -> list[Judge]:
         known, judges = self._judges.judges(), []

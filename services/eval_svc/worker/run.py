@@ -1,4 +1,4 @@
-"""One run: fetch the model, grade suite after suite, keep what is done."""
+"""One run: fetch the model, grade cell after cell, look for the cases in training data, add up."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from bessemer.kernel.errors import FailedPrecondition
 from bessemer.kernel.ids import id_of, project_of
 from bessemer.modeling import numerics
 
-from eval_svc.config import CONFIDENCE, MAX_TOKENS_DEFAULT
+from eval_svc.config import CONFIDENCE, CONTAMINATED_NAMED_MAX, MAX_TOKENS_DEFAULT
 from eval_svc.domain.cases import Case, Grader, parse_cases
-from eval_svc.domain.results import CaseResult, format_results, summarise, why_invalid
+from eval_svc.domain.results import CaseResult, format_results, parse_results, summarise, why_invalid
 from eval_svc.worker import choice, perplexity
 from eval_svc.worker.answers import grade_answers
+from eval_svc.worker.cells import Cells, splits
+from eval_svc.worker.contamination import CaseIndex, format_overlaps, parse_overlaps, texts_of, untraceable
 from eval_svc.worker.graders import Graders, grader_of
 from eval_svc.worker.subject import Subject
 
@@ -44,11 +46,12 @@ SMALL_MODEL_PARAMETERS = 10_000_000
 
 @dataclass(frozen=True)
 class Work:
-    """A suite with its cases."""
+    """A suite with its cases, in the order they are asked, and as they are stored."""
 
     suite: EvaluationSuite
     grader: Grader
     cases: list[Case]
+    stored: list[Case]
 
     @property
     def max_tokens(self) -> int:
@@ -65,44 +68,44 @@ class Progress:
 
     def __init__(self, context: TaskContext, *, total: float) -> None:
         self._context, self._total = context, total
-        self._done, self._start = 0.0, time.monotonic()
+        self._done, self._skipped, self._start = 0.0, 0.0, time.monotonic()
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, 0 to 1."""
+        return min(1.0, self._done / self._total)
+
+    def skip(self, cost: float) -> None:
+        """Count work that an earlier attempt did."""
+        self._done += cost
+        self._skipped += cost
 
     def add(self, cost: float, stage: str) -> None:
         """Count work as done and report it."""
         self._done += cost
-        fraction = min(1.0, self._done / self._total)
         elapsed_s = time.monotonic() - self._start
-        self._context.report(stage=stage, fraction=fraction, remaining_s=elapsed_s * (1 - fraction) / fraction)
+        left_s = elapsed_s * (self._total - self._done) / max(self._done - self._skipped, 1e-9)
+        self._context.report(stage=stage, fraction=self.fraction, remaining_s=max(0.0, left_s))
 
 
 def run(context: TaskContext) -> Done:
-    """Grade every suite of the run; suites that an earlier attempt finished are not graded again."""
+    """Grade every suite of the run; cells that an earlier attempt finished are not computed again."""
     job = EvaluationRun.FromString(context.job)
     blobs = Blobs(context.objects, project_of(context.name))
-    finished = list(EvaluationResult.FromString(context.saved_state).results)
-    context.report(stage="fetching the model", fraction=0.0)
-    folder = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), context.workdir / "model")
-    subject = Subject.load(folder)
-    small = subject.model.config.num_parameters < SMALL_MODEL_PARAMETERS
-    numerics.prepare(1 if small else len(os.sched_getaffinity(0)), "fp32")
-    done = {result.suite for result in finished}
-    todo = [_load(blobs, suite) for suite in job.inputs.suites if suite.name not in done]
-    progress = Progress(context, total=sum(work.cost(work.cases) for work in todo) or 1.0)
+    cells = Cells(context, blobs)
+    works = [_load(blobs, suite) for suite in job.inputs.suites]
+    progress = Progress(context, total=sum(work.cost(work.cases) for work in works) or 1.0)
+    subject = _model(context, blobs, job)
     judges = {judge.name: judge for judge in job.inputs.judges}
-    for number, work in enumerate(todo, start=len(finished) + 1):
-        stage = f"suite {id_of(work.suite.name)}, {number} of {len(job.inputs.suites)}"
+    for work in works:
         with Graders(judges) as graders:
-            grade = _grader(subject, work, graders)
-            result = _grade(context, blobs, work, grade=grade, progress=progress, stage=stage)
-        finished.append(result)
-        key = f"eval/{id_of(work.suite.name)}"
-        context.report(
-            stage=stage,
-            fraction=len(finished) / len(job.inputs.suites),
-            metrics=[MetricPoint(key=key, step=0, value=result.score)],
-            saved_state=EvaluationResult(results=finished).SerializeToString(),
-        )
-    return Done(EvaluationResult(results=finished), artifacts=[result.case_results for result in finished])
+            _grade(context, cells, work, _grader(subject, work, graders), progress)
+    if job.inputs.training_data:
+        _search(context, blobs, cells, job, works)
+    results = [_result(blobs, cells, job, work) for work in works]
+    points = [MetricPoint(key=f"eval/{id_of(result.suite)}", step=0, value=result.score) for result in results]
+    context.report(stage="adding up", fraction=1.0, metrics=points)
+    return Done(EvaluationResult(results=results), artifacts=[result.case_results for result in results])
 
 
 def batches(cases: Sequence[Case]) -> Iterator[list[Case]]:
@@ -129,7 +132,7 @@ def _load(blobs: Blobs, suite: EvaluationSuite) -> Work:
     grader = grader_of(suite.grader)
     cases = parse_cases(blobs.get_bytes(suite.cases), grader)
     # Prompts of like length waste no room in a batch; ids keep the order the same every time.
-    return Work(suite, grader, sorted(cases, key=lambda case: (characters(case), case.id)))
+    return Work(suite, grader, sorted(cases, key=lambda case: (characters(case), case.id)), cases)
 
 
 def _grader(subject: Subject, work: Work, graders: Graders) -> Grade:
@@ -147,32 +150,122 @@ def _grader(subject: Subject, work: Work, graders: Graders) -> Grade:
     )
 
 
-def _grade(
-    context: TaskContext, blobs: Blobs, work: Work, *, grade: Grade, progress: Progress, stage: str
-) -> SuiteResult:
-    start = time.monotonic()
-    results: list[CaseResult] = []
-    for batch in batches(work.cases):
-        context.check()
-        results += grade(batch)
-        progress.add(work.cost(batch), stage)
-    reason = why_invalid(results)
-    if reason:
-        raise FailedPrecondition(
-            f"suite {work.suite.name} gives no valid score: {reason}", reason="FIELD_INVALID", resource=work.suite.name
+def _model(context: TaskContext, blobs: Blobs, job: EvaluationRun) -> Subject:
+    context.report(stage="fetching the model", fraction=0.0)
+    folder = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), context.workdir / "model")
+    subject = Subject.load(folder)
+    small = subject.model.config.num_parameters < SMALL_MODEL_PARAMETERS
+    numerics.prepare(1 if small else len(os.sched_getaffinity(0)), "fp32")
+    return subject
+
+
+def _grade(context: TaskContext, cells: Cells, work: Work, grade: Grade, progress: Progress) -> None:
+    """Compute every cell of a suite that is not finished."""
+    parts = splits(work.cases)
+    for number, part in enumerate(parts):
+        stage = f"suite {id_of(work.suite.name)}, part {number + 1} of {len(parts)}"
+        if cells.get(work.suite.name, number) is not None:
+            progress.skip(work.cost(part))
+            continue
+        start, results = time.monotonic(), []
+        for batch in batches(part):
+            context.check()
+            results += grade(batch)
+            progress.add(work.cost(batch), stage)
+        if work.suite.sealed:
+            results = [replace(each, output="", target="", prompt_preview="", error="") for each in results]
+        cells.keep(
+            format_results(results),
+            time.monotonic() - start,
+            suite=work.suite.name,
+            split=number,
+            stage=stage,
+            fraction=progress.fraction,
         )
+
+
+def _search(context: TaskContext, blobs: Blobs, cells: Cells, job: EvaluationRun, works: Sequence[Work]) -> None:
+    """Look through every dataset version of the model's training that is not finished, for cases of all suites."""
+    index = CaseIndex()
+    for work in works:
+        index.add(work.suite.name, work.stored, work.grader, blobs.get_bytes(work.suite.contamination_hashes))
+    for data in job.inputs.training_data:
+        if cells.get("", dataset_version=data.dataset_version) is not None:
+            continue
+        stage = f"looking for cases in {'/'.join(data.dataset_version.split('/')[-3::2])}"
+        context.report(stage=stage, fraction=1.0)
+        start = time.monotonic()
+        found, count = index.scan(_checked(context, texts_of(blobs, data.manifest)))
+        cells.keep(
+            format_overlaps(found, count),
+            time.monotonic() - start,
+            dataset_version=data.dataset_version,
+            stage=stage,
+            fraction=1.0,
+        )
+
+
+def _checked(context: TaskContext, texts: Iterator[str]) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        if number % 256 == 0:
+            context.check()
+        yield text
+
+
+def _result(blobs: Blobs, cells: Cells, job: EvaluationRun, work: Work) -> SuiteResult:
+    """Add up the cells of a suite.
+
+    Raises: FailedPrecondition if too many of its cases have no score.
+    """
+    name, results, seconds = work.suite.name, [], 0.0
+    for number in range(len(splits(work.cases))):
+        data, took = cells.get(name, number) or (b"", 0.0)
+        results += parse_results(data)
+        seconds += took
+    if reason := why_invalid(results):
+        raise FailedPrecondition(f"suite {name} gives no valid score: {reason}", reason="FIELD_INVALID", resource=name)
     total = summarise(results, work.grader)
-    if work.suite.sealed:
-        results = [replace(result, output="", target="", prompt_preview="", error="") for result in results]
-    return SuiteResult(
-        suite=work.suite.name,
+    result = SuiteResult(
+        suite=name,
         score=total.score,
         interval=Interval(low=total.low, high=total.high, confidence=CONFIDENCE),
         num_cases=total.num_cases,
         num_unscored=total.num_unscored,
-        case_results=blobs.put_bytes(format_results(results), "application/jsonl"),
-        seconds=time.monotonic() - start,
+        seconds=seconds,
         tokens=total.tokens,
         suite_sha256=work.suite.cases.sha256,
         bits_per_byte=total.bits_per_byte,
     )
+    if job.inputs.training_data:
+        results = _with_contamination(result, results, cells, job, work)
+    result.case_results.CopyFrom(blobs.put_bytes(format_results(results), "application/jsonl"))
+    return result
+
+
+def _with_contamination(
+    result: SuiteResult, results: Sequence[CaseResult], cells: Cells, job: EvaluationRun, work: Work
+) -> list[CaseResult]:
+    """Say in a suite's result, and in those of its cases, in which dataset versions they stand."""
+    found_in: dict[str, list[str]] = {}
+    for data in job.inputs.training_data:
+        overlaps, count = parse_overlaps((cells.get("", dataset_version=data.dataset_version) or (b"", 0.0))[0])
+        own = [one for one in overlaps if one.suite == work.suite.name]
+        given = [one.case for one in own if one.given]
+        for case in given:
+            found_in.setdefault(case, []).append(data.dataset_version)
+        share = max((one.share for one in own), default=0.0)
+        result.contamination.add(
+            dataset_version=data.dataset_version,
+            num_cases=len(given),
+            largest_share=share,
+            num_documents=count,
+            cases=[] if work.suite.sealed else given[:CONTAMINATED_NAMED_MAX],
+        )
+    result.num_contaminated, result.num_untraceable = len(found_in), untraceable(work.stored, work.grader)
+    clean = [each for each in results if each.id not in found_in and each.score is not None]
+    if found_in and clean:
+        total = summarise(clean, work.grader)
+        result.clean_score = total.score
+        result.clean_interval.low, result.clean_interval.high = total.low, total.high
+        result.clean_interval.confidence = CONFIDENCE
+    return [replace(each, found_in=found_in.get(each.id, ())) for each in results]

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 from bessemer.api.eval.v1.evaluation_pb2 import (
+    EvaluationCells,
     EvaluationInputs,
-    EvaluationResult,
     EvaluationRun,
     EvaluationSuite,
     GraderOptions,
@@ -293,10 +293,12 @@ def test_run_of_three_suites_scores_all_and_can_go_on_where_it_was(blobs, folder
     assert (sealed.prompt_preview, sealed.target, sealed.output) == ("", "", "")
     saved = [beat.saved_state for beat in link.beats if beat.saved_state]
     assert len(saved) == 3
+    kept = EvaluationCells.FromString(saved[1]).cells
+    assert [cell.suite.rsplit("/", 1)[-1] for cell in kept] == ["texts", "facts"]
+    assert b"Q" not in blobs.get_bytes(kept[1].case_results)
     again = run(context(blobs, work, tmp_path, Link(), saved_state=saved[1]))
     assert again.result.results[0] == texts
     assert again.result.results[2].case_results == answers.case_results
-    assert EvaluationResult.FromString(saved[1]).results[1] == facts
 
 
 def test_run_with_too_many_unscored_cases_fails_and_says_why(blobs, folder, tmp_path):

@@ -288,16 +288,18 @@ class TrainingData(_message.Message):
     def __init__(self, dataset_version: _Optional[str] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Contamination(_message.Message):
-    __slots__ = ("dataset_version", "num_cases", "largest_share", "num_documents")
+    __slots__ = ("dataset_version", "num_cases", "largest_share", "num_documents", "cases")
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     NUM_CASES_FIELD_NUMBER: _ClassVar[int]
     LARGEST_SHARE_FIELD_NUMBER: _ClassVar[int]
     NUM_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    CASES_FIELD_NUMBER: _ClassVar[int]
     dataset_version: str
     num_cases: int
     largest_share: float
     num_documents: int
-    def __init__(self, dataset_version: _Optional[str] = ..., num_cases: _Optional[int] = ..., largest_share: _Optional[float] = ..., num_documents: _Optional[int] = ...) -> None: ...
+    cases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dataset_version: _Optional[str] = ..., num_cases: _Optional[int] = ..., largest_share: _Optional[float] = ..., num_documents: _Optional[int] = ..., cases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Judge(_message.Message):
     __slots__ = ("name", "url", "model", "key_file", "inside")
@@ -372,16 +374,18 @@ class EvaluationCells(_message.Message):
     def __init__(self, cells: _Optional[_Iterable[_Union[EvaluationCell, _Mapping]]] = ...) -> None: ...
 
 class EvaluationCell(_message.Message):
-    __slots__ = ("suite", "split", "case_results", "seconds")
+    __slots__ = ("suite", "split", "case_results", "seconds", "dataset_version")
     SUITE_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     CASE_RESULTS_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     suite: str
     split: int
     case_results: _artifact_pb2.ArtifactRef
     seconds: float
-    def __init__(self, suite: _Optional[str] = ..., split: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
+    dataset_version: str
+    def __init__(self, suite: _Optional[str] = ..., split: _Optional[int] = ..., case_results: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., seconds: _Optional[float] = ..., dataset_version: _Optional[str] = ...) -> None: ...
 
 class SuiteComparison(_message.Message):
     __slots__ = ("suite", "baseline", "candidate", "difference", "interval", "num_pairs", "p_value", "num_better", "num_worse", "flips", "higher_is_better", "num_clusters", "clean")
