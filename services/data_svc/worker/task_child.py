@@ -13,12 +13,14 @@ from typing import Any
 
 from bessemer.jobs.seccomp import die_with_parent
 
+from data_svc.worker.heap import give_memory_back
 from data_svc.worker.tasks import Tools
 
 
 def main() -> None:
     """Carry out tasks until standard input ends."""
     die_with_parent()
+    give_memory_back()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not look like an answer
 

@@ -14,14 +14,6 @@ from bessemer.kernel.errors import Internal
 
 __all__ = ["ProcessDied", "TaskProcess"]
 
-# Memory that a large document took goes back to the system; else processes grow with the largest they have met.
-_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": "1048576",
-    "MALLOC_MMAP_THRESHOLD_": "262144",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-}
-
 
 class ProcessDied(Exception):
     """The process is gone; the message says how, `at` where it was."""
@@ -45,7 +37,6 @@ class TaskProcess:
                 "PYTHONPATH": ":".join(path for path in sys.path if path),
                 "RAYON_NUM_THREADS": "1",  # there is one process per core
                 "TOKENIZERS_PARALLELISM": "false",
-                **_MEMORY,
             },
         )
 
