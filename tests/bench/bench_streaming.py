@@ -119,7 +119,7 @@ def seal(folder: Path, *stores: Any) -> Manifest:
             rows = random.integers(0, 1 << 15, (per_shard, SEQUENCE_LENGTH), np.uint16)
             bounds = np.array(places, BOUND)
             bounds["document"] += number * 2 * per_shard
-            for path in write_shard(folder, "train", number, rows, bounds):
+            for path in write_shard(folder, "train", number, [rows], bounds):
                 refs = [Blobs(store, "p").put_file(path, "application/octet-stream") for store in stores]
                 entries.append(FileEntry.of(path.relative_to(folder).as_posix(), refs[0]))
             values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), SEQUENCE_LENGTH)

@@ -27,7 +27,7 @@ def seal(objects, folder):
         rows = np.arange(ROWS * WIDTH, dtype="<u2").reshape(ROWS, WIDTH) + number * ROWS * WIDTH
         rows_before = number * ROWS
         bounds = [(r, offset, 7, 2 * (rows_before + r) + offset // 7, 0) for r in range(ROWS) for offset in (0, 7)]
-        paths = write_shard(folder, "train", number, rows, np.array(bounds, BOUND))
+        paths = write_shard(folder, "train", number, [rows], np.array(bounds, BOUND))
         refs = [Blobs(objects, "p").put_file(path, "application/octet-stream") for path in paths]
         files += [FileEntry.of(p.relative_to(folder).as_posix(), r) for p, r in zip(paths, refs, strict=True)]
     facts = {"kind": "TEXT", "sequence_length": WIDTH, "token_bytes": 2}

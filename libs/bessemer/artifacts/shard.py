@@ -7,7 +7,7 @@ document. Tokens outside every piece are padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -47,12 +47,16 @@ def rows_per_shard(sequence_length: int, token_bytes: int) -> int:
     return max(1, SHARD_BYTES // (sequence_length * token_bytes))
 
 
-def write_shard(folder: Path, split: str, number: int, rows: Tokens, bounds: npt.NDArray[np.void]) -> tuple[Path, Path]:
-    """Write one shard and return its two files; `bounds` is an array of `BOUND`."""
+def write_shard(
+    folder: Path, split: str, number: int, rows: Iterable[Tokens], bounds: npt.NDArray[np.void]
+) -> tuple[Path, Path]:
+    """Write one shard, its rows one by one or some at a time, and return its two files; `bounds` is of `BOUND`."""
     base = folder / split / f"{number:05d}"
     base.parent.mkdir(parents=True, exist_ok=True)
     paths = base.with_suffix(".bin"), base.with_suffix(".bounds")
-    rows.astype(rows.dtype.newbyteorder("<"), copy=False).tofile(paths[0])
+    with paths[0].open("wb") as file:
+        for some in rows:
+            some.astype(some.dtype.newbyteorder("<"), copy=False).tofile(file)
     bounds.astype(BOUND, copy=False).tofile(paths[1])
     return paths
 

@@ -32,7 +32,7 @@ __all__ = [
     "write_table",
 ]
 
-BATCH_BYTES, BATCH_ROWS = 4 << 20, 2000
+BATCH_BYTES, BATCH_ROWS = 2 << 20, 2000
 Item = tuple[int, ParsedDocument | Rejection]
 
 _DELIVERED = pa.schema(

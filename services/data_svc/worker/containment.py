@@ -9,7 +9,7 @@ Source: Broder 1997, "On the resemblance and containment of documents", section 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,9 @@ HOLDERS_MAX = 20  # a run that more documents hold is boilerplate, and says noth
 _RUN_WORDS = 5  # fives see through stock phrases
 _SAMPLE_SHARE = 0.35  # below the exact limit by three deviations of a sample of a hundred
 _TELLING_SHARE = 0.25  # a document that is boilerplate for the rest lies in none
-_PASS_ENTRIES = 1 << 24
-_BATCH_BYTES = 4 << 20
+_PASS_ENTRIES = 1 << 21
+_READ_ENTRIES = 1 << 18
+_BATCH_BYTES = 1 << 20
 _LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -77,13 +78,13 @@ def candidates(values: npt.NDArray[np.uint32], counts: Numbers) -> Numbers:
 
     Shapes: values [samples], distinct within a document; counts [documents] of them; returns [pairs, 2], sorted.
     """
-    owners = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
+    ends = np.cumsum(counts)
     telling = np.zeros(len(counts), np.int64)
     passes = -(-len(values) // _PASS_ENTRIES) or 1
     pairs, shared = np.empty(0, np.uint64), np.empty(0, np.int64)
     for number in range(passes):  # a value meets its equals in one pass
-        mine = np.flatnonzero(values % passes == number) if passes > 1 else slice(None)
-        keys = np.sort(values[mine].astype(np.uint64) << S32 | owners[mine])
+        keys = np.concatenate([*_keys(values, ends, number, passes)])
+        keys.sort()
         new, times = np.unique(_holding(keys, telling), return_counts=True)
         both, place = np.unique(np.concatenate([pairs, new]), return_inverse=True)
         pairs, shared = both, np.bincount(place, np.concatenate([shared, times]), len(both)).astype(np.int64)
@@ -91,6 +92,16 @@ def candidates(values: npt.NDArray[np.uint32], counts: Numbers) -> Numbers:
     smaller = np.where(counts[found[:, 0]] <= counts[found[:, 1]], found[:, 0], found[:, 1])
     enough = shared >= _SAMPLE_SHARE * telling[smaller]
     return found[enough & (telling[smaller] >= _TELLING_SHARE * counts[smaller])]
+
+
+def _keys(values: npt.NDArray[np.uint32], ends: Numbers, number: int, passes: int) -> Iterator[Hashes]:
+    """Yield the values of a pass, each above the number of its document; they are read a few at a time."""
+    yield np.empty(0, np.uint64)
+    for start in range(0, len(values), _READ_ENTRIES):
+        read = np.asarray(values[start : start + _READ_ENTRIES])
+        mine = np.flatnonzero(read % np.uint32(passes) == number)
+        owners = np.searchsorted(ends, start + mine, side="right").astype(np.uint64)
+        yield read[mine].astype(np.uint64) << S32 | owners
 
 
 @njit(cache=True, nogil=True)

@@ -29,7 +29,7 @@ RELATED_SIMILARITY = 0.5
 _LONG = 5  # words in a run; threes find copies with many small edits, fives see through stock phrases
 _CONTAINED_MIN = 0.9
 _ALL_PAIRS_MAX = 50
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 1 << 20
 _SETTLED_SHARE = 0.99  # of the documents that survived a round; more rounds would find little
 _AGREEMENT_MIN = 0.35  # of the signatures; a pair that is half similar falls below once in two thousand
 

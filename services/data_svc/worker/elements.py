@@ -11,6 +11,7 @@ from typing import Any
 from bessemer.jobs.element import Element, Perform
 
 from data_svc.worker.handover import as_files
+from data_svc.worker.heap import give_memory_back
 from data_svc.worker.tasks import Tools
 from data_svc.worker.work import Work
 
@@ -25,6 +26,7 @@ def open_elements(scratch: Path) -> Iterator[Perform]:
 
     An element returns the name of the object with its result.
     """
+    give_memory_back()
     with Tools(scratch) as tools:
 
         def perform(element: Element) -> Any:

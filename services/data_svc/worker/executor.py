@@ -27,11 +27,6 @@ __all__ = ["Executor", "Task"]
 _ENV = {
     "RAYON_NUM_THREADS": "1",  # there is one process per core
     "TOKENIZERS_PARALLELISM": "false",
-    # Memory that a large document took goes back to the system; else processes grow with the largest they have met.
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": "1048576",
-    "MALLOC_MMAP_THRESHOLD_": "262144",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from data_svc.worker.kernels import best_fit
 from data_svc.worker.slices import Numbers, Slices
 
 __all__ = ["pack", "write_rows"]
+
+_BLOCK_BYTES = 2 << 20
 
 
 def pack(lengths: npt.NDArray[np.int64], sequence_length: int, seed: int) -> npt.NDArray[np.void]:
@@ -60,12 +63,28 @@ def write_rows(
         first, last = np.searchsorted(bounds["row"], [start, start + step])
         part = bounds[first:last].copy()
         part["row"] -= start
-        rows = np.zeros((min(step, num_rows - start), sequence_length), dtype)
-        places = (part["row"].astype(np.int64) * sequence_length + part["offset"]) * width
         pieces = tokens.take(part["document"])
         sizes = part["length"].astype(np.int64) * width
         pieces = replace(pieces, starts=pieces.starts + part["start"].astype(np.int64) * width, sizes=sizes)
-        pieces.read_into(np.arange(len(part)), rows.reshape(-1).view(np.uint8).data, places)
+        rows = _rows(part, pieces, min(step, num_rows - start), sequence_length, dtype)
         part["document"] = numbers[part["document"]]
         write_shard(folder, split, shard, rows, part)
     return num_rows
+
+
+def _rows(
+    bounds: npt.NDArray[np.void],
+    pieces: Slices,
+    num_rows: int,
+    sequence_length: int,
+    dtype: np.dtype[np.unsignedinteger],
+) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+    """Yield the rows of a shard, a few at a time."""
+    step = max(1, _BLOCK_BYTES // (sequence_length * dtype.itemsize))
+    for start in range(0, num_rows, step):
+        first, last = np.searchsorted(bounds["row"], [start, start + step])
+        part = bounds[first:last]
+        rows = np.zeros((min(step, num_rows - start), sequence_length), dtype)
+        places = (part["row"].astype(np.int64) - start) * sequence_length + part["offset"]
+        pieces.read_into(np.arange(first, last), rows.reshape(-1).view(np.uint8).data, places * dtype.itemsize)
+        yield rows

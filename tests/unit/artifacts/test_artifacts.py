@@ -76,8 +76,8 @@ def test_open_split_of_two_shards_returns_rows_and_documents(tmp_path: Path) -> 
     blobs = Blobs(Memory(), "p")
     bounds = np.array([(0, 0, 3, 7, 0), (0, 3, 1, 8, 0), (1, 0, 2, 9, 0)], BOUND)
     written = [
-        *write_shard(tmp_path, "train", 0, np.arange(8, dtype="<u2").reshape(2, 4), bounds),
-        *write_shard(tmp_path, "train", 1, np.arange(8, 12, dtype="<u2").reshape(1, 4), bounds[:1]),
+        *write_shard(tmp_path, "train", 0, [np.arange(8, dtype="<u2").reshape(2, 4)], bounds),
+        *write_shard(tmp_path, "train", 1, [np.arange(8, 12, dtype="<u2").reshape(1, 4)], bounds[:1]),
     ]
     files = tuple(
         FileEntry.of(str(p.relative_to(tmp_path)), blobs.put_file(p, "application/octet-stream")) for p in written
