@@ -23,6 +23,7 @@ from bessemer.cli import (
     model,
     monitor,
     plan,
+    rejections,
     rollout,
     stack,
     synthesize,
@@ -85,6 +86,7 @@ app.command("feedback")(deployment.feedback)
 data.app.command("erase")(erase.erase)
 data.app.command("alias")(erase.alias)
 data.app.command("delete")(erase.delete)
+data.app.command("rejections")(rejections.rejections)
 app.add_typer(data.app, name="dataset")
 app.add_typer(mixture.app, name="mixture")
 app.add_typer(train.app, name="train")

@@ -7,8 +7,10 @@ __all__ = ["navigation_of"]
 _HEAD_CHARACTERS = 10_000
 # HTML, section 4.3.4 (nav) and 4.3.8 (footer); WAI-ARIA 1.2, section 5.3.4, landmarks. Not `aside`, which holds
 # footnotes and notices, nor `header`, which holds titles. Pictures in text would become their bytes.
-_ANYWHERE = ("nav", "footer", "[role=navigation]", "[role=contentinfo]", "[role=banner]", ".breadcrumb", ".breadcrumbs")
-_ANYWHERE += ("svg", "button")
+_ANYWHERE = (
+    *("nav", "footer", "[role=navigation]", "[role=contentinfo]", "[role=banner]", ".breadcrumb", ".breadcrumbs"),
+    *("svg", "button"),
+)
 # By a word of the head in small letters, such as the name of the generator or of a script of its theme. Each selector
 # costs time on every page, so that only those of the page's own tool are tried.
 _OF_TOOL = {
