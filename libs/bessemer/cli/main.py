@@ -25,6 +25,7 @@ from bessemer.cli import (
     model,
     monitor,
     plan,
+    rejections,
     rollout,
     stack,
     synthesize,
@@ -87,6 +88,7 @@ app.command("feedback")(deployment.feedback)
 data.app.command("erase")(erase.erase)
 data.app.command("alias")(erase.alias)
 data.app.command("delete")(erase.delete)
+data.app.command("rejections")(rejections.rejections)
 app.add_typer(data.app, name="dataset")
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(batch.app, name="batch")

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from google.rpc import status_pb2
 
 from bessemer.kernel.errors import BessemerError
-from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.status import from_status, to_status
 
 __all__ = ["ArrayLauncher", "ArraySpec", "ElementLost", "ElementState", "ElementStatus", "answer_key", "request_key"]
@@ -76,6 +75,19 @@ class ArrayLauncher(Protocol):
         """End what is unfinished and forget the array; may be repeated."""
 
 
+class ArrayObjects(Protocol):
+    """The part of the object store that arrays need."""
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store bytes."""
+
+    def get_bytes(self, key: str) -> bytes:
+        """Return an object."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object if it is there."""
+
+
 class ElementLost(Exception):
     """An element has no answer after all tries."""
 
@@ -98,7 +110,7 @@ def answer_key(prefix: str, index: int) -> str:
 
 
 def run_array(
-    launcher: ArrayLauncher, objects: ObjectStore, spec: ArraySpec, requests: Iterable[Any], tick: Tick
+    launcher: ArrayLauncher, objects: ArrayObjects, spec: ArraySpec, requests: Iterable[Any], tick: Tick
 ) -> Iterator[Any]:
     """Yield what the elements return, in their order; requests and results are JSON.
 
@@ -135,7 +147,9 @@ def unpack_answer(data: bytes) -> Any:
 class _Run:
     """One array under way; elements below `num_done` have been heard."""
 
-    def __init__(self, launcher: ArrayLauncher, objects: ObjectStore, spec: ArraySpec, requests: Iterator[Any]) -> None:
+    def __init__(
+        self, launcher: ArrayLauncher, objects: ArrayObjects, spec: ArraySpec, requests: Iterator[Any]
+    ) -> None:
         self._launcher = launcher
         self._objects = objects
         self._spec = spec

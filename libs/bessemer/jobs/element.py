@@ -8,6 +8,7 @@ ENTRY is a module with `open_elements(scratch)`: a context manager that gives a 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -85,10 +86,11 @@ def _serve(perform: Perform, objects: ObjectStore) -> None:
         answers.write(json.dumps(fields) + "\n")
         answers.flush()
 
-    for line in sys.stdin:
-        asked = json.loads(line)
-        answer_element(perform, objects, asked["prefix"], asked["index"], lambda at: say(at=at))
-        say()
+    with contextlib.suppress(BrokenPipeError):  # the pool is gone
+        for line in sys.stdin:
+            asked = json.loads(line)
+            answer_element(perform, objects, asked["prefix"], asked["index"], lambda at: say(at=at))
+            say()
 
 
 def _main() -> None:

@@ -18,7 +18,8 @@ from bessemer.artifacts.texts import is_text_part, text_files, text_parts
 from bessemer.kernel.errors import AlreadyExists, NotFound, PermissionDenied
 from bessemer.kernel.ids import project_of
 
-__all__ = ["Difference", "Downloader", "compare_documents", "export_version", "read_documents", "read_texts"]
+__all__ = ["Difference", "Downloader", "compare_documents", "export_version", "read_documents", "read_lines"]
+__all__ += ["read_texts"]
 
 _SPLITS = {"train": "train", "heldout": "test"}  # ours, and the name under which Hugging Face's loaders know it
 
@@ -83,8 +84,13 @@ def compare_documents(before: Iterable[Mapping[str, Any]], after: Iterable[Mappi
 
 def read_documents(client: Downloader, version: Any) -> list[dict[str, Any]]:
     """Return the records of a version's documents: number, id, source, sha256, split and more."""
-    with _opened(client, version, ["documents.jsonl"]) as (folder, _):
-        return [*_lines(folder / "documents.jsonl")]
+    return read_lines(client, version, "documents.jsonl")
+
+
+def read_lines(client: Downloader, version: Any, path: str) -> list[dict[str, Any]]:
+    """Return the records of one of a version's files of JSON Lines."""
+    with _opened(client, version, [path]) as (folder, _):
+        return [*_lines(folder / path)]
 
 
 def read_texts(client: Downloader, version: Any, split: str) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from data_svc.domain.conversations import is_conversation
 from data_svc.domain.decoding import Decoded, decode
 from data_svc.domain.formats import Format
 from data_svc.domain.markup import headers_to_text, notebook_to_markdown, record_to_text, rst_to_markdown
+from data_svc.domain.navigation import navigation_of
 from data_svc.domain.reasons import Reason
 from data_svc.worker.lines import LINE_BYTES_MAX, LongLine, blocks, lines
 from data_svc.worker.parse_mail import read_mail
@@ -87,18 +88,28 @@ def _too_long(line: LongLine) -> Part:
 
 
 def _html(text: str) -> str:
-    import html_to_markdown
-
-    options = html_to_markdown.ConversionOptions(extract_metadata=False, max_depth=_HTML_DEPTH_MAX)
-    result = html_to_markdown.convert(text.replace("\0", ""), options)
-    if any(str(warning.kind) == "depth_limit_exceeded" for warning in result.warnings):
-        raise ValueError(f"elements nest over {_HTML_DEPTH_MAX} deep")
-    content = str(result.content or "")
-    if not content.strip() and len(text) > 10_000:
+    content = _markdown(text, navigation_of(text)) or _markdown(text, [])  # a page may be nothing but a menu
+    if not content and len(text) > 10_000:
         raise ValueError(f"no text came out of {len(text)} characters of HTML")
     found = _TITLE.search(text, 0, _HEAD_CHARACTERS)
     title = " ".join(unescape(found.group(1)).split()) if found else ""
     return f"---\ntitle: {title}\n---\n\n{content}" if title else content
+
+
+def _markdown(html: str, left_out: list[str]) -> str:
+    """Return the text of a page without the elements that some selectors match; empty if it has none."""
+    import html_to_markdown
+
+    # Its own clearing away takes headings in `header`, footnotes in `aside` and all that a page has in one `form`.
+    as_it_is = html_to_markdown.PreprocessingOptions(enabled=False)
+    options = html_to_markdown.ConversionOptions(
+        extract_metadata=False, max_depth=_HTML_DEPTH_MAX, exclude_selectors=left_out, preprocessing=as_it_is
+    )
+    result = html_to_markdown.convert(html.replace("\0", ""), options)
+    if any(str(warning.kind) == "depth_limit_exceeded" for warning in result.warnings):
+        raise ValueError(f"elements nest over {_HTML_DEPTH_MAX} deep")
+    content = str(result.content or "")
+    return content if content.strip() else ""
 
 
 def _pdf(file: Path) -> str:

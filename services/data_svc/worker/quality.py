@@ -141,12 +141,12 @@ def _cuts(data: Bytes, place: int, first: int) -> bool:
     """Say whether a word in bytes first to last is cut at the ASCII mark at `place`, which is inside it."""
     byte, before, after = data[place], data[place - 1], _KIND[data[place + 1]]
     if byte == 45 and after == 1:
-        return 48 <= before <= 57 and data[place + 1] < 128
+        return bool(48 <= before <= 57 and data[place + 1] < 128)
     if byte == 46:
-        return 97 <= before <= 122 and 65 <= data[place + 1] <= 90
+        return bool(97 <= before <= 122 and 65 <= data[place + 1] <= 90)
     if after != 3 or _mark_before(data, first, place) != 0:
         return False
-    return byte in (45, 47, 58, 60, 61, 62) or (byte == 44 and (before >= 128 or _KIND[before] == 3))
+    return bool(byte in (45, 47, 58, 60, 61, 62) or (byte == 44 and (before >= 128 or _KIND[before] == 3)))
 
 
 @njit(cache=True, nogil=True)
