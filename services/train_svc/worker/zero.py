@@ -128,14 +128,17 @@ class ZeroOptimizer(Optimizer):
         self.driven.attach(self._engine)
         self._open_state(0.0)
         if stage == 3:
-            self._keep_whole([*model.parameters(recurse=False), model.head])
+            kept: dict[int, Any] = {id(p): p for p in (*model.parameters(recurse=False), model.head)}
+            for p in kept.values():
+                p.ds_persist = p.is_external_param = True  # after a step, and after any forward pass
+                self._zero.persistent_parameters.append(p)
+            self._gather()
 
-    def _keep_whole(self, parameters: list[Any]) -> None:
-        """Gather what the loss reads outside of the model, and leave it so."""
-        for p in {id(p): p for p in parameters}.values():
-            p.ds_persist = p.is_external_param = True  # after a step, and after any forward pass
-            self._zero.persistent_parameters.append(p)
-            p.all_gather()
+    def _gather(self) -> None:
+        """Gather what the loss reads outside of the model, which then stays so."""
+        for p in self._zero.persistent_parameters:
+            if not p.numel():
+                p.all_gather()
 
     @property
     def masters(self) -> dict[str, Tensor]:
@@ -206,6 +209,7 @@ class ZeroOptimizer(Optimizer):
             for name, p in self._parameters.items():
                 if self._ranks.is_first:
                     p.copy_(weights[name])
+        self._gather()
 
     def _open_state(self, step: float) -> None:
         """Have moments at hand, which Adam makes in its first step only: too late for the second group of weights."""
