@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import torch
 from bessemer.api.train.v1.training_job_pb2 import Sharding
-from bessemer.kernel.errors import FailedPrecondition
+from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.language_model import LanguageModel
 from torch import Tensor, nn
 
@@ -213,9 +213,8 @@ class ZeroOptimizer(Optimizer):
 
     def _open_state(self, step: float) -> None:
         """Have moments at hand, which Adam makes in its first step only: too late for the second group of weights."""
-        adam = self._zero.optimizer
-        flat = self._zero.fp32_partitioned_groups_flat if self._stage == 3 else self._zero.single_partition_of_fp32_groups
-        for part in flat:
+        adam, zero = self._zero.optimizer, self._zero
+        for part in zero.fp32_partitioned_groups_flat if self._stage == 3 else zero.single_partition_of_fp32_groups:
             known = adam.state[part]
             known.setdefault("step", torch.zeros(())).fill_(step)
             for key in _MOMENTS:
@@ -258,17 +257,17 @@ def _spare_compilers() -> None:
 def _start(model: LanguageModel, adam: torch.optim.Optimizer, *, stage: int, clip_norm: float, ranks: Ranks) -> Any:
     """Return DeepSpeed's engine around a model.
 
-    Raises: FailedPrecondition if DeepSpeed is not installed.
+    Raises: InvalidRequest if DeepSpeed is not installed.
     """
     try:
         import deepspeed
         from deepspeed.accelerator import set_accelerator
         from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
     except ImportError as error:
-        raise FailedPrecondition(
-            f"sharding by ZeRO needs DeepSpeed ({error}); install bessemer[deepspeed] where workers run, or use "
+        raise InvalidRequest(
+            f"ZeRO needs the package deepspeed ({error}); install bessemer[train] where workers run, or take "
             "SHARDING_FSDP",
-            reason="ENGINE_MISSING",
+            field="training_job.recipe.sharding",
         ) from error
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     set_accelerator(CPU_Accelerator())
