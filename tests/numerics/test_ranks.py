@@ -18,7 +18,10 @@ from bessemer.api.worker.v1.worker_service_pb2 import Task
 from bessemer.jobs.gang import decide
 from bessemer.jobs.launcher import GO
 from google.protobuf import text_format
+from train_svc.domain.recipe import ROLLOUT_METHODS
+from train_svc.worker.model_folder import store_model
 
+from tests.fixtures.addition import make_adder
 from tests.fixtures.training import PAIRS, SENTENCES, Bench
 
 pytestmark = pytest.mark.timeout(900)  # ten processes that each import torch
@@ -108,59 +111,105 @@ def gang(bench):
         yield gang
 
 
-def job_of(bench, method, **fields):
-    values = {"learning_rate": 0.003, "tokens_per_step": 256, "steps": 4, "threads": 1, "sequence_length": 64}
-    values |= {"checkpoint_every_steps": 3, "dtype": "fp32", **fields}
-    recipe = text_format.Parse(method, TrainingRecipe(**values))
-    return bench.job(recipe, bench.rows("PREFERENCE", PAIRS) if method.startswith("dpo") else bench.text(SENTENCES * 4))
+ROLLOUTS = "{ prompts_per_step: 5 completions_per_prompt: 8 max_new_tokens: 24 kl_budget: 1000 }"
+SUMS = [
+    {"messages": [{"role": "user", "content": f"{i}+{j}"}, {"role": "assistant", "content": "7"}]}
+    for i in range(5)
+    for j in range(5)
+]
 
 
 @pytest.fixture(scope="module")
-def alone(bench, gang):
+def adder(bench):
+    """A model that answers with digits, so that some answers are right."""
+    return store_model(bench.blobs, make_adder(bench.folder / "adder"), {}).manifest
+
+
+def job_of(bench, adder, method, **fields):
+    values = {"learning_rate": 0.003, "tokens_per_step": 256, "steps": 4, "threads": 1, "sequence_length": 64}
+    values |= {"checkpoint_every_steps": 3, "dtype": "fp32", **fields}
+    recipe = text_format.Parse(method, TrainingRecipe(**values))
+    name = recipe.WhichOneof("method")
+    if name == "cpt":
+        return bench.job(recipe, bench.text(SENTENCES * 4))
+    job = bench.job(recipe, bench.rows(*(("CHAT", SUMS) if name in ROLLOUT_METHODS else ("PREFERENCE", PAIRS))))
+    if name in ROLLOUT_METHODS:
+        job.inputs.model_manifest.CopyFrom(adder)
+    return job
+
+
+@pytest.fixture(scope="module")
+def make_job(bench, adder):
+    return functools.partial(job_of, bench, adder)
+
+
+@pytest.fixture(scope="module")
+def alone(gang, make_job):
     """What one rank makes of a method."""
-    return functools.cache(lambda method: gang.run(job_of(bench, method), alone=True))
+    return functools.cache(lambda method, **fields: gang.run(make_job(method, **fields), alone=True))
 
 
 @pytest.mark.parametrize(
     ("kind", "method"),
     [
         ("UNSPECIFIED", "cpt {}"),
-        ("UNSPECIFIED", "dpo {}"),
         ("FSDP", "cpt {}"),
-        ("FSDP", "dpo {} lora { rank: 4 }"),
         ("ZERO_1", "cpt {}"),
         ("ZERO_2", "cpt {}"),
         ("ZERO_3", "cpt {}"),
-        ("ZERO_2", "dpo {} lora { rank: 4 }"),
+        ("UNSPECIFIED", "dpo {}"),
+        ("FSDP", "dpo {} lora { rank: 4 }"),
         ("ZERO_3", "dpo {} lora { rank: 4 }"),
+        ("UNSPECIFIED", "kto {}"),
+        ("FSDP", "kto {}"),
+        ("ZERO_3", "kto {}"),
+        ("UNSPECIFIED", "reward_model {}"),
+        ("FSDP", "reward_model {}"),
+        ("ZERO_1", "reward_model {}"),
+        ("ZERO_3", "reward_model {}"),
+        ("UNSPECIFIED", f"grpo {ROLLOUTS}"),
+        ("FSDP", f"grpo {ROLLOUTS}"),
+        ("ZERO_2", f"grpo {ROLLOUTS}"),
+        ("ZERO_3", f"online_dpo {ROLLOUTS}"),
     ],
 )
-def test_two_ranks_lose_what_one_loses_and_go_on_from_its_checkpoint_and_it_from_theirs(
-    bench, gang, alone, kind, method
+def test_two_ranks_see_what_one_sees_and_go_on_from_its_checkpoint_and_it_from_theirs(
+    gang, alone, make_job, kind, method
 ):
     one = alone(method)
-    job = job_of(bench, method, sharding=f"SHARDING_{kind}", num_ranks=2)
+    job = make_job(method, sharding=f"SHARDING_{kind}", num_ranks=2)
     two = gang.run(job)
     assert two.result.parameters
-    assert two.losses == pytest.approx(one.losses, rel=TOLERANCE)
+    assert two.series.keys() == one.series.keys()
+    assert len(one.losses) == 4
+    assert max(one.series["train/grad_norm"].values()) > 0
+    for key, values in one.series.items():
+        if key not in {"train/tokens_per_second", "train/mfu"}:
+            assert two.series[key] == pytest.approx(values, rel=TOLERANCE, abs=1e-5), key
     again = gang.run(job, saved_state=two.state)
     assert again.result.state_sha256 == two.result.state_sha256
     for rest in (again, gang.run(job, saved_state=two.state, alone=True), gang.run(job, saved_state=one.state)):
         assert rest.losses == pytest.approx({4: one.losses[4]}, rel=TOLERANCE)
 
 
+@pytest.mark.parametrize("fields", [{"dtype": "bf16"}, {"tokens_per_step": 1}])
+def test_replicas_agree_in_bf16_and_with_fewer_rows_than_ranks(gang, alone, make_job, fields):
+    two = gang.run(make_job("dpo {}", num_ranks=2, **fields))
+    assert two.losses == pytest.approx(alone("dpo {}", **fields).losses, rel=5e-3)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(bench, gang):
-    return gang.run(job_of(bench, "cpt {}", num_ranks=2, steps=12)).result
+def undisturbed(gang, make_job):
+    return gang.run(make_job("cpt {}", num_ranks=2, steps=12)).result
 
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_rank_ends_the_gang_at_once_and_the_job_goes_on_from_its_checkpoint(
-    bench, gang, undisturbed, tmp_path, victim
+    bench, gang, make_job, undisturbed, tmp_path, victim
 ):
-    job = job_of(bench, "cpt {}", num_ranks=2, steps=12)
+    job = make_job("cpt {}", num_ranks=2, steps=12)
     doomed = Gang(bench, tmp_path / "gang")
-    doomed.begin(job_of(bench, "cpt {}", num_ranks=2, steps=12, threads=2))
+    doomed.begin(make_job("cpt {}", num_ranks=2, steps=12, threads=2))
     state = doomed.wait_for(".state")
     ranks = sorted(psutil.Process(doomed.process.pid).children(), key=lambda child: child.environ()["RANK"])
     ranks[victim].kill()

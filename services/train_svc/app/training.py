@@ -45,11 +45,14 @@ class Training:
         inputs.check_names(given)
         full = recipe.resolve(given.recipe, threads=self._threads)
         base = await self._store.read(lambda tx: find_version(tx, given.base_model_version))
-        teacher = None
+        teacher, judges = None, []
         if full.HasField("distill"):
-            teacher = await self._store.read(lambda tx: find_version(tx, full.distill.teacher))
-            inputs.check_teacher(base, teacher)
+            teacher = await self._beside(base, full.distill.teacher)
             full.distill.teacher = teacher.name
+        sampled = recipe.rollout_method(full)
+        if sampled is not None and sampled.reward_models:
+            judges = [await self._beside(base, name) for name in sampled.reward_models]
+            sampled.reward_models[:] = [version.name for version in judges]
         mixture = await self._catalog.mixture(given.mixture) if given.mixture else None
         wanted = [part.dataset_version for part in mixture.components] if mixture else list(given.dataset_versions)
         versions = await asyncio.gather(*(self._catalog.version(name) for name in wanted))
@@ -70,10 +73,16 @@ class Training:
             mixture=given.mixture,
             recipe=full,
             model=given.model,
-            inputs=inputs.pin(base, versions, mixture, teacher),
+            inputs=inputs.pin(base, versions, mixture, teacher, judges),
             forecast=await self._planning.forecast_of(full, base, versions, mixture),
         )
         return await self._store.write(lambda tx: self._runtime.submit(tx, job))
+
+    async def _beside(self, base: ModelVersion, name: str) -> ModelVersion:
+        """Return a version that a job reads beside its base version."""
+        version = await self._store.read(lambda tx: find_version(tx, name))
+        inputs.check_tokenizer(base, version)
+        return version
 
     async def list_checkpoints(self, request: pb.ListCheckpointsRequest) -> pb.ListCheckpointsResponse:
         """Return a page of a job's committed checkpoints, newest last."""

@@ -13,7 +13,7 @@ from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 
 from train_svc.domain.recipe import ROLLOUT_METHODS
 
-__all__ = ["check_fit", "check_mixture", "check_names", "check_teacher", "pin", "sequence_length"]
+__all__ = ["check_fit", "check_mixture", "check_names", "check_tokenizer", "pin", "sequence_length"]
 
 KINDS = {
     "cpt": DatasetKind.DATASET_KIND_TEXT,
@@ -119,17 +119,17 @@ def check_mixture(recipe: TrainingRecipe, mixture: Mixture) -> None:
             raise short_of(made, components, "training_job.recipe.steps")
 
 
-def check_teacher(base: ModelVersion, teacher: ModelVersion) -> None:
-    """Refuse a teacher that cuts text into other tokens.
+def check_tokenizer(base: ModelVersion, other: ModelVersion) -> None:
+    """Refuse a teacher or a reward model that cuts text into other tokens.
 
     Raises: FailedPrecondition TOKENIZER_MISMATCH.
     """
-    if teacher.tokenizer.sha256 != base.tokenizer.sha256:
+    if other.tokenizer.sha256 != base.tokenizer.sha256:
         raise FailedPrecondition(
-            f"the teacher {teacher.name} has tokenizer {teacher.tokenizer.sha256[:12]}, {base.name} has "
-            f"{base.tokenizer.sha256[:12]}; distillation compares the two token by token",
+            f"{other.name} has tokenizer {other.tokenizer.sha256[:12]}, {base.name} has "
+            f"{base.tokenizer.sha256[:12]}; the two read the same tokens",
             reason="TOKENIZER_MISMATCH",
-            resource=teacher.name,
+            resource=other.name,
         )
 
 
@@ -138,11 +138,16 @@ def pin(
     versions: Sequence[DatasetVersion],
     mixture: Mixture | None,
     teacher: ModelVersion | None = None,
+    reward_models: Sequence[ModelVersion] = (),
 ) -> TrainingInputs:
     """Return what the worker will read, by digest."""
     manifests = [part.manifest for part in mixture.components] if mixture else [v.manifest for v in versions]
     content = mixture.content if mixture else None
     taught_by = teacher.manifest if teacher else None
     return TrainingInputs(
-        model_manifest=base.manifest, dataset_manifests=manifests, mixture=content, teacher_manifest=taught_by
+        model_manifest=base.manifest,
+        dataset_manifests=manifests,
+        mixture=content,
+        teacher_manifest=taught_by,
+        reward_manifests=[version.manifest for version in reward_models],
     )

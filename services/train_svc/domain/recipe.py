@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
+from bessemer.api.train.v1.training_job_pb2 import GrpoMethod, OnlineDpoMethod, TrainingRecipe
 from bessemer.kernel.errors import InvalidRequest
 from google.protobuf.message import Message
 
-__all__ = ["ROLLOUT_METHODS", "resolve"]
+__all__ = ["ROLLOUT_METHODS", "RolloutMethod", "resolve", "rollout_method"]
+
+RolloutMethod = GrpoMethod | OnlineDpoMethod
 
 # Methods that learn from answers of the model's own.
 ROLLOUT_METHODS = frozenset({"grpo", "online_dpo"})
@@ -48,6 +50,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 _ADAPTERS_FACTOR = 10
 _LABEL_NOISE = 0.1
 _ENVIRONMENT_STEPS = 200
+
+
+def rollout_method(recipe: TrainingRecipe) -> RolloutMethod | None:
+    """Return the settings of a method that learns from answers of the model's own; None for another one."""
+    method = recipe.WhichOneof("method")
+    return getattr(recipe, method) if method in ROLLOUT_METHODS else None
 
 
 def resolve(recipe: TrainingRecipe, *, threads: int) -> TrainingRecipe:
@@ -109,9 +117,17 @@ def _check_parts(full: TrainingRecipe) -> None:
 
 
 def _fill_rewards(full: TrainingRecipe, method: str) -> None:
-    """Say where prompts and rewards come from; an environment has no end, so steps have a default."""
+    """Say where prompts and rewards come from. An environment has no end, so steps have a default."""
     settings = getattr(full, method)
-    if settings.HasField("environment"):
+    if settings.reward_models:
+        for field in ("grader", "environment"):
+            if settings.HasField(field):
+                raise InvalidRequest(
+                    f"reward models grade the answers to prompts of the data; leave {method}.{field} out",
+                    field=f"training_job.recipe.{method}.{field}",
+                )
+        _fill(settings, reward_pessimism=1.0)
+    elif settings.HasField("environment"):
         if settings.HasField("grader"):
             raise InvalidRequest(
                 f"an environment grades its answers itself; leave {method}.grader out",

@@ -10,19 +10,18 @@ from torch import Tensor
 __all__ = ["Best"]
 
 _PREFIX = "best/"
-_BELOW_ALL = -1.0  # rewards are never negative
 
 
 @dataclass
 class Best:
     """Trained weights by name and the reward they were saved with; empty at first."""
 
-    reward: float = _BELOW_ALL
+    reward: float | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     def see(self, reward: float, weights: Mapping[str, Tensor]) -> None:
         """Keep a copy of weights with a higher reward than any before."""
-        if reward > self.reward:
+        if self.reward is None or reward > self.reward:
             self.reward = reward
             self.weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
@@ -30,7 +29,7 @@ class Best:
         """Return what a checkpoint has to hold."""
         return {_PREFIX + name: tensor for name, tensor in self.weights.items()}
 
-    def load(self, reward: float, tensors: Mapping[str, Tensor]) -> None:
+    def load(self, reward: float | None, tensors: Mapping[str, Tensor]) -> None:
         """Take over what a checkpoint holds."""
         self.reward = reward
         self.weights = {

@@ -21,15 +21,16 @@ from bessemer.modeling.load import read_json
 from bessemer.modeling.tokenizer import Tokenizer
 from bessemer.svckit.objects import ObjectStore
 
-from train_svc.domain.recipe import resolve
+from train_svc.domain.recipe import resolve, rollout_method
 from train_svc.worker.advantages import compared
 from train_svc.worker.environments import Conversations, Environment, ReasoningGym
 from train_svc.worker.feed import Feed, heldout_pairs, open_feed, read_conversations
 from train_svc.worker.initial import draw_model
+from train_svc.worker.judges import RewardModels
 from train_svc.worker.methods import PREFERENCE_METHODS
 from train_svc.worker.mixture_feed import MixtureFeed, PreferenceMixtureFeed
 from train_svc.worker.online_dpo import best_and_worst
-from train_svc.worker.rollouts import RolloutFeed, RolloutMethod, rollout_method
+from train_svc.worker.rollouts import RolloutFeed
 from train_svc.worker.rows import Row
 
 __all__ = ["Inputs", "open_inputs"]
@@ -71,6 +72,8 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         data.update(f"{MIXTURE_ORDER}/{job.inputs.mixture.sha256}".encode())
     everything = hashlib.sha256(f"{job.inputs.model_manifest.sha256}/{data.hexdigest()}/".encode())
     everything.update(f"{ORDER}{job.inputs.teacher_manifest.sha256}".encode())
+    for ref in job.inputs.reward_manifests:
+        everything.update(ref.sha256.encode())
     # A checkpoint fits any number of ranks, threads, and kind of sharding: what a step computes is the same.
     what = TrainingRecipe()
     what.CopyFrom(recipe)
@@ -87,9 +90,13 @@ def open_inputs(job: TrainingJob, objects: ObjectStore, folder: Path) -> Inputs:
         image=image,
     )
     feed: Feed
-    sampled = rollout_method(recipe)
-    if sampled is not None:
-        feed = _open_rollouts(recipe, sampled, [path for path, _ in datasets], base, data.hexdigest())
+    if rollout_method(recipe) is not None:
+        judges = [
+            fetch(blobs, read_manifest(blobs, ref), folder / f"reward-{n}")
+            for n, ref in enumerate(job.inputs.reward_manifests)
+        ]
+        rows, tokenizer = [path for path, _ in datasets], Tokenizer.from_folder(base)
+        feed = _open_rollouts(recipe, rows, judges, tokenizer=tokenizer, digest=data.hexdigest())
     elif job.inputs.HasField("mixture"):
         digests = [ref.sha256 for ref in job.inputs.dataset_manifests]
         kind = PreferenceMixtureFeed if recipe.WhichOneof("method") in PREFERENCE_METHODS else MixtureFeed
@@ -124,13 +131,16 @@ def _fetch_rows(blobs: Blobs, job: TrainingJob, folder: Path) -> list[tuple[Path
 
 
 def _open_rollouts(
-    recipe: TrainingRecipe, method: RolloutMethod, folders: Sequence[Path], base: Path, digest: str
+    recipe: TrainingRecipe, folders: Sequence[Path], judges: Sequence[Path], *, tokenizer: Tokenizer, digest: str
 ) -> RolloutFeed:
+    method = rollout_method(recipe)
+    assert method is not None
     environment: Environment
     if method.environment:
         environment = ReasoningGym(method.environment, seed=recipe.seed)
     else:
         rows = read_conversations(folders)
-        environment = Conversations(rows, grader=method.grader, digest=digest, seed=recipe.seed)
+        environment = Conversations(rows, grader=method.grader or "exact", digest=digest, seed=recipe.seed)
     choose = compared(method) if isinstance(method, GrpoMethod) else best_and_worst
-    return RolloutFeed(environment, method, Tokenizer.from_folder(base), choose, digest=digest, seed=recipe.seed)
+    judge = RewardModels(judges, method.reward_pessimism) if judges else None
+    return RolloutFeed(environment, method, tokenizer, choose, judge=judge, digest=digest, seed=recipe.seed)

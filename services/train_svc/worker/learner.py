@@ -71,7 +71,9 @@ class Learner:
             self.optimizer = ShardedOptimizer(trained, ranks, **how)
         elif self._is_sharded:
             stage = ZERO_STAGES[sharding]
-            self.optimizer = zero = ZeroOptimizer(self.model, trained, ranks, stage=stage, beside=self.reward_head, **how)
+            self.optimizer = zero = ZeroOptimizer(
+                self.model, trained, ranks, stage=stage, beside=self.reward_head, **how
+            )
             self._driven = zero.driven
         else:
             self.optimizer = Optimizer(trained, **how)

@@ -32,7 +32,9 @@ _LOSSES: dict[str, Callable[[TrainingRecipe], Losses]] = {
     ),
     "orpo": lambda r: Losses(pair="odds_ratio", beta=r.orpo.beta),
     "reward_model": lambda _: Losses(),  # its loss is one of scores, not of log-probabilities
-    "online_dpo": lambda r: Losses(cross_entropy=r.online_dpo.nll_weight, pair=r.online_dpo.loss, beta=r.online_dpo.beta),
+    "online_dpo": lambda r: Losses(
+        cross_entropy=r.online_dpo.nll_weight, pair=r.online_dpo.loss, beta=r.online_dpo.beta
+    ),
     "grpo": lambda r: Losses(clip=_CLIP_HIGHER if r.grpo.variant == "dapo" else None, kl=r.grpo.kl_weight),
 }
 

@@ -29,11 +29,11 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup_fraction: float,
 
 
 def groups_of(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Return an optimiser's groups: matrices, which decay, and vectors, which do not."""
-    every = list(parameters)
-    matrices, vectors = [p for p in every if p.dim() > 1], [p for p in every if p.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    """Return an optimiser's groups: matrices, which decay, and vectors, which do not; divided weights by themselves."""
+    groups: dict[tuple[bool, type], list[nn.Parameter]] = {}
+    for p in parameters:
+        groups.setdefault((p.dim() > 1, type(p)), []).append(p)
+    return [{"params": group, "weight_decay": weight_decay * decays} for (decays, _), group in groups.items()]
 
 
 class Optimizer:

@@ -61,10 +61,7 @@ def calibration(model: LanguageModel, head: Tensor, rows: Sequence[Row]) -> tupl
 
     The confidence of a pair is the probability of the answer that the model prefers (Guo et al. 2017, equation 3).
     """
-    margins = []
-    for batch in micro_batches(rows):
-        margins.append(_margins(model, head, batch))
-    margin = torch.cat(margins)
+    margin = torch.cat([_margins(model, head, batch) for batch in micro_batches(rows)])
     confidence, is_right = margin.abs().sigmoid(), (margin > 0).float()
     bins = ((confidence - 0.5) * 2 * _BINS).long().clamp(max=_BINS - 1)
     gaps = torch.zeros(_BINS).index_add(0, bins, confidence - is_right)

@@ -13,23 +13,21 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 import torch
-from bessemer.api.train.v1.training_job_pb2 import GrpoMethod, OnlineDpoMethod, TrainingRecipe
 from bessemer.kernel.errors import InvalidRequest
-from bessemer.modeling.generate import generate_sampled
+from bessemer.modeling.generate import Sample, generate_sampled
 from bessemer.modeling.language_model import LanguageModel
 from bessemer.modeling.score import score
 from bessemer.modeling.tokenizer import Tokenizer
 from torch import Tensor
 
-from train_svc.domain.recipe import ROLLOUT_METHODS
+from train_svc.domain.recipe import RolloutMethod
 from train_svc.worker.environments import Environment, Task
 from train_svc.worker.feed import Feed
+from train_svc.worker.judges import RewardModels
 from train_svc.worker.ranks import Ranks
 from train_svc.worker.rows import Row
 
-__all__ = ["Answer", "Choose", "Groups", "RolloutFeed", "RolloutMethod", "rollout_method"]
-
-RolloutMethod = GrpoMethod | OnlineDpoMethod
+__all__ = ["Answer", "Choose", "Groups", "RolloutFeed"]
 
 
 class Answer(NamedTuple):
@@ -49,12 +47,6 @@ class Answer(NamedTuple):
 
 Groups = Sequence[Sequence[Answer]]
 Choose = Callable[[Groups], list[Row]]  # what a method learns from several answers to each prompt
-
-
-def rollout_method(recipe: TrainingRecipe) -> RolloutMethod | None:
-    """Return the settings of a method that learns from answers of the model's own; None for another one."""
-    method = recipe.WhichOneof("method")
-    return getattr(recipe, method) if method in ROLLOUT_METHODS else None
 
 
 class _Models(NamedTuple):
@@ -77,11 +69,12 @@ class RolloutFeed(Feed):
         tokenizer: Tokenizer,
         choose: Choose,
         *,
+        judge: RewardModels | None = None,
         digest: str,
         seed: int,
     ) -> None:
         self._digest, self._seed = digest, seed
-        self._environment, self._choose = environment, choose
+        self._environment, self._choose, self._judge = environment, choose, judge
         self._method = method
         self._tokenizer = tokenizer
         self._models: _Models | None = None
@@ -143,7 +136,8 @@ class RolloutFeed(Feed):
             )
         mine = range(ranks.rank, count, ranks.size)
         own = self._drawn(policy, [(tasks[i], prompts[i], self._generator(positions[i])) for i in mine])
-        parts = [_from_arrays(safetensors.numpy.load(part)) for part in ranks.share(safetensors.numpy.save(_to_arrays(own)))]
+        told = ranks.share(safetensors.numpy.save(_to_arrays(own)))
+        parts = [_from_arrays(safetensors.numpy.load(part)) for part in told]
         return [parts[i % ranks.size][i // ranks.size] for i in range(count)]
 
     def _generator(self, position: int) -> torch.Generator:
@@ -166,37 +160,42 @@ class RolloutFeed(Feed):
             stop=self._tokenizer.eos_ids,
             generators=[generator for _, _, generator in asked],
         )
-        flat = [(prompt, sample) for prompt, group in zip(prompts, groups, strict=True) for sample in group]
-        known = score(
-            self._models.reference,
-            [[*prompt, *sample.ids] for prompt, sample in flat],
-            starts=[len(prompt) for prompt, _ in flat],
-        )
-        answers = [
-            Answer(
-                np.array(prompt, np.int64),
-                np.array(sample.ids, np.int64),
-                np.array(sample.logprobs, np.float32),
-                reference.float().numpy(),
-                asked[n // self._method.completions_per_prompt][0].grade(self._text(sample.ids)),
-                sample.ids[-1] not in self._tokenizer.eos_ids,
+        known = iter(
+            score(
+                self._models.reference,
+                [[*prompt, *sample.ids] for prompt, group in zip(prompts, groups, strict=True) for sample in group],
+                starts=[len(prompt) for prompt, group in zip(prompts, groups, strict=True) for _ in group],
             )
-            for n, ((prompt, sample), reference) in enumerate(zip(flat, known, strict=True))
+        )
+        return [
+            [
+                Answer(
+                    np.array(prompt, np.int64),
+                    np.array(sample.ids, np.int64),
+                    np.array(sample.logprobs, np.float32),
+                    next(known).float().numpy(),
+                    reward,
+                    sample.ids[-1] not in self._tokenizer.eos_ids,
+                )
+                for sample, reward in zip(group, self._rewards(task, prompt, group), strict=True)
+            ]
+            for (task, prompt, _), group in zip(asked, groups, strict=True)
         ]
-        return _grouped(answers, self._method.completions_per_prompt)
+
+    def _rewards(self, task: Task, prompt: list[int], group: Sequence[Sample]) -> list[float]:
+        if self._judge is not None:
+            return self._judge([(prompt, sample.ids) for sample in group])
+        return [task.grade(self._text(sample.ids)) for sample in group]
 
     def _text(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([token for token in ids if token not in self._tokenizer.eos_ids])
 
 
-def _grouped(answers: Sequence[Answer], size: int) -> list[Sequence[Answer]]:
-    return [answers[begin : begin + size] for begin in range(0, len(answers), size)]
-
-
 def _seen(groups: Groups, rows: Sequence[Row]) -> dict[str, float]:
     answers = [answer for group in groups for answer in group]
     tokens = sum(len(answer.ids) for answer in answers)
-    drawn, known = (sum(float(part.sum()) for part in parts) for parts in zip(*((a.behaviour, a.reference) for a in answers), strict=True))
+    drawn = sum(float(answer.behaviour.sum()) for answer in answers)
+    known = sum(float(answer.reference.sum()) for answer in answers)
     return {
         "reward": sum(answer.reward for answer in answers) / len(answers),
         "kl": (drawn - known) / len(answers),
@@ -211,7 +210,7 @@ _ARRAYS = ("sizes", "ids", "streams", "rewards")
 
 
 def _to_arrays(groups: Groups) -> dict[str, npt.NDArray[np.generic]]:
-    """Return answers as arrays: lengths of group, prompt and answer with `is_cut` [N, 4], ids, streams [2, T], rewards."""
+    """Return answers as arrays: sizes of group, prompt and answer and `is_cut` [N, 4], ids, streams [2, T], rewards."""
     flat = [(len(group), answer) for group in groups for answer in group]
     return {
         "sizes": np.array([(n, len(a.prompt), len(a.ids), a.is_cut) for n, a in flat], np.int64).reshape(-1, 4),
@@ -226,10 +225,11 @@ def _to_arrays(groups: Groups) -> dict[str, npt.NDArray[np.generic]]:
 def _from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> list[Sequence[Answer]]:
     answers, begin, place = [], 0, 0
     ids, streams = arrays["ids"].astype(np.int64), arrays["streams"].astype(np.float32)
-    size = 1
-    for (size, opening, length, is_cut), reward in zip(arrays["sizes"].tolist(), arrays["rewards"].tolist(), strict=True):
+    sizes, rewards = arrays["sizes"].tolist(), arrays["rewards"].tolist()
+    for (_, opening, length, is_cut), reward in zip(sizes, rewards, strict=True):
         middle, end = begin + opening, begin + opening + length
         behaviour, reference = streams[:, place : place + length]
         answers.append(Answer(ids[begin:middle], ids[middle:end], behaviour, reference, reward, bool(is_cut)))
         begin, place = end, place + length
-    return _grouped(answers, size)
+    size = sizes[0][0] if sizes else 1
+    return [answers[begin : begin + size] for begin in range(0, len(answers), size)]

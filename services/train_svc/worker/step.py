@@ -127,7 +127,7 @@ def contrasts(rows: Sequence[Row]) -> list[Document]:
 
 
 def baseline_of(rows: Sequence[Row], now: Sequence[float]) -> float:
-    """Return how far the policy has moved from the reference, never below 0; `now` are log-probabilities of contrasts."""
+    """Return how far the policy has moved from the reference, at least 0; `now` are log-probabilities of contrasts."""
     before = [opinion.reference_contrast for row in rows for opinion in row.opinions]
     return max(0.0, (sum(now) - sum(before)) / len(before)) if before else 0.0
 

@@ -24,6 +24,7 @@ from bessemer.modeling.lora import merged_weights
 from bessemer.modeling.numerics import prepare
 from bessemer.modeling.transformer import Transformer
 
+from train_svc.domain.recipe import rollout_method
 from train_svc.worker.best import Best
 from train_svc.worker.checkpoint import Checkpoints, Snapshot
 from train_svc.worker.feed import PreferenceFeed
@@ -38,7 +39,7 @@ from train_svc.worker.model_folder import TOKENIZER_FILES, store_model
 from train_svc.worker.optim import learning_rate
 from train_svc.worker.ranks import Ranks, agreed, open_ranks
 from train_svc.worker.reward import calibration, save_head
-from train_svc.worker.rollouts import RolloutFeed, rollout_method
+from train_svc.worker.rollouts import RolloutFeed
 from train_svc.worker.step import StepResult, answer_logprobs
 from train_svc.worker.watch import Watch
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import torch
 from bessemer.api.train.v1.training_job_pb2 import Sharding
-from bessemer.kernel.errors import FailedPrecondition
+from bessemer.kernel.errors import InvalidRequest
 from bessemer.modeling.language_model import LanguageModel
 from torch import Tensor, nn
 
@@ -128,14 +128,17 @@ class ZeroOptimizer(Optimizer):
         self.driven.attach(self._engine)
         self._open_state(0.0)
         if stage == 3:
-            self._keep_whole([*model.parameters(recurse=False), model.head])
+            kept: dict[int, Any] = {id(p): p for p in (*model.parameters(recurse=False), model.head)}
+            for p in kept.values():
+                p.ds_persist = p.is_external_param = True  # after a step, and after any forward pass
+                self._zero.persistent_parameters.append(p)
+            self._gather()
 
-    def _keep_whole(self, parameters: list[Any]) -> None:
-        """Gather what the loss reads outside of the model, and leave it so."""
-        for p in {id(p): p for p in parameters}.values():
-            p.ds_persist = p.is_external_param = True  # after a step, and after any forward pass
-            self._zero.persistent_parameters.append(p)
-            p.all_gather()
+    def _gather(self) -> None:
+        """Gather what the loss reads outside of the model, which then stays so."""
+        for p in self._zero.persistent_parameters:
+            if not p.numel():
+                p.all_gather()
 
     @property
     def masters(self) -> dict[str, Tensor]:
@@ -206,12 +209,12 @@ class ZeroOptimizer(Optimizer):
             for name, p in self._parameters.items():
                 if self._ranks.is_first:
                     p.copy_(weights[name])
+        self._gather()
 
     def _open_state(self, step: float) -> None:
         """Have moments at hand, which Adam makes in its first step only: too late for the second group of weights."""
-        adam = self._zero.optimizer
-        flat = self._zero.fp32_partitioned_groups_flat if self._stage == 3 else self._zero.single_partition_of_fp32_groups
-        for part in flat:
+        adam, zero = self._zero.optimizer, self._zero
+        for part in zero.fp32_partitioned_groups_flat if self._stage == 3 else zero.single_partition_of_fp32_groups:
             known = adam.state[part]
             known.setdefault("step", torch.zeros(())).fill_(step)
             for key in _MOMENTS:
@@ -254,17 +257,17 @@ def _spare_compilers() -> None:
 def _start(model: LanguageModel, adam: torch.optim.Optimizer, *, stage: int, clip_norm: float, ranks: Ranks) -> Any:
     """Return DeepSpeed's engine around a model.
 
-    Raises: FailedPrecondition if DeepSpeed is not installed.
+    Raises: InvalidRequest if DeepSpeed is not installed.
     """
     try:
         import deepspeed
         from deepspeed.accelerator import set_accelerator
         from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
     except ImportError as error:
-        raise FailedPrecondition(
-            f"sharding by ZeRO needs DeepSpeed ({error}); install bessemer[deepspeed] where workers run, or use "
+        raise InvalidRequest(
+            f"ZeRO needs the package deepspeed ({error}); install bessemer[train] where workers run, or take "
             "SHARDING_FSDP",
-            reason="ENGINE_MISSING",
+            field="training_job.recipe.sharding",
         ) from error
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     set_accelerator(CPU_Accelerator())

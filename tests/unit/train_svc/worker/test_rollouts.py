@@ -14,6 +14,7 @@ from bessemer.modeling.tokenizer import Tokenizer
 from train_svc.worker import train
 from train_svc.worker.advantages import VARIANTS, shares
 from train_svc.worker.environments import Conversations, ReasoningGym, exact, numeric
+from train_svc.worker.judges import pessimistic
 from train_svc.worker.online_dpo import best_and_worst
 from train_svc.worker.ranks import Ranks
 from train_svc.worker.rollouts import Answer, RolloutFeed
@@ -56,13 +57,15 @@ def recipe(fields, steps=7):
     return f"grpo {{ {SHAPE} {fields} }} steps: {steps} learning_rate: 0.003 checkpoint_every_steps: 2"
 
 
-def run(bench, text, saved_state=b"", die_at=None):
+def run(bench, text, saved_state=b"", die_at=None, judges=()):
     """Run a job; die at step `die_at` and return the state saved last."""
     from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
     from google.protobuf import text_format
 
     full = text_format.Merge(text, TrainingRecipe(threads=1, dtype="fp32", sequence_length=64))
-    context, link = bench.context(bench.job(full, bench.rows("CHAT", ALWAYS_SEVEN)), saved_state=saved_state)
+    job = bench.job(full, bench.rows("CHAT", ALWAYS_SEVEN))
+    job.inputs.reward_manifests.extend(judges)
+    context, link = bench.context(job, saved_state=saved_state)
     check, calls = context.check, iter(range(1_000))
 
     def counted():
@@ -134,6 +137,30 @@ def test_pairs_are_the_best_and_the_worst_whole_answers():
     assert first.documents[0].weights.tolist() == [0, 0, 0, 1, 1]
 
 
+def test_reward_models_grade_answers_together(bench):
+    pairs = [
+        {"prompt": [{"role": "user", "content": f"{i}+{j}"}], "chosen": "7", "rejected": str((i + 3 * j) % 7)}
+        for i in range(5)
+        for j in range(5)
+    ]
+    text = "reward_model {} steps: 20 tokens_per_step: 512 learning_rate: 0.003 seed: "
+    judges = [bench.train(f"{text}{seed}", bench.rows("PREFERENCE", pairs))[0] for seed in (0, 1)]
+    recipe_ = recipe('kl_budget: 1000 reward_models: "a" reward_models: "b"', steps=30)
+    _, points = run(bench, recipe_, judges=judges)
+    rewards = [value for key, value in points if key == "grpo/reward"]
+    assert np.mean(rewards[-4:]) > np.mean(rewards[:4]) + 0.5
+    with pytest.raises(FailedPrecondition, match="reward model 0 has no"):
+        run(bench, recipe_, judges=[bench.model])
+
+
+def test_disagreement_of_reward_models_lowers_a_reward_but_not_what_one_gives_to_all():
+    same = np.array([[0.0, 1.0, 2.0], [10.0, 11.0, 12.0]])
+    assert pessimistic(same, 1.0).tolist() == [5.0, 6.0, 7.0]
+    apart = np.array([[0.0, 1.0, 5.0], [0.0, 3.0, 3.0]])  # apart on the last two answers only
+    assert pessimistic(apart, 1.0).tolist() == [0.0, 1.0, 3.0]
+    assert pessimistic(apart, 0.0).tolist() == [0.0, 2.0, 4.0]
+
+
 def test_grpo_too_far_from_the_start_stops_with_the_best_weights(bench):
     text = recipe("kl_budget: 0.3", steps=60)
     stopped, _ = run(bench, text)
@@ -153,9 +180,7 @@ def test_rollouts_store_the_logprobs_they_were_drawn_with(bench):
     model, tokenizer = load_model(bench.base), Tokenizer.from_folder(bench.base)
     prompts = [tokenizer.render_chat([{"role": "user", "content": text}]) for text in ("1+1", "10+22")]
     generators = [torch.Generator().manual_seed(4), torch.Generator().manual_seed(5)]
-    drawn = generate_sampled(
-        model, prompts, copies=3, max_new_tokens=9, stop=tokenizer.eos_ids, generators=generators
-    )
+    drawn = generate_sampled(model, prompts, copies=3, max_new_tokens=9, stop=tokenizer.eos_ids, generators=generators)
     for prompt, group in zip(prompts, drawn, strict=True):
         for sample in group:
             [known] = score(model, [[*prompt, *sample.ids]], starts=[len(prompt)])

@@ -92,16 +92,18 @@ class TrainingUsage(_message.Message):
     def __init__(self, steps: _Optional[int] = ..., tokens: _Optional[int] = ..., seconds: _Optional[float] = ..., flops: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ...) -> None: ...
 
 class TrainingInputs(_message.Message):
-    __slots__ = ("model_manifest", "dataset_manifests", "mixture", "teacher_manifest")
+    __slots__ = ("model_manifest", "dataset_manifests", "mixture", "teacher_manifest", "reward_manifests")
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     DATASET_MANIFESTS_FIELD_NUMBER: _ClassVar[int]
     MIXTURE_FIELD_NUMBER: _ClassVar[int]
     TEACHER_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    REWARD_MANIFESTS_FIELD_NUMBER: _ClassVar[int]
     model_manifest: _artifact_pb2.ArtifactRef
     dataset_manifests: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactRef]
     mixture: _artifact_pb2.ArtifactRef
     teacher_manifest: _artifact_pb2.ArtifactRef
-    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ..., mixture: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., teacher_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
+    reward_manifests: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactRef]
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., dataset_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ..., mixture: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., teacher_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., reward_manifests: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactRef, _Mapping]]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
     __slots__ = ("cpt", "sft", "dpo", "pretrain", "kto", "orpo", "reward_model", "grpo", "distill", "online_dpo", "lora", "learning_rate", "steps", "tokens_per_step", "sequence_length", "warmup_fraction", "decay_fraction", "weight_decay", "gradient_clip_norm", "checkpoint_every_steps", "seed", "threads", "dtype", "num_ranks", "sharding", "trained_weights", "router_balance")
@@ -218,7 +220,7 @@ class RewardModelMethod(_message.Message):
     def __init__(self) -> None: ...
 
 class GrpoMethod(_message.Message):
-    __slots__ = ("variant", "grader", "environment", "prompts_per_step", "completions_per_prompt", "max_new_tokens", "kl_weight", "kl_budget", "updates_per_rollout")
+    __slots__ = ("variant", "grader", "environment", "prompts_per_step", "completions_per_prompt", "max_new_tokens", "kl_weight", "kl_budget", "updates_per_rollout", "reward_models", "reward_pessimism")
     VARIANT_FIELD_NUMBER: _ClassVar[int]
     GRADER_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
@@ -228,6 +230,8 @@ class GrpoMethod(_message.Message):
     KL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     KL_BUDGET_FIELD_NUMBER: _ClassVar[int]
     UPDATES_PER_ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    REWARD_MODELS_FIELD_NUMBER: _ClassVar[int]
+    REWARD_PESSIMISM_FIELD_NUMBER: _ClassVar[int]
     variant: str
     grader: str
     environment: str
@@ -237,10 +241,12 @@ class GrpoMethod(_message.Message):
     kl_weight: float
     kl_budget: float
     updates_per_rollout: int
-    def __init__(self, variant: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_weight: _Optional[float] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ...) -> None: ...
+    reward_models: _containers.RepeatedScalarFieldContainer[str]
+    reward_pessimism: float
+    def __init__(self, variant: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_weight: _Optional[float] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ..., reward_models: _Optional[_Iterable[str]] = ..., reward_pessimism: _Optional[float] = ...) -> None: ...
 
 class OnlineDpoMethod(_message.Message):
-    __slots__ = ("beta", "nll_weight", "loss", "grader", "environment", "prompts_per_step", "completions_per_prompt", "max_new_tokens", "kl_budget", "updates_per_rollout")
+    __slots__ = ("beta", "nll_weight", "loss", "grader", "environment", "prompts_per_step", "completions_per_prompt", "max_new_tokens", "kl_budget", "updates_per_rollout", "reward_models", "reward_pessimism")
     BETA_FIELD_NUMBER: _ClassVar[int]
     NLL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
@@ -251,6 +257,8 @@ class OnlineDpoMethod(_message.Message):
     MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
     KL_BUDGET_FIELD_NUMBER: _ClassVar[int]
     UPDATES_PER_ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    REWARD_MODELS_FIELD_NUMBER: _ClassVar[int]
+    REWARD_PESSIMISM_FIELD_NUMBER: _ClassVar[int]
     beta: float
     nll_weight: float
     loss: str
@@ -261,7 +269,9 @@ class OnlineDpoMethod(_message.Message):
     max_new_tokens: int
     kl_budget: float
     updates_per_rollout: int
-    def __init__(self, beta: _Optional[float] = ..., nll_weight: _Optional[float] = ..., loss: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ...) -> None: ...
+    reward_models: _containers.RepeatedScalarFieldContainer[str]
+    reward_pessimism: float
+    def __init__(self, beta: _Optional[float] = ..., nll_weight: _Optional[float] = ..., loss: _Optional[str] = ..., grader: _Optional[str] = ..., environment: _Optional[str] = ..., prompts_per_step: _Optional[int] = ..., completions_per_prompt: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., kl_budget: _Optional[float] = ..., updates_per_rollout: _Optional[int] = ..., reward_models: _Optional[_Iterable[str]] = ..., reward_pessimism: _Optional[float] = ...) -> None: ...
 
 class DistillMethod(_message.Message):
     __slots__ = ("teacher", "temperature", "data_weight")
