@@ -11,7 +11,7 @@ from tests.fixtures.tiny_model import make_tiny_model
 
 
 def spread(folder) -> float:
-    return float(load_model(folder).embedding.std())
+    return float(load_model(folder).embedding.detach().std())
 
 
 def test_narrower_model_is_drawn_with_a_wider_spread(tmp_path):
