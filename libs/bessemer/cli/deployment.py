@@ -72,7 +72,10 @@ def undeploy(
     Example: bessemer undeploy assistant/dep-0199f3
     """
     settings = settings_of(context)
-    endpoint, _, deployment_id = deployment.partition("/")
+    endpoint, slash, deployment_id = deployment.partition("/")
+    if not slash:
+        text = f"{deployment!r} names no deployment; bessemer endpoint describe {endpoint} lists those of an endpoint"
+        raise typer.BadParameter(text, param_hint="DEPLOYMENT")
     name = f"{settings.project}/endpoints/{endpoint}/deployments/{deployment_id}"
     with settings.client() as client:
         client.serve.undeploy_model_version(name=name)
@@ -88,7 +91,7 @@ def chat(
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest word.", min=0, max=2)] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 256,
 ) -> None:
-    """Talk to a deployed model; rate an answer with /up or /down, leave with /quit.
+    """Talk to a deployed model; rate an answer with /up or /down and perhaps why, leave with /quit.
 
     Example: bessemer chat assistant -m "Which licence does numpy use?"
     """
@@ -103,8 +106,8 @@ def chat(
         turns: list[dict[str, str]] = []
         response_id = ""
         while (line := _read_line()) is not None:
-            if line in ("/up", "/down"):
-                _rate(client, settings, response_id, line.removeprefix("/"), "")
+            if line.startswith("/"):
+                _command(client, settings, response_id, line)
                 continue
             turns.append({"role": "user", "content": line})
             response_id, answer = _stream(client, turns, ask)
@@ -130,7 +133,7 @@ def feedback(
                 # Their names are the sources by which `bessemer dataset erase` takes them out of versions.
                 found = [client.data.erase_feedback(name=one.name) for one in found if one.user == forget]
             columns: dict[str, Callable[[Any], Any]] = {
-                "feedback": lambda f: f.name,
+                "feedback": lambda f: short(f.name),
                 "answer": lambda f: f.response_id,
                 "rating": lambda f: _rating(f.rating),
                 "model": lambda f: short(f.model_version),
@@ -203,6 +206,19 @@ def _read_line() -> str | None:
     if not line:
         return _read_line()
     return None if line in ("/quit", "/exit") else line
+
+
+def _command(client: Client, settings: Settings, response_id: str, line: str) -> None:
+    """Act on a line that begins with a slash and is no question."""
+    rating, _, comment = line.removeprefix("/").partition(" ")
+    if rating not in {"up", "down"}:
+        console.print(
+            f"/{rating} is no command; there are /up and /down, with why behind them, and /quit", markup=False
+        )
+    elif not response_id:
+        console.print("there is no answer yet to rate")
+    else:
+        _rate(client, settings, response_id, rating, comment)
 
 
 def _rate(client: Client, settings: Settings, response_id: str, rating: str, comment: str) -> None:
