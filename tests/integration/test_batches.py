@@ -146,7 +146,7 @@ async def test_every_request_is_answered_in_its_place_and_the_receipt_says_so(se
 async def test_answers_of_batches_are_not_kept_for_feedback(serving):
     job = await ended(serving, await create(serving, [chat("x")]))
     (line,) = lines_of(serving, job.output)
-    (inference,) = [one for _, one in serving.process.service.servicers if hasattr(one, "_inference")]
+    (inference,) = [one for _, one in serving.process.service.servicers if hasattr(one, "_parts")]
     with pytest.raises(NotFound):
         await inference._inference._answers.project_of(line["response"]["request_id"])
 

@@ -34,6 +34,7 @@ def deploy(
     standby: Annotated[bool, typer.Option("--standby", help="Load it without giving it traffic.")] = False,
     server: Annotated[str, typer.Option(help="Inference server of the settings that holds this version.")] = "",
     served_model: Annotated[str, typer.Option(help="What that server calls it; its only model by default.")] = "",
+    export: Annotated[str, typer.Option(help="Model job that exported it to onnx: serve tensors, not answers.")] = "",
 ) -> None:
     """Deploy a model version behind an endpoint; it takes all traffic, while `rollout start` goes in stages.
 
@@ -50,16 +51,16 @@ def deploy(
             standby=standby,
             server=server,
             served_model=served_model,
+            export_job=settings.name("modelJobs", export) if export else "",
         )
         with console.status(f"loading {model}"):
             ready = await_deployment(client, made.name)
         door = client.connection.http["serve"]
-        facts = {
-            "deployment": short(ready.name),
-            "endpoint": endpoint,
-            "OpenAI API": f"{door}/v1 (model {endpoint!r})",
-            "try": f"bessemer chat {endpoint}",
-        }
+        facts = {"deployment": short(ready.name), "endpoint": endpoint}
+        if export:
+            facts["Open Inference Protocol"] = f"{door}/v2/models/{endpoint}"
+        else:
+            facts |= {"OpenAI API": f"{door}/v1 (model {endpoint!r})", "try": f"bessemer chat {endpoint}"}
         print_message(settings, ready, facts)
 
 

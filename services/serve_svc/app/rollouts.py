@@ -189,7 +189,7 @@ def _start(tx: Tx, name: str, plan: Plan, standby: str, wish: Admission | None) 
         )
     baseline, candidate = with_traffic[0].deployment, standby or f"{endpoint.name}/deployments/{new_id('d')}"
     if wish is not None:
-        record(tx, candidate, wish, standby=True)
+        record(tx, deployment_pb2.Deployment(name=candidate, standby=True), wish)
     else:
         _check_standby(tx, candidate, endpoint.name, baseline)
     rollout = api.Rollout(
