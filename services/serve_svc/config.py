@@ -33,7 +33,7 @@ class ServeConfig:
     engine: EngineConfig
     batches_folder: Path  # files of batches while they run
     batch_requests_max: int = 16  # of batches at a time in this process; live traffic takes places away
-    batch_lease_s: float = 20.0  # after which a part of a process that died is answered by another
+    batch_lease_s: float = 10.0  # after which a part of a process that died is answered by another
     drain_s: float = 60.0  # for answers in flight when another deployment takes over
     backoff_s_max: float = 30.0  # between tries to start an engine
     crashes_max: int = 5  # in a row, each within a minute of starting, before a deployment fails

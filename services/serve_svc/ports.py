@@ -18,12 +18,13 @@ from bessemer.api.eval.v1.evaluation_service_pb2 import CreateEvaluationRunReque
 from bessemer.api.eval.v1.gate_policy_pb2 import GatePolicy, GateWaiver
 from bessemer.api.serve.v1.deployment_pb2 import Deployment
 from bessemer.api.serve.v1.loop_pb2 import Loop, LoopRound
-from bessemer.api.train.v1.model_pb2 import ModelVersion
+from bessemer.api.train.v1.model_pb2 import ModelJob, ModelVersion
 from bessemer.api.train.v1.training_job_pb2 import TrainingJob
 from bessemer.api.train.v1.training_service_pb2 import CreateTrainingJobRequest
 
 from serve_svc.domain.loops import Release
 from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
+from serve_svc.engine.tensor_protocol import Spec, Tensor
 
 __all__ = [
     "Catalog",
@@ -35,6 +36,7 @@ __all__ = [
     "ModelFiles",
     "Releases",
     "Servers",
+    "TensorEngines",
     "Uploads",
 ]
 
@@ -52,7 +54,7 @@ class Engine(Protocol):
 
     @property
     def kind(self) -> str:
-        """What computes: `openvino`, `torch` or `openai_http`."""
+        """What computes: `openvino`, `torch`, `openai_http` or `onnxruntime`."""
 
     @property
     def precision(self) -> str:
@@ -112,6 +114,18 @@ class Engine(Protocol):
         Raises: InvalidRequest; LimitReached; Unavailable.
         """
 
+    def tensors(self) -> tuple[Sequence[Spec], Sequence[Spec]]:
+        """Return what the model takes and gives as tensors.
+
+        Raises: Unimplemented where it answers prompts.
+        """
+
+    async def infer(self, tensors: Sequence[Tensor], wanted: Sequence[str]) -> Sequence[Tensor]:
+        """Compute the tensors that are wanted, or all, of others.
+
+        Raises: InvalidRequest for what the model does not take; Unimplemented; LimitReached; Unavailable.
+        """
+
     async def responds(self, timeout_s: float) -> bool:
         """Say whether the engine's loop answers in time."""
 
@@ -129,6 +143,16 @@ class Engines(Protocol):
         """Load the model of a folder for a deployment, in a number format or, if empty, in the one that suits.
 
         Raises: InvalidRequest or FailedPrecondition if the model cannot be served; Internal if the engine ends.
+        """
+
+
+class TensorEngines(Protocol):
+    """Starts engines for tensors."""
+
+    async def start(self, deployment: str, folder: Path) -> Engine:
+        """Load the ONNX model of a folder.
+
+        Raises: FailedPrecondition if it cannot be served; Internal if the engine ends.
         """
 
 
@@ -155,6 +179,12 @@ class ModelFiles(Protocol):
         Raises: NotFound, DataLoss, LimitReached, Unavailable.
         """
 
+    async def fetch_export(self, archive: ArtifactRef) -> Path:
+        """Return a folder with the files of an exported archive.
+
+        Raises: NotFound, DataLoss, LimitReached, Unavailable.
+        """
+
     async def fetch_adapter(self, manifest: ArtifactRef) -> Path:
         """Return a folder with the adapters of a manifest, verified, without its weights.
 
@@ -167,6 +197,12 @@ class Catalog(Protocol):
 
     async def get_model_version(self, name: str) -> ModelVersion:
         """Ask train_svc; `name` may end with an alias.
+
+        Raises: NotFound, Unavailable.
+        """
+
+    async def get_model_job(self, name: str) -> ModelJob:
+        """Ask train_svc.
 
         Raises: NotFound, Unavailable.
         """

@@ -22,7 +22,7 @@ from serve_svc.app.measures import Measures
 from serve_svc.app.rollouts import advance
 from serve_svc.codec import precision_name
 from serve_svc.config import ServeConfig
-from serve_svc.ports import Engine, Engines, ModelFiles, Servers
+from serve_svc.ports import Engine, Engines, ModelFiles, Servers, TensorEngines
 
 __all__ = ["Reconciler", "RolloutLoop", "backoff_s", "is_final"]
 
@@ -39,15 +39,17 @@ class Reconciler:
         self,
         store: Store,
         engines: Engines,
+        tensors: TensorEngines,
         servers: Servers,
         files: ModelFiles,
-        fleet: Fleet,
         *,
+        fleet: Fleet,
         answers: Answers,
         config: ServeConfig,
     ) -> None:
         self._store = store
         self._engines = engines
+        self._tensors = tensors
         self._servers = servers
         self._files = files
         self._fleet = fleet
@@ -142,6 +144,8 @@ class Reconciler:
     async def _start(self, deployment: Deployment) -> Engine:
         if deployment.server:
             return await self._servers.connect(deployment)
+        if deployment.export_job:
+            return await self._tensors.start(deployment.name, await self._files.fetch_export(deployment.export_archive))
         folder = await self._files.fetch(deployment.model_manifest)
         return await self._engines.start(deployment.name, folder, precision_name(deployment.precision))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache, partial
 
+from bessemer.api.inference.v1.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from bessemer.api.serve.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from bessemer.api.serve.v1.batch_inference_service_pb2_grpc import add_BatchInferenceServiceServicer_to_server
 from bessemer.api.serve.v1.deployment_service_pb2_grpc import add_DeploymentServiceServicer_to_server
@@ -28,12 +29,14 @@ from serve_svc.adapters.loop_peers import GrpcLoopWork
 from serve_svc.adapters.model_files import LocalModelFiles
 from serve_svc.adapters.openai_http import OpenAIServers
 from serve_svc.adapters.peers import GrpcCatalog, GrpcDriftSink, GrpcFeedbackSink, GrpcUploads, Peers
+from serve_svc.adapters.tensor_process import TensorProcesses
 from serve_svc.api.api_keys import ApiKeyApi
 from serve_svc.api.batch_lines import LineAnswers
 from serve_svc.api.batches import BatchInferenceApi
 from serve_svc.api.deployments import DeploymentApi
 from serve_svc.api.inference import InferenceApi
 from serve_svc.api.loops import LoopApi
+from serve_svc.api.open_inference import OpenInferenceApi
 from serve_svc.api.openai import HttpDoor
 from serve_svc.api.rollouts import RolloutApi
 from serve_svc.app.adapters import Adapters, Residents
@@ -83,11 +86,12 @@ def build(config: ServiceConfig) -> Service:
     meter = Meter(store, SystemClock())
     keys = ApiKeys(store, meter)
     engines = EngineProcesses(settings.engine, settings.logs_folder)
+    tensors = TensorProcesses(settings.engine, settings.logs_folder)
     files = LocalModelFiles(objects, settings.models_folder)
     residents = Residents(files, limit=settings.engine.adapters_max)
     inference = Inference(store, fleet, answers, feed, shadows, residents=residents, meter=meter, measures=measures)
     adapters = Adapters(store, deployments, fleet, residents)
-    reconciler = Reconciler(store, engines, servers, files, fleet, answers=answers, config=settings)
+    reconciler = Reconciler(store, engines, tensors, servers, files, fleet=fleet, answers=answers, config=settings)
     work, rollouts = GrpcLoopWork(peers), Rollouts(store, deployments)
     releases = LoopReleases(store, deployments, rollouts)
     runner = LoopRunner(store, work, releases, count_every_s=settings.count_feedback_every_s)
@@ -116,6 +120,7 @@ def build(config: ServiceConfig) -> Service:
             (add_LoopServiceServicer_to_server, LoopApi(store, Loops(store, work))),
             (add_BatchInferenceServiceServicer_to_server, BatchInferenceApi(store, Batches(store, GrpcUploads(peers)))),
             (add_InferenceServiceServicer_to_server, InferenceApi(inference)),
+            (add_GRPCInferenceServiceServicer_to_server, OpenInferenceApi(store, inference)),
             (add_ApiKeyServiceServicer_to_server, ApiKeyApi(store, keys, meter)),
         ],
         store=store,

@@ -108,6 +108,9 @@ async def test_split_is_sticky_guarded_by_etag_and_rolled_back_within_a_second(w
     split = await set_traffic(world, [(world.old.name, 50), (new.name, 50)])
     assert isinstance(await refusal(set_traffic(world, [(world.old.name, 100)], etag=before.etag)), Conflict)
     assert "sum to 90" in (await refusal(set_traffic(world, [(world.old.name, 90)]))).message
+    itself = deployment_pb2.ShadowTraffic(deployment=world.old.name, percent=10)
+    refused = await refusal(set_traffic(world, [(world.old.name, 100)], shadow=itself))
+    assert refused.fields["field"] == "shadow.deployment"
     users = [f"user-{number}" for number in range(16)]
     first = {user: (await say(world.inference, user)).model_version for user in users}
     assert set(first.values()) == {VERSION, NEW}
@@ -203,6 +206,8 @@ async def test_rollout_goes_through_its_shadow_and_is_promoted_and_can_be_taken_
                 shown.add(answer.model_version)
             seen.append(found.stage)
     assert found.state == rollout_pb2.ROLLOUT_STATE_PROMOTED
+    late = await refusal(world.rollouts.AbortRollout(rollouts.AbortRolloutRequest(name=found.name)))
+    assert (type(late), late.reason) == (FailedPrecondition, "JOB_TERMINAL")
     assert shown == {VERSION}, "nobody sees what a shadow says"
     assert {0, 1} <= set(seen)
     assert [step.stage for step in found.steps] == [0, 0, 1, -1]
@@ -276,6 +281,7 @@ async def test_commands_show_and_move_traffic(world, tmp_path):
     assert "bessemer rollout watch chat/" in started
     assert "feedback" in await command("rollout", "watch", "chat", "--seconds", "1")
     assert "lunch" in await command("rollout", "abort", "chat", "--reason", "lunch")
+    assert "aborted" in await command("rollout", "list", "chat")
     assert "aborted: lunch" in await command("rollout", "watch", "chat", ok=False)
     await command("endpoint", "split", "chat", f"{old_id}=90", f"{new_id}=10")
     await say(world.inference)

@@ -49,11 +49,17 @@ STOPPED, FAILED = deployment_pb2.DEPLOYMENT_STATE_STOPPED, deployment_pb2.DEPLOY
 class Train(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self):
         self.versions = {}
+        self.jobs = {}
 
     async def GetModelVersion(self, request, context):  # noqa: N802
         if request.name not in self.versions:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such version")
         return self.versions[request.name]
+
+    async def GetModelJob(self, request, context):  # noqa: N802
+        if request.name not in self.jobs:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such job")
+        return self.jobs[request.name]
 
 
 class Eval(evaluation_service_pb2_grpc.EvaluationServiceServicer):

@@ -34,6 +34,7 @@ def deploy(
     standby: Annotated[bool, typer.Option("--standby", help="Load it without giving it traffic.")] = False,
     server: Annotated[str, typer.Option(help="Inference server of the settings that holds this version.")] = "",
     served_model: Annotated[str, typer.Option(help="What that server calls it; its only model by default.")] = "",
+    export: Annotated[str, typer.Option(help="Model job that exported it to onnx: serve tensors, not answers.")] = "",
 ) -> None:
     """Deploy a model version behind an endpoint; it takes all traffic, while `rollout start` goes in stages.
 
@@ -50,16 +51,16 @@ def deploy(
             standby=standby,
             server=server,
             served_model=served_model,
+            export_job=settings.name("modelJobs", export) if export else "",
         )
         with console.status(f"loading {model}"):
             ready = await_deployment(client, made.name)
         door = client.connection.http["serve"]
-        facts = {
-            "deployment": short(ready.name),
-            "endpoint": endpoint,
-            "OpenAI API": f"{door}/v1 (model {endpoint!r})",
-            "try": f"bessemer chat {endpoint}",
-        }
+        facts = {"deployment": short(ready.name), "endpoint": endpoint}
+        if export:
+            facts["Open Inference Protocol"] = f"{door}/v2/models/{endpoint}"
+        else:
+            facts |= {"OpenAI API": f"{door}/v1 (model {endpoint!r})", "try": f"bessemer chat {endpoint}"}
         print_message(settings, ready, facts)
 
 
@@ -72,7 +73,10 @@ def undeploy(
     Example: bessemer undeploy assistant/dep-0199f3
     """
     settings = settings_of(context)
-    endpoint, _, deployment_id = deployment.partition("/")
+    endpoint, slash, deployment_id = deployment.partition("/")
+    if not slash:
+        text = f"{deployment!r} names no deployment; bessemer endpoint describe {endpoint} lists those of an endpoint"
+        raise typer.BadParameter(text, param_hint="DEPLOYMENT")
     name = f"{settings.project}/endpoints/{endpoint}/deployments/{deployment_id}"
     with settings.client() as client:
         client.serve.undeploy_model_version(name=name)
@@ -88,7 +92,7 @@ def chat(
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest word.", min=0, max=2)] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 256,
 ) -> None:
-    """Talk to a deployed model; rate an answer with /up or /down, leave with /quit.
+    """Talk to a deployed model; rate an answer with /up or /down and perhaps why, leave with /quit.
 
     Example: bessemer chat assistant -m "Which licence does numpy use?"
     """
@@ -103,8 +107,8 @@ def chat(
         turns: list[dict[str, str]] = []
         response_id = ""
         while (line := _read_line()) is not None:
-            if line in ("/up", "/down"):
-                _rate(client, settings, response_id, line.removeprefix("/"), "")
+            if line.startswith("/"):
+                _command(client, settings, response_id, line)
                 continue
             turns.append({"role": "user", "content": line})
             response_id, answer = _stream(client, turns, ask)
@@ -130,7 +134,7 @@ def feedback(
                 # Their names are the sources by which `bessemer dataset erase` takes them out of versions.
                 found = [client.data.erase_feedback(name=one.name) for one in found if one.user == forget]
             columns: dict[str, Callable[[Any], Any]] = {
-                "feedback": lambda f: f.name,
+                "feedback": lambda f: short(f.name),
                 "answer": lambda f: f.response_id,
                 "rating": lambda f: _rating(f.rating),
                 "model": lambda f: short(f.model_version),
@@ -203,6 +207,19 @@ def _read_line() -> str | None:
     if not line:
         return _read_line()
     return None if line in ("/quit", "/exit") else line
+
+
+def _command(client: Client, settings: Settings, response_id: str, line: str) -> None:
+    """Act on a line that begins with a slash and is no question."""
+    rating, _, comment = line.removeprefix("/").partition(" ")
+    if rating not in {"up", "down"}:
+        console.print(
+            f"/{rating} is no command; there are /up and /down, with why behind them, and /quit", markup=False
+        )
+    elif not response_id:
+        console.print("there is no answer yet to rate")
+    else:
+        _rate(client, settings, response_id, rating, comment)
 
 
 def _rate(client: Client, settings: Settings, response_id: str, rating: str, comment: str) -> None:

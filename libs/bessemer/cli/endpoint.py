@@ -148,12 +148,13 @@ def parse_shares(texts: list[str]) -> dict[str, float]:
 def _stats_table(endpoint: Any, stats: Any, history: Mapping[str, list[float]]) -> Table:
     title = f"{short(endpoint.name)}: rates and quantiles over the last {time_text(stats.window_s)}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    costs = any(one.cost for one in stats.deployments)
     columns = (
         "deployment", "model", "state", "share", "in flight", "requests", "errors", "tokens/s", "first token p50/p95",
-        "per token p50/p95", "tokens", "cost", "",
+        "per token p50/p95", "tokens", *(["cost"] if costs else []), *([""] if history else []),
     )  # fmt: skip
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "deployment", overflow="fold")
     for one in stats.deployments:
         speed = history.get(one.deployment, [])
         table.add_row(
@@ -168,8 +169,8 @@ def _stats_table(endpoint: Any, stats: Any, history: Mapping[str, list[float]]) 
             f"{one.ttft_p50_s:.2f} / {one.ttft_p95_s:.2f} s",
             f"{1000 * one.tpot_p50_s:.0f} / {1000 * one.tpot_p95_s:.0f} ms",
             str(one.prompt_tokens + one.completion_tokens),
-            f"{one.cost:.4g}" if one.cost else "",
-            sparkline(value / max(*speed, 1e-9) for value in speed) if len(speed) > 1 else "",
+            *([f"{one.cost:.4g}"] if costs else []),
+            *([sparkline(value / max(*speed, 1e-9) for value in speed) if len(speed) > 1 else ""] if history else []),
         )
     return table
 

@@ -9,26 +9,26 @@ from typing import Annotated, Any
 import typer
 
 from bessemer.cli.output import console, print_message, print_rows, short
-from bessemer.cli.settings import settings_of
+from bessemer.cli.settings import Output, settings_of
 
 __all__ = ["app"]
 
 app = typer.Typer(help="API keys for programs that ask a project's models.", no_args_is_help=True)
 
 Key = Annotated[str, typer.Argument(help="Id of the key.")]
-RequestsPerMinute = Annotated[int, typer.Option(help="Requests in a minute; 0 for no limit.")]
-TokensPerMinute = Annotated[int, typer.Option(help="Tokens of prompts and answers in a minute; 0 for no limit.")]
-TokensPerDay = Annotated[int, typer.Option(help="Tokens of prompts and answers in a day of UTC; 0 for no limit.")]
+_REQUESTS_PER_MINUTE = typer.Option(help="Requests in a minute; 0 for no limit.", min=0)
+_TOKENS_PER_MINUTE = typer.Option(help="Tokens of prompts and answers in a minute; 0 for no limit.", min=0)
+_TOKENS_PER_DAY = typer.Option(help="Tokens of prompts and answers in a day of UTC; 0 for no limit.", min=0)
 
 
 @app.command("create")
 def create(
     context: typer.Context,
     key: Key,
-    requests_per_minute: RequestsPerMinute = 0,
-    tokens_per_minute: TokensPerMinute = 0,
-    tokens_per_day: TokensPerDay = 0,
-    days: Annotated[int, typer.Option(help="Days until it expires; 0 for never.")] = 0,
+    requests_per_minute: Annotated[int, _REQUESTS_PER_MINUTE] = 0,
+    tokens_per_minute: Annotated[int, _TOKENS_PER_MINUTE] = 0,
+    tokens_per_day: Annotated[int, _TOKENS_PER_DAY] = 0,
+    days: Annotated[int, typer.Option(help="Days until it expires; 0 for never.", min=0)] = 0,
 ) -> None:
     """Create a key and show its secret, this once.
 
@@ -66,19 +66,29 @@ def list_keys(context: typer.Context) -> None:
 def limit(
     context: typer.Context,
     key: Key,
-    requests_per_minute: RequestsPerMinute = 0,
-    tokens_per_minute: TokensPerMinute = 0,
-    tokens_per_day: TokensPerDay = 0,
+    requests_per_minute: Annotated[int | None, _REQUESTS_PER_MINUTE] = None,
+    tokens_per_minute: Annotated[int | None, _TOKENS_PER_MINUTE] = None,
+    tokens_per_day: Annotated[int | None, _TOKENS_PER_DAY] = None,
 ) -> None:
-    """Replace all limits of a key.
+    """Change limits of a key; those that are not given stay.
 
     Example: bessemer key limit crm --requests-per-minute 600
     """
     settings = settings_of(context)
-    limits = _limits(requests_per_minute, tokens_per_minute, tokens_per_day)
+    given = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "tokens_per_day": tokens_per_day,
+    }
+    if all(value is None for value in given.values()):
+        raise typer.BadParameter("say which limit to change, such as --requests-per-minute 600; 0 takes one away")
     with settings.client() as client:
-        changed = client.serve.set_api_key_limits(name=settings.name("apiKeys", key), limits=limits)
-    print_message(settings, changed, {"key": short(changed.name), **limits})
+        name = settings.name("apiKeys", key)
+        before = client.serve.get_api_key(name=name).limits
+        limits = {field: getattr(before, field) if value is None else value for field, value in given.items()}
+        changed = client.serve.set_api_key_limits(name=name, limits=limits)
+    shown = {field.replace("_", " "): value or "no limit" for field, value in limits.items()}
+    print_message(settings, changed, {"key": short(changed.name), **shown})
 
 
 @app.command("revoke")
@@ -94,7 +104,9 @@ def revoke(context: typer.Context, key: Key) -> None:
 
 
 @app.command("usage")
-def usage(context: typer.Context, key: Key, days: Annotated[int, typer.Option(help="Days to look back.")] = 30) -> None:
+def usage(
+    context: typer.Context, key: Key, days: Annotated[int, typer.Option(help="Days to look back.", min=1)] = 30
+) -> None:
     """Tell what a key used, newest day first.
 
     Example: bessemer key usage crm --days 7
@@ -109,8 +121,9 @@ def usage(context: typer.Context, key: Key, days: Annotated[int, typer.Option(he
         "prompt tokens": lambda day: day.prompt_tokens,
         "answer tokens": lambda day: day.completion_tokens,
     }
-    if not found.days:
+    if not found.days and settings.output is Output.TABLE:
         console.print("nothing used", style="dim")
+        return
     print_rows(settings, list(found.days), columns)
 
 

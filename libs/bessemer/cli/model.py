@@ -201,4 +201,8 @@ def _print_version(settings: Any, version: Any) -> None:
         "data": ", ".join(short(name) for name in version.dataset_versions) or "none of yours",
         "digest": version.manifest.sha256,
     }
+    if version.adapter_rank:
+        facts["adapters"] = (
+            f"rank {version.adapter_rank}; bessemer adapter load serves them over {short(version.parent)}"
+        )
     print_message(settings, version, facts)

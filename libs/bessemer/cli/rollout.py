@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bessemer.api.serve.v1 import rollout_pb2
 from bessemer.cli.monitor import sparkline
-from bessemer.cli.output import console, print_message, short, time_text
+from bessemer.cli.output import console, print_message, print_rows, short, time_text
 from bessemer.cli.settings import Output, Settings, settings_of
 from bessemer.kernel.errors import FailedPrecondition, NotFound, Unavailable
 
@@ -44,7 +44,9 @@ def start(
         str, typer.Option(help="Such as shadow,1:20,10:10,50 - percent of traffic : points of harm to rule out.")
     ] = "",
     margin: Annotated[float | None, typer.Option(help="Points that feedback may be worse.", min=0.1, max=50)] = None,
-    alpha: Annotated[float, typer.Option(help="Chance of turning back a version that is no worse.", max=0.5)] = 0.05,
+    alpha: Annotated[
+        float, typer.Option(help="Chance of turning back a version that is no worse.", min=1e-6, max=0.5)
+    ] = 0.05,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
 ) -> None:
     """Start rolling a version out behind an endpoint. Default stages: shadow, 1, 10, 50, then 100 %.
@@ -88,6 +90,25 @@ def watch_rollout(context: typer.Context, rollout: Name, seconds: Seconds = 0) -
     settings = settings_of(context)
     with settings.client() as client:
         _follow(settings, client, _resolve(settings, client, rollout), seconds)
+
+
+@app.command("list")
+def list_(context: typer.Context, endpoint: Endpoint) -> None:
+    """List the rollouts of an endpoint, newest last.
+
+    Example: bessemer rollout list assistant
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        found = list(client.pages(client.serve.list_rollouts, parent=settings.name("endpoints", endpoint)))
+    columns: Columns = {
+        "rollout": lambda one: short(one.name),
+        "from": lambda one: short(one.baseline).rpartition("/")[2],
+        "to": lambda one: short(one.candidate).rpartition("/")[2],
+        "state": _state,
+        "why": lambda one: one.steps[-1].reason if one.steps else "",
+    }
+    print_rows(settings, found, columns)
 
 
 @app.command()

@@ -236,8 +236,8 @@ class Client:
             raise Unavailable(f"the door of serve_svc at {url} cannot be reached: {error}") from None
         content = reply.json()
         if reply.status_code != httpx.codes.OK:
-            error = content["error"]
-            raise _DOOR_ERRORS.get(reply.status_code, Unavailable)(error["message"], field=error["param"] or "")
+            refusal = content["error"]
+            raise _DOOR_ERRORS.get(reply.status_code, Unavailable)(refusal["message"], field=refusal["param"] or "")
         return dict(content)
 
 

@@ -17,6 +17,7 @@ from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.kernel.ids import id_of
 from bessemer.svckit import log
 
+from serve_svc.adapters.lacking import Lacking
 from serve_svc.config import EngineConfig
 from serve_svc.engine.protocol import (
     LINE_BYTES_MAX,
@@ -118,8 +119,10 @@ class EngineProcesses:
         )
 
 
-class EngineProcess:
+class EngineProcess(Lacking):
     """One engine; replies find their request by its id."""
+
+    what = "this endpoint answers prompts and"
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tarfile
 from pathlib import Path
 
 from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
@@ -28,6 +29,24 @@ class LocalModelFiles:
         """Return the folder that holds exactly the files of a manifest, verified."""
         async with self._locks.setdefault(manifest.sha256, asyncio.Lock()):
             return await asyncio.to_thread(self._fetch, manifest)
+
+    async def fetch_export(self, archive: ArtifactRef) -> Path:
+        """Return a folder with the files of an exported archive, unpacked anew and from verified bytes."""
+        async with self._locks.setdefault(archive.sha256, asyncio.Lock()):
+            return await asyncio.to_thread(self._fetch_export, archive)
+
+    def _fetch_export(self, archive: ArtifactRef) -> Path:
+        folder = self._root / "exports" / archive.sha256
+        packed = Blobs(self._objects, project_of(archive.key)).get_file(archive, folder.with_suffix(".tar"))
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with tarfile.open(packed) as tar:
+                tar.extractall(folder, filter="data")
+        except tarfile.TarError as error:
+            raise DataLoss(f"{archive.key} is no export: {error}", resource=archive.key) from None
+        finally:
+            packed.unlink()
+        return folder
 
     async def fetch_adapter(self, manifest: ArtifactRef) -> Path:
         """Return a folder with the adapters of a manifest, verified, without its weights."""

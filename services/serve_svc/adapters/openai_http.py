@@ -28,8 +28,9 @@ from bessemer.kernel.errors import (
 from bessemer.svckit import log
 from bessemer.svckit.config import InferenceServer
 
+from serve_svc.adapters.lacking import Lacking
 from serve_svc.adapters.openai_body import TOOL_FORMAT, Reading, request_of
-from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
+from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling
 
 __all__ = ["OpenAIEngine", "OpenAIServers"]
 
@@ -71,9 +72,10 @@ class OpenAIServers:
         return engine
 
 
-class OpenAIEngine:
+class OpenAIEngine(Lacking):
     """One model of one server."""
 
+    what = "this endpoint's inference server"
     kind = "openai_http"
     capacity = 0  # nobody tells
     precision = ""  # nobody tells
@@ -108,7 +110,7 @@ class OpenAIEngine:
     ) -> AsyncGenerator[Piece, None]:
         """Yield pieces of the answer; closing the generator early closes the connection."""
         if adapter:
-            raise Unimplemented("this endpoint's inference server loads its own adapters; name them as its models")
+            raise self._lack("takes no adapters")
         path, body = request_of(self.model, self.owner, prompt, sampling)
         request_id = request_id or f"h{next(self._numbers)}"
         reading = Reading(request_id)
@@ -133,35 +135,13 @@ class OpenAIEngine:
         if stopped is not None and not stopped.done():
             stopped.set_result(None)
 
-    async def load_adapter(self, name: str, folder: str) -> None:  # noqa: ARG002
-        """Refuse: the server has no way to take files."""
-        raise Unimplemented("this endpoint's inference server loads its own adapters")
-
-    async def unload_adapter(self, name: str) -> None:  # noqa: ARG002
-        """Refuse: there is none."""
-        raise Unimplemented("this endpoint's inference server loads its own adapters")
-
     async def count_tokens(self, prompt: Prompt) -> int:
         """Return the number of tokens of a rendered prompt, which the server reads to tell."""
         async with aclosing(self.generate(prompt, Sampling(max_tokens=1, temperature=0.0))) as pieces:
             last = [piece async for piece in pieces][-1]
         if not last.prompt_tokens:
-            raise Unimplemented("this endpoint's inference server does not tell how many tokens a prompt has")
+            raise self._lack("does not tell how many tokens a prompt has")
         return last.prompt_tokens
-
-    async def tokenize(self, prompt: Prompt) -> Tokenized:  # noqa: ARG002
-        """Refuse: OpenAI's API has no tokens."""
-        raise Unimplemented("this endpoint's inference server shows no tokens; an engine of ours does")
-
-    async def detokenize(self, token_ids: Sequence[int]) -> str:  # noqa: ARG002
-        """Refuse: OpenAI's API has no tokens."""
-        raise Unimplemented("this endpoint's inference server reads no tokens; an engine of ours does")
-
-    async def score(self, prompt: Prompt, continuations: Sequence[str], logprobs: int) -> Scored:  # noqa: ARG002
-        """Refuse: OpenAI's API cannot score a given text."""
-        raise Unimplemented(
-            "this endpoint's inference server cannot score texts; deploy the version in an engine of ours"
-        )
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
         """Return one vector per text, as the server scales it.
@@ -284,7 +264,8 @@ async def _next(events: AsyncGenerator[dict[str, Any], None], stopped: asyncio.F
     """Return the next event; None at the end, or as soon as somebody stops the answer."""
     coming = asyncio.ensure_future(anext(events, None))
     try:
-        await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {coming, stopped}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return coming.result() if coming.done() else None
     finally:
         if not coming.done():

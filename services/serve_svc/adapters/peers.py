@@ -19,8 +19,8 @@ from bessemer.api.eval.v1.evaluation_service_pb2 import GetGateDecisionRequest
 from bessemer.api.eval.v1.evaluation_service_pb2_grpc import EvaluationServiceStub
 from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver, GetGateWaiverRequest
 from bessemer.api.eval.v1.gate_policy_pb2_grpc import GatePolicyServiceStub
-from bessemer.api.train.v1.model_pb2 import ModelVersion
-from bessemer.api.train.v1.model_service_pb2 import GetModelVersionRequest
+from bessemer.api.train.v1.model_pb2 import ModelJob, ModelVersion
+from bessemer.api.train.v1.model_service_pb2 import GetModelJobRequest, GetModelVersionRequest
 from bessemer.api.train.v1.model_service_pb2_grpc import ModelServiceStub
 from bessemer.kernel.errors import Unavailable
 from bessemer.kernel.ids import new_uid
@@ -66,6 +66,14 @@ class GrpcCatalog:
         stub = ModelServiceStub(self._peers.channel("train"))
         try:
             return await stub.GetModelVersion(GetModelVersionRequest(name=name))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+    async def get_model_job(self, name: str) -> ModelJob:
+        """Ask train_svc."""
+        stub = ModelServiceStub(self._peers.channel("train"))
+        try:
+            return await stub.GetModelJob(GetModelJobRequest(name=name))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 

@@ -1,4 +1,4 @@
-"""The HTTP door: OpenAI's API for completions, embeddings and models, feedback, health.
+"""The HTTP door: OpenAI's API for completions, embeddings and models, the Open Inference Protocol, feedback, health.
 
 A model is named by its endpoint: `projects/p/endpoints/e`, or `e` alone for the token's only project, or for project
 `default` when the token is good for several. `e:a` are the adapters `a` over it.
@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+from bessemer.api.inference.v1.open_inference_pb2 import ModelReadyRequest
 from bessemer.api.serve.v1.inference_service_pb2 import EmbedRequest
 from bessemer.kernel.errors import InvalidRequest, NotFound, Unimplemented
 from bessemer.kernel.ids import new_uid
@@ -29,6 +30,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serve_svc.api.feedback_json import read_feedback
+from serve_svc.api.open_inference import read_tensors
+from serve_svc.api.open_inference_json import metadata_json, read_infer, response_json
 from serve_svc.api.openai_answer import Collected, Shape, error_body, http_status, known_error, quota_headers
 from serve_svc.api.openai_request import Ask, read_chat, read_completion, read_embeddings, reseed
 from serve_svc.app.answers import Answers
@@ -75,6 +78,11 @@ class HttpDoor:
                 Route("/v1/completions", self._guarded(self._complete), methods=["POST"]),
                 Route("/v1/embeddings", self._guarded(self._embeddings), methods=["POST"]),
                 Route("/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
+                Route("/v2/health/live", _alive),
+                Route("/v2/health/ready", _alive),
+                Route("/v2/models/{model:path}/ready", self._guarded(self._tensors_ready)),
+                Route("/v2/models/{model:path}/infer", self._guarded(self._tensors_infer), methods=["POST"]),
+                Route("/v2/models/{model:path}", self._guarded(self._tensors)),
             ]
         )
 
@@ -154,11 +162,15 @@ class HttpDoor:
             for number in range(ask.num_choices):
                 reseed(request.sampling, seed, number)
                 prompt, sampling = to_prompt(request.prompt), to_sampling(request.sampling, request.prompt)
-                choice = {"user": request.user, "adapter": request.adapter}
-                single = request.prompt.single_tool_call
-                sources.append(
-                    self._inference.generate(request.target, prompt, sampling, **choice, single_tool_call=single)
+                source = self._inference.generate(
+                    request.target,
+                    prompt,
+                    sampling,
+                    user=request.user,
+                    adapter=request.adapter,
+                    single_tool_call=request.prompt.single_tool_call,
                 )
+                sources.append(source)
         return sources
 
     async def _whole(self, ask: Ask, parts: AsyncGenerator[tuple[int, Part], None], shape: Shape) -> dict[str, Any]:
@@ -195,6 +207,27 @@ class HttpDoor:
         data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
         usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
         return JSONResponse({"object": "list", "data": data, "model": ask.model, "usage": usage})
+
+    async def _tensors_ready(self, request: Request) -> Response:
+        ready = await self._inference.is_ready(self._tensor_target(request))
+        return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+
+    async def _tensors(self, request: Request) -> Response:
+        inputs, outputs, version = await self._inference.tensors(self._tensor_target(request))
+        return JSONResponse(metadata_json(request.path_params["model"], version, inputs, outputs))
+
+    async def _tensors_infer(self, request: Request) -> Response:
+        target, ask = self._tensor_target(request), read_infer(await _json(request))
+        wanted = [output.name for output in ask.outputs]
+        found, version = await self._inference.infer(target, read_tensors(ask), wanted)
+        return JSONResponse(response_json(request.path_params["model"], version, ask.id, found))
+
+    def _tensor_target(self, request: Request) -> str:
+        principal = context.current_principal()
+        target = _bare(request.path_params["model"], principal)
+        validate(ModelReadyRequest(name=target), strict=True)
+        self._authorize(principal, {target.split("/")[1]})
+        return target
 
     async def _feedback(self, request: Request) -> Response:
         record = read_feedback(await _json(request))
@@ -319,6 +352,10 @@ async def _json(request: Request) -> object:
 
 class _TooLarge(InvalidRequest):
     """Refused before it was read whole."""
+
+
+async def _alive(_request: Request) -> Response:
+    return Response()
 
 
 async def _health(_request: Request) -> Response:

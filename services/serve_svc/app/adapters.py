@@ -144,8 +144,8 @@ def problem_of(deployment: api.Deployment, version: ModelVersion, base: ModelVer
     """Return why a version's adapters cannot be served by a deployment; `base` is what they were trained over."""
     if is_terminal(deployment):
         return f"{deployment.name} has ended; deploy {deployment.model_version} again"
-    if deployment.server:
-        return f"{deployment.name} is computed by {deployment.server}, which loads its own adapters; deploy them there"
+    if elsewhere := deployment.server or deployment.export_job:
+        return f"{deployment.name} is computed by {elsewhere}, which takes no adapters; deploy {version.name} itself"
     if not version.adapter_rank or base is None:
         return f"{version.name} has no adapters beside its weights; deploy it as a model of its own"
     if base.manifest.sha256 != deployment.model_manifest.sha256:

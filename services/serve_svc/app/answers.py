@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bessemer.api.data.v1.feedback_service_pb2 import FeedbackRecord
 from bessemer.kernel.errors import BessemerError, NotFound
 from bessemer.svckit import log
+from bessemer.svckit.context import current_principal
 from bessemer.svckit.store import Store, Tx
 from sqlalchemy import delete, func, insert, select
 
@@ -73,12 +74,13 @@ class Answers:
         return str(project)
 
     async def submit_feedback(self, record: FeedbackRecord) -> FeedbackRecord:
-        """Join a record with the answer of its `response_id` and hand it on."""
+        """Join a record with the answer of its `response_id` and hand it on; who names no user speaks for itself."""
         project = await self.project_of(record.response_id)
         statement = select(ANSWERS).where(ANSWERS.c.response_id == record.response_id)
         row = await self._store.read(lambda tx: tx.connection.execute(statement).one())
         joined = FeedbackRecord(model_version=row.model_version, prompt_json=row.prompt_json, answer=row.answer)
         joined.MergeFrom(record)
+        joined.user = record.user or current_principal().subject
         return await self._sink.submit(project, joined)
 
     async def prune(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bessemer.api.common.v1.artifact_pb2 import ArtifactRef
 from bessemer.api.eval.v1.evaluation_pb2 import VERDICT_PASS, GateDecision, Verdict
 from bessemer.api.eval.v1.gate_policy_pb2 import GateWaiver
 from bessemer.api.serve.v1 import deployment_pb2 as api
@@ -71,6 +72,10 @@ class Deployments:
         Raises: FailedPrecondition GATE_NOT_PASSED without a passed gate or a waiver; FailedPrecondition if it would
         take the traffic from a running rollout; InvalidRequest for an inference server that the settings do not name.
         """
+        if request.export_job and (request.server or request.precision):
+            raise InvalidRequest("an export has its own engine and number format; name neither", field="export_job")
+        if request.export_job and project_of(request.export_job) != project_of(request.endpoint):
+            raise InvalidRequest("export_job must lie in the project of its endpoint", field="export_job")
         if request.server and request.server not in self._servers.names:
             known = ", ".join(self._servers.names) or "none"
             text = f"the settings of the service name no inference server {request.server!r}; they name {known}"
@@ -85,18 +90,31 @@ class Deployments:
         )
         if not request.standby:
             refuse_during_rollout(endpoint)
-        name = f"{request.endpoint}/deployments/{request.deployment_id or new_id('d')}"
-        return await self._store.write(
-            lambda tx: record(
-                tx,
-                name,
-                wish,
-                standby=request.standby,
-                precision=request.precision,
-                server=request.server,
-                served_model=request.served_model,
-            )
+        deployment = api.Deployment(
+            name=f"{request.endpoint}/deployments/{request.deployment_id or new_id('d')}",
+            standby=request.standby,
+            precision=request.precision,
+            server=request.server,
+            served_model=request.served_model,
         )
+        if request.export_job:
+            deployment.export_job = request.export_job
+            deployment.export_archive.CopyFrom(await self._export(request.export_job, wish.version))
+        return await self._store.write(lambda tx: record(tx, deployment, wish))
+
+    async def _export(self, name: str, version: ModelVersion) -> ArtifactRef:
+        """Return the archive of a version's export to ONNX.
+
+        Raises: InvalidRequest if the job made something else; NotFound, Unavailable.
+        """
+        job = await self._catalog.get_model_job(name)
+        if not job.HasField("archive") or job.export.format != "onnx":
+            text = f"{name} has not exported a model to onnx; make one with the format onnx and wait for its end"
+            raise InvalidRequest(text, field="export_job")
+        if job.export.model_version != version.name:
+            text = f"{name} exported {job.export.model_version}, not {version.name}"
+            raise InvalidRequest(text, field="export_job")
+        return job.archive
 
     async def admit(self, endpoint: str, model_version: str, *, decision: str, waiver: str) -> Admission:
         """Ask the peers for what allows a version behind an endpoint.
@@ -141,36 +159,27 @@ class Deployments:
 
 def record(
     tx: Tx,
-    name: str,
+    wanted: api.Deployment,
     wish: Admission,
-    *,
-    standby: bool,
-    precision: api.Precision = api.PRECISION_UNSPECIFIED,
-    server: str = "",
-    served_model: str = "",
 ) -> api.Deployment:
-    """Create a deployment, if its gate allows it.
+    """Create a deployment, of which name and settings are given, if its gate allows it.
 
     Raises: FailedPrecondition GATE_NOT_PASSED; AlreadyExists.
     """
-    endpoint, version = parent_of(name), wish.version
+    endpoint, version = parent_of(wanted.name), wish.version
     tx.get(endpoint, api.Endpoint)
     gate_decision, waiver = allowed(wish, tx.clock.now())
     deployment = api.Deployment(
-        name=name,
         model_version=version.name,
         gate_decision=gate_decision,
         waiver=waiver,
         state=api.DEPLOYMENT_STATE_LOADING,
         model_manifest=version.manifest,
         context_length=version.context_length,
-        precision=precision,
-        standby=standby,
-        server=server,
-        served_model=served_model,
     )
+    deployment.MergeFrom(wanted)
     stored = tx.put(deployment, verb="created")
-    tx.connection.execute(insert(SERVING).values(deployment=name, endpoint=endpoint))
+    tx.connection.execute(insert(SERVING).values(deployment=wanted.name, endpoint=endpoint))
     return stored
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bessemer.api.serve.v1 import deployment_pb2 as api
+from bessemer.kernel.errors import FailedPrecondition, Unavailable
 from bessemer.kernel.ids import new_id, project_of
 from bessemer.svckit.context import Principal, current_principal
 from bessemer.svckit.store import Store, Tx
@@ -25,6 +26,7 @@ from serve_svc.app.shadows import Shadows
 from serve_svc.app.tables import SERVING
 from serve_svc.codec import prompt_json
 from serve_svc.engine.protocol import Embedded, Piece, Prompt, Sampling, Scored, Tokenized
+from serve_svc.engine.tensor_protocol import Spec, Tensor
 from serve_svc.engine.tool_calls import CallDelta, ToolCallReader
 from serve_svc.ports import Engine
 
@@ -199,6 +201,37 @@ class Inference:
                 embedded = await engine.embed(texts)
                 bill.prompt_tokens = embedded.tokens
             return embedded, version
+
+    async def is_ready(self, target: str) -> bool:
+        """Say whether an endpoint answers now; NotFound if there is none."""
+        try:
+            async with self._engine(target):
+                return True
+        except (Unavailable, FailedPrecondition):
+            return False
+
+    async def tensors(self, target: str) -> tuple[Sequence[Spec], Sequence[Spec], str]:
+        """Return what a model takes and gives as tensors, and which model version it is.
+
+        Raises: Unimplemented where the endpoint answers prompts.
+        """
+        async with self._engine(target) as (engine, version):
+            return *engine.tensors(), version
+
+    async def infer(
+        self, target: str, tensors: Sequence[Tensor], wanted: Sequence[str]
+    ) -> tuple[Sequence[Tensor], str]:
+        """Compute tensors, and say which model version did.
+
+        Raises: as `Engine.infer`, as `resolve`, and as `Meter.charge`.
+        """
+        deployment, _ = await self._choose(target, "", "")
+        with (
+            self._meter.charge(current_principal().subject, prompt_tokens=0, completion_tokens=0),
+            self._measures.answer(deployment),
+            self._fleet.use(deployment.name) as engine,
+        ):
+            return await engine.infer(tensors, wanted), deployment.model_version
 
     @asynccontextmanager
     async def _engine(self, target: str) -> AsyncIterator[tuple[Engine, str]]:

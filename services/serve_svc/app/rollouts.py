@@ -59,10 +59,18 @@ class Rollouts:
         return await self._store.read(lambda tx: evidence.fill(tx, tx.get(name, api.Rollout)))
 
     async def abort(self, name: str, reason: str) -> api.Rollout:
-        """Give the baseline all traffic; a rollout that is over stays as it is."""
-        return await self._store.write(
-            lambda tx: end(tx, name, api.ROLLOUT_STATE_ABORTED, reason or "somebody aborted it")
-        )
+        """Give the baseline all traffic; one that lost stays as it is.
+
+        Raises: FailedPrecondition if the candidate has all traffic already.
+        """
+
+        def write(tx: Tx) -> api.Rollout:
+            if tx.get(name, api.Rollout).state == api.ROLLOUT_STATE_PROMOTED:
+                text = f"{name} was promoted; give the traffic back with RollbackEndpoint"
+                raise FailedPrecondition(text, reason="JOB_TERMINAL", resource=name)
+            return end(tx, name, api.ROLLOUT_STATE_ABORTED, reason or "somebody aborted it")
+
+        return await self._store.write(write)
 
     async def promote(self, name: str, reason: str) -> api.Rollout:
         """Give the candidate all traffic.
@@ -181,7 +189,7 @@ def _start(tx: Tx, name: str, plan: Plan, standby: str, wish: Admission | None) 
         )
     baseline, candidate = with_traffic[0].deployment, standby or f"{endpoint.name}/deployments/{new_id('d')}"
     if wish is not None:
-        record(tx, candidate, wish, standby=True)
+        record(tx, deployment_pb2.Deployment(name=candidate, standby=True), wish)
     else:
         _check_standby(tx, candidate, endpoint.name, baseline)
     rollout = api.Rollout(

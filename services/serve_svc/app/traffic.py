@@ -52,6 +52,9 @@ def set_traffic(tx: Tx, request: SetTrafficRequest) -> api.Endpoint:
     if problem is not None:
         raise InvalidRequest(problem, field="traffic")
     shadow = request.shadow if request.HasField("shadow") else None
+    if shadow is not None and any(one.deployment == shadow.deployment and one.percent for one in request.traffic):
+        text = f"{shadow.deployment} answers itself; a shadow is another deployment, with 0 percent or none"
+        raise InvalidRequest(text, field="shadow.deployment")
     for name in [share.deployment for share in request.traffic] + ([shadow.deployment] if shadow else []):
         _check_ready(tx, endpoint, name)
     if request.HasField("keep_warm_s"):

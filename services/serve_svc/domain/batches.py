@@ -23,7 +23,7 @@ class Part:
 
 def parts_of(ends: Sequence[int], lines: int = PART_LINES) -> list[Part]:
     """Return the parts of a file whose lines end at such bytes."""
-    parts = []
+    parts = list[Part]()
     for first in range(0, len(ends), lines):
         start = ends[first - 1] if first else 0
         parts.append(Part(len(parts), first, start, ends[min(first + lines, len(ends)) - 1]))

@@ -279,8 +279,7 @@ class TokenLogprob:
 class Piece:
     """What became certain since the last piece; `finish` is `stop`, `length` or `abort` in the last one.
 
-    `logprobs` holds one entry for each of `token_ids` if they were asked for. `queued_s` is told in the last piece: for
-    how many seconds the request waited before its prompt was read.
+    `logprobs` holds one entry for each of `token_ids` if asked for; the last piece tells for how long it was queued.
     """
 
     id: str

@@ -73,8 +73,8 @@ def _import_adapter(context: TaskContext, job: ModelJob, blobs: Blobs, raw: Path
     task = getattr(job, "import")
     if not (is_adapter(raw) and task.base):
         raise InvalidRequest(
-            "low-rank adapters are imported with the model version they belong to: give base and an archive with "
-            "adapter_config.json and adapter_model.safetensors, or neither",
+            "low-rank adapters are imported with the model version they belong to: name it as base and send an archive "
+            "with adapter_config.json and adapter_model.safetensors, or neither",
             field="import.base",
         )
     _refuse_code(raw)

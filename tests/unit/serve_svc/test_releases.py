@@ -11,6 +11,7 @@ from bessemer.kernel.clock import SystemClock
 from bessemer.kernel.errors import AlreadyExists
 from bessemer.svckit.store import Store
 from google.rpc.status_pb2 import Status
+from serve_svc.adapters.openai_http import OpenAIServers
 from serve_svc.app.deployments import Deployments, mark_failed, mark_ready
 from serve_svc.app.releases import LoopReleases
 from serve_svc.app.rollouts import Rollouts
@@ -39,7 +40,7 @@ async def store(tmp_path):
 
 
 def releases_of(store: Store) -> tuple[LoopReleases, Deployments, Rollouts]:
-    deployments = Deployments(store, Catalog())
+    deployments = Deployments(store, Catalog(), OpenAIServers({}))
     rollouts = Rollouts(store, deployments)
     return LoopReleases(store, deployments, rollouts), deployments, rollouts
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from bessemer.kernel.errors import InvalidRequest
-from bessemer.svckit.config import load
+from bessemer.svckit.config import InferenceServer, load
 
 
 def test_load_empty_environment_gives_embedded_defaults(tmp_path):
@@ -25,6 +27,19 @@ def test_load_reads_peers_files_and_numbers(tmp_path):
     )
     assert (config.peers, config.threads, config.objects.door_key) == ({"data": "127.0.0.1:5"}, 3, b"abc")
     assert "hidden" not in repr(config)
+
+
+def test_load_reads_inference_servers_from_the_home_or_from_the_file_named(tmp_path):
+    (tmp_path / "key").write_text("secret\n")
+    servers = {"gpu": {"url": "https://gpu:8000/v1", "api_key_file": str(tmp_path / "key")}}
+    (tmp_path / "inference-servers.json").write_text(json.dumps(servers))
+    config = load("serve", {"BESSEMER_HOME": str(tmp_path)})
+    assert config.inference_servers == {"gpu": InferenceServer("https://gpu:8000/v1", "secret")}
+    assert "secret" not in repr(config)
+    for bad in ({"gpu": {}}, {"gpu": {"url": "file:///etc"}}, {"gpu": {"url": "http://x", "user": "me"}}, ["gpu"]):
+        (tmp_path / "other.json").write_text(json.dumps(bad))
+        with pytest.raises(InvalidRequest, match="INFERENCE_SERVERS_FILE"):
+            load("serve", {"BESSEMER_INFERENCE_SERVERS_FILE": str(tmp_path / "other.json")})
 
 
 @pytest.mark.parametrize(

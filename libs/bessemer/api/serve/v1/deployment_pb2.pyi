@@ -88,7 +88,7 @@ class ShadowTraffic(_message.Message):
     def __init__(self, deployment: _Optional[str] = ..., percent: _Optional[float] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "gate_decision", "waiver", "state", "error", "model_manifest", "context_length", "engine", "precision", "standby", "retire_time", "adapters", "server", "served_model")
+    __slots__ = ("name", "uid", "etag", "revision", "create_time", "update_time", "creator", "model_version", "gate_decision", "waiver", "state", "error", "model_manifest", "context_length", "engine", "precision", "standby", "retire_time", "adapters", "server", "served_model", "export_job", "export_archive")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +110,8 @@ class Deployment(_message.Message):
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     SERVED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_JOB_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_ARCHIVE_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     etag: str
@@ -131,7 +133,9 @@ class Deployment(_message.Message):
     adapters: _containers.RepeatedCompositeFieldContainer[Adapter]
     server: str
     served_model: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., waiver: _Optional[_Union[Waiver, _Mapping]] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., context_length: _Optional[int] = ..., engine: _Optional[str] = ..., precision: _Optional[_Union[Precision, str]] = ..., standby: _Optional[bool] = ..., retire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., adapters: _Optional[_Iterable[_Union[Adapter, _Mapping]]] = ..., server: _Optional[str] = ..., served_model: _Optional[str] = ...) -> None: ...
+    export_job: str
+    export_archive: _artifact_pb2.ArtifactRef
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., etag: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., creator: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., waiver: _Optional[_Union[Waiver, _Mapping]] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., context_length: _Optional[int] = ..., engine: _Optional[str] = ..., precision: _Optional[_Union[Precision, str]] = ..., standby: _Optional[bool] = ..., retire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., adapters: _Optional[_Iterable[_Union[Adapter, _Mapping]]] = ..., server: _Optional[str] = ..., served_model: _Optional[str] = ..., export_job: _Optional[str] = ..., export_archive: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ...) -> None: ...
 
 class Adapter(_message.Message):
     __slots__ = ("id", "model_version", "gate_decision", "waiver", "manifest", "rank", "load_time")

@@ -46,7 +46,7 @@ class ListEndpointsResponse(_message.Message):
     def __init__(self, endpoints: _Optional[_Iterable[_Union[_deployment_pb2.Endpoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeployModelVersionRequest(_message.Message):
-    __slots__ = ("endpoint", "deployment_id", "model_version", "gate_decision", "request_id", "gate_waiver", "precision", "standby", "server", "served_model")
+    __slots__ = ("endpoint", "deployment_id", "model_version", "gate_decision", "request_id", "gate_waiver", "precision", "standby", "server", "served_model", "export_job")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class DeployModelVersionRequest(_message.Message):
     STANDBY_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
     SERVED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_JOB_FIELD_NUMBER: _ClassVar[int]
     endpoint: str
     deployment_id: str
     model_version: str
@@ -67,7 +68,8 @@ class DeployModelVersionRequest(_message.Message):
     standby: bool
     server: str
     served_model: str
-    def __init__(self, endpoint: _Optional[str] = ..., deployment_id: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., request_id: _Optional[str] = ..., gate_waiver: _Optional[str] = ..., precision: _Optional[_Union[_deployment_pb2.Precision, str]] = ..., standby: _Optional[bool] = ..., server: _Optional[str] = ..., served_model: _Optional[str] = ...) -> None: ...
+    export_job: str
+    def __init__(self, endpoint: _Optional[str] = ..., deployment_id: _Optional[str] = ..., model_version: _Optional[str] = ..., gate_decision: _Optional[str] = ..., request_id: _Optional[str] = ..., gate_waiver: _Optional[str] = ..., precision: _Optional[_Union[_deployment_pb2.Precision, str]] = ..., standby: _Optional[bool] = ..., server: _Optional[str] = ..., served_model: _Optional[str] = ..., export_job: _Optional[str] = ...) -> None: ...
 
 class LoadAdapterRequest(_message.Message):
     __slots__ = ("name", "adapter_id", "model_version", "gate_decision", "gate_waiver", "request_id")
