@@ -23,6 +23,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENI
 import torch  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
 RATE, DECAY, CLIP, BETAS = 3e-4, 0.01, 1.0, (0.9, 0.95)
 Job = dict[str, Any]
 Step = tuple[float, int]  # loss, tokens that count
@@ -30,12 +32,15 @@ Step = tuple[float, int]  # loss, tokens that count
 
 def main() -> None:
     """Answer requests until there are no more."""
+    import peer_training_parts as parts
+
+    engines = {"ours": ours, "loop": loop} | parts.ENGINES
     engine, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
     torch.manual_seed(0)
     answers, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
     turns = Turns(answers)
-    if engine in ENGINES:
-        for loss, tokens in ENGINES[engine](job, turns):
+    if engine in engines:
+        for loss, tokens in engines[engine](job, turns):
             turns.end_step(loss, tokens)
     else:
         train_with_library(engine, job, turns)
@@ -50,9 +55,11 @@ class Turns:
         self._left, self._begin = 0, 0.0
         self._losses: list[float] = []
         self._tokens = 0
+        self._more: Callable[[], dict[str, object]] = dict
 
-    def begin(self) -> None:
-        """Wait for the first request; called once everything is loaded."""
+    def begin(self, more: Callable[[], dict[str, object]] = dict) -> None:
+        """Wait for the first request; called once everything is loaded. `more` is added to what each turn says."""
+        self._more = more
         self._answer({})
 
     def end_step(self, loss: float, tokens: int) -> None:
@@ -63,9 +70,8 @@ class Turns:
         if self._left == 0:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             seconds = usage.ru_utime + usage.ru_stime - self._begin
-            self._answer(
-                {"cpu_s": seconds, "losses": self._losses, "tokens": self._tokens, "rss_mb": usage.ru_maxrss // 1024}
-            )
+            said = {"cpu_s": seconds, "losses": self._losses, "tokens": self._tokens, "rss_mb": usage.ru_maxrss // 1024}
+            self._answer(said | self._more())
 
     def _answer(self, answer: dict[str, object]) -> None:
         print(json.dumps(answer), file=self._answers, flush=True)
@@ -87,10 +93,9 @@ def documents(job: Job) -> list[torch.Tensor]:
 
 def ours(job: Job, turns: Turns) -> Iterator[Step]:
     """Step as the training worker does, one document a row, or packed where the job has a row length."""
-    sys.path.insert(0, str(ROOT))
     import numpy as np
     from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe
-    from bessemer.modeling.numerics import prepare
+    from bessemer.modeling.numerics import _gemm_flops, prepare
     from train_svc.worker.feed import ChatFeed
     from train_svc.worker.learner import Learner
     from train_svc.worker.rows import Document, Row
@@ -100,8 +105,16 @@ def ours(job: Job, turns: Turns) -> Iterator[Step]:
     learner = Learner(Path(job["model"]), recipe, numerics.dtype)
     made = [Document(ids.numpy(), np.r_[0.0, np.ones(len(ids) - 1)].astype(np.float32)) for ids in documents(job)]
     feed = ChatFeed(made, sequence_length=job["row_tokens"], digest="", seed=0) if job["row_tokens"] else None
-    count = feed.rows_per_step(job["batch"] * sum(len(d.ids) for d in made) // len(made)) if feed else job["batch"]
-    turns.begin()
+    count = feed.rows_per_step(job["batch"] * job["mean_tokens"]) if feed else job["batch"]
+    flops = 0.0
+
+    def efforts() -> dict[str, object]:
+        """Return operations since the last call, and the rate of matrix products right after them."""
+        nonlocal flops
+        done, flops = flops, 0.0
+        return {"flops": done, "gemm_flops": _gemm_flops(numerics.dtype, size=384)}
+
+    turns.begin(efforts)
     position = 0
     while True:
         if feed:
@@ -111,7 +124,8 @@ def ours(job: Job, turns: Turns) -> Iterator[Step]:
         position += count
         result, norm = learner.backward(rows)
         learner.optimizer.step(RATE, norm)
-        yield result.loss, sum(len(document.ids) for row in rows for document in row.documents)
+        flops += learner.flops(result.lengths)
+        yield result.loss, sum(result.lengths)
 
 
 def loop(job: Job, turns: Turns) -> Iterator[Step]:
@@ -149,14 +163,14 @@ def trainer_settings(engine: str, job: Job) -> dict[str, Any]:
         "adam_beta1": BETAS[0],
         "adam_beta2": BETAS[1],
         "max_grad_norm": CLIP,
-        "train_sampling_strategy": "group_by_length" if engine == "trl_grouped" else "sequential",
+        "train_sampling_strategy": job["order"],
         "save_strategy": "no",
         "report_to": "none",
         "use_cpu": True,
         "disable_tqdm": True,
         "logging_steps": 1,  # the losses are compared
     }
-    if engine.startswith("trl"):
+    if engine == "trl":
         settings["max_length"] = job["length_max"]
         if job["dtype"] != "default":
             settings["bf16"] = job["dtype"] == "bf16"
@@ -170,15 +184,18 @@ def train_with_library(engine: str, job: Job, turns: Turns) -> None:
 
     torch.set_num_threads(1)
     made = documents(job)
-    counts = [sum(len(ids) for ids in made[i : i + job["batch"]]) for i in range(0, len(made), job["batch"])]
 
     class Taking(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        seen = 0  # TRL counts tokens that are no padding; for `Trainer` all rows are of one length
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
             turns.begin()
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-            tokens = job["mean_tokens"] if engine == "trl_grouped" else counts[(state.global_step - 1) % len(counts)]
-            turns.end_step(logs["loss"], tokens)
+        def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float], **_: Any) -> None:
+            if "loss" in logs:
+                total = int(logs.get("num_tokens", state.global_step * job["batch"] * job["mean_tokens"]))
+                turns.end_step(float(logs["loss"]), total - self.seen)
+                self.seen = total
 
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
     settings = trainer_settings(engine, job)
@@ -206,9 +223,6 @@ def tokenizer(job: Job) -> Any:
 
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1}, unk_token="<pad>"))
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
-
-
-ENGINES: dict[str, Callable[[Job, Turns], Iterator[Step]]] = {"ours": ours, "loop": loop}
 
 
 if __name__ == "__main__":

@@ -338,12 +338,8 @@ def _are_messages(value: object) -> TypeGuard[list[Message]]:
 
 
 def _row(sample: Sample) -> Row:
-    tokens = sample.tokens.astype(np.int64)
-    pieces = [tokens[offset : offset + length] for offset, length in sample.pieces.tolist()]
-    return Row(tuple(Document(piece, _all_but_first(len(piece))) for piece in pieces))
-
-
-def _all_but_first(length: int) -> npt.NDArray[np.float32]:
-    weights = np.ones(length, np.float32)
-    weights[0] = 0
-    return weights
+    tokens, pieces = sample.tokens.astype(np.int64), sample.pieces
+    weights = np.ones(len(tokens), np.float32)
+    weights[pieces[:, 0]] = 0  # nothing comes before the first token of a piece
+    ends = [(offset, offset + length) for offset, length in pieces.tolist()]
+    return Row(tuple([Document(tokens[start:end], weights[start:end]) for start, end in ends]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,17 +101,22 @@ class Row:
         """Sum of the weights of the documents whose cross-entropy counts."""
         return sum(float(self.documents[i].weights.sum()) for i in self.imitated)
 
-    def merge(self, other: Row) -> Row:
-        """Return both rows as one; nothing changes for their documents."""
-        shift = len(self.documents)
-        pairs = tuple(p._replace(chosen=p.chosen + shift, rejected=p.rejected + shift) for p in other.pairs)
-        opinions = tuple(o._replace(document=o.document + shift) for o in other.opinions)
-        rollouts = tuple(r._replace(document=r.document + shift) for r in other.rollouts)
+    @staticmethod
+    def joined(rows: Sequence[Row]) -> Row:
+        """Return rows as one; nothing changes for their documents."""
+        if len(rows) == 1:
+            return rows[0]
+        starts = list(accumulate((len(row.documents) for row in rows), initial=0))
+        shifted = list(zip(starts, rows, strict=False))
         return Row(
-            self.documents + other.documents,
-            self.pairs + pairs,
-            self.opinions + opinions,
-            self.rollouts + rollouts,
+            tuple(document for row in rows for document in row.documents),
+            tuple(
+                p._replace(chosen=p.chosen + start, rejected=p.rejected + start)
+                for start, row in shifted
+                for p in row.pairs
+            ),
+            tuple(o._replace(document=o.document + start) for start, row in shifted for o in row.opinions),
+            tuple(r._replace(document=r.document + start) for start, row in shifted for r in row.rollouts),
         )
 
 

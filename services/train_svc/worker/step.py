@@ -154,13 +154,15 @@ def _shares(rows: Sequence[Row], losses: Losses, baseline: float) -> _Shares:
 
 def micro_batches(rows: Sequence[Row], limit: int = MICRO_BATCH_TOKENS) -> list[Row]:
     """Merge neighbouring rows up to so many tokens."""
-    batches = [rows[0]]
-    for row in rows[1:]:
-        if batches[-1].num_tokens + row.num_tokens <= limit:
-            batches[-1] = batches[-1].merge(row)
-        else:
-            batches.append(row)
-    return batches
+    groups: list[list[Row]] = []
+    room = 0
+    for row in rows:
+        room -= row.num_tokens
+        if room < 0 or not groups:
+            groups.append([])
+            room = limit - row.num_tokens
+        groups[-1].append(row)
+    return [Row.joined(group) for group in groups]
 
 
 def states_of(model: LanguageModel, row: Row) -> _States:
