@@ -77,7 +77,7 @@ def build(config: ServiceConfig) -> Service:
                 GatePolicyApi(Policies(store, objects, models, gates)),
             ),
             (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, AuditApi(Audits(store, objects))),
-            (drift_service_pb2_grpc.add_DriftServiceServicer_to_server, DriftApi(Drift(store))),
+            (drift_service_pb2_grpc.add_DriftServiceServicer_to_server, DriftApi(Drift(store, objects, catalog))),
             (worker_service_pb2_grpc.add_WorkerServiceServicer_to_server, runtime.servicer),
         ],
         store=store,
