@@ -240,9 +240,15 @@ def drift_monitor(given: drift_pb2.DriftMonitor) -> drift_pb2.DriftMonitor:
     Raises: InvalidRequest for two features of one name, strata of a text, a reference that is too small, or an
     estimate from features that are not there.
     """
+    served = _SERVED[:1] if given.reference_dataset else _SERVED
     features = list(given.features) or [
-        drift_pb2.DriftFeature(name=name, kind=kind, role=role) for name, kind, role in _SERVED
+        drift_pb2.DriftFeature(name=name, kind=kind, role=role) for name, kind, role in served
     ]
+    if given.reference_dataset and [one.kind for one in features] != [drift_pb2.DRIFT_FEATURE_KIND_TEXT]:
+        raise InvalidRequest(
+            "drift_monitor.features must be one text where a dataset is the reference; it has no lengths and outcomes",
+            field="drift_monitor.features",
+        )
     kinds: dict[str, drift_pb2.DriftFeatureKind] = {}
     for index, feature in enumerate(features):
         where = f"drift_monitor.features[{index}]"

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_TOKENS_DEFAULT",
     "MAX_TOKENS_LIMIT",
     "PARENTS_MAX",
+    "PARITY_PREDICATE_TYPE",
     "PASSAGE_CHARACTERS",
     "POLICY_LEVEL",
     "PREVIEW_CHARACTERS",
@@ -61,6 +62,8 @@ MAX_TOKENS_DEFAULT = 64
 MAX_TOKENS_LIMIT = 4_096
 
 SUITES_PER_RUN_MAX = 20
+PARITY_PREDICATE_TYPE = "https://bessemer.dev/attestation/served-parity/v1"
+
 # Rounds of learning make a version each; beyond this many the run says what it did not look at.
 PARENTS_MAX = 50
 RULES_MAX = 20

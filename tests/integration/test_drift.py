@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import grpc
@@ -193,3 +194,50 @@ async def test_answers_are_reported_to_the_monitors_of_their_endpoint_and_droppe
     await feed.flush()
     assert feed.num_dropped == 10
     await peers.close()
+
+
+async def test_monitor_of_a_dataset_version_watches_at_once_and_alarms_when_users_ask_something_else(tmp_path):
+    from bessemer.api.data.v1.dataset_pb2 import DatasetVersion
+    from bessemer.artifacts.blobs import Blobs
+    from bessemer.artifacts.manifest import FileEntry, Manifest, write_manifest
+    from bessemer.svckit.objects import ObjectsConfig, open_objects
+    from data_svc.wiring import build as build_data
+
+    rng = random.Random(1)
+    asked = [" ".join(rng.choices(FURNACE, k=9)) for _ in range(300)]
+    lines = [{"id": str(i), "messages": [{"role": "user", "content": text}]} for i, text in enumerate(asked)]
+    blobs = Blobs(open_objects(ObjectsConfig(f"file://{tmp_path}/objects")), "plant")
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    entry = FileEntry.of("train/rows.jsonl", blobs.put_bytes(content, "application/jsonl"))
+    manifest = write_manifest(blobs, Manifest("dataset", (entry,), {}))
+    version = f"{PROJECT}/datasets/faq/versions/v1"
+    async with (
+        running("data", build_data, tmp_path) as data,
+        running("eval", build, tmp_path, peers=PEERS | {"data": data.address}) as service,
+    ):
+        await data.service.store.write(
+            lambda tx: tx.put(DatasetVersion(name=version, manifest=manifest), verb="created")
+        )
+        stub = DriftServiceStub(service.channel)
+
+        async def make(name, **fields):
+            monitor = dr.DriftMonitor(reference_dataset=version, **fields)
+            return await stub.CreateDriftMonitor(
+                pb.CreateDriftMonitorRequest(parent=PROJECT, drift_monitor_id=name, drift_monitor=monitor)
+            )
+
+        with pytest.raises(grpc.RpcError) as caught:
+            await make("bad", features=FEATURES)
+        assert "one text" in from_rpc_error(caught.value).message
+        made = await make("m")
+        assert (made.state, made.num_reference) == (dr.DRIFT_MONITOR_STATE_WATCHING, 300)
+        assert [one.name for one in made.features] == ["prompt"]
+        like = await stub.ObserveRequests(pb.ObserveRequestsRequest(name=NAME, rows=rows(0, 400)))
+        assert like.state == dr.DRIFT_MONITOR_STATE_WATCHING
+        other = await stub.ObserveRequests(pb.ObserveRequestsRequest(name=NAME, rows=rows(400, 200, leave=0.5)))
+        assert other.state == dr.DRIFT_MONITOR_STATE_ALARMED
+        alarms = await stub.ListDriftAlarms(pb.ListDriftAlarmsRequest(parent=NAME))
+        assert [alarm.feature for alarm in alarms.drift_alarms] == ["prompt"]
+        with pytest.raises(grpc.RpcError) as caught:
+            await stub.RearmDriftMonitor(pb.RearmDriftMonitorRequest(name=NAME, new_reference=True))
+        assert "for another make a new monitor" in from_rpc_error(caught.value).message

@@ -23,6 +23,8 @@ from bessemer.api.train.v1.model_pb2 import Model, ModelVersion
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import FileEntry, Manifest, write_manifest
 from bessemer.artifacts.texts import part_path
+from bessemer.cli.evaluation_contamination import contamination_html
+from bessemer.cli.evaluation_report import comparison_html
 from bessemer.kernel.errors import BessemerError
 from bessemer.svckit.objects import ObjectsConfig, open_objects
 from bessemer.svckit.status import from_rpc_error
@@ -316,11 +318,31 @@ async def test_sealed_suites_of_every_grader_are_run_and_their_text_stays_inside
         options = ev.GraderOptions(formula=formula) if name == "formula" else None
         suite = await plant.suite(name.replace("_", "-"), grader=kind, sealed=True, upload=upload, options=options)
         names.append(suite.name)
-    run = await plant.start(model, names)
+    long = [{"id": f"c{i}", "prompt": f"Which of the {i} vessels of {CANARY} holds the most steel?"} for i in range(3)]
+    upload = await plant.upload(lines([case | {"target": CANARY} for case in long]))
+    names.append((await plant.suite("long", grader=ev.GRADER_KIND_EXACT, sealed=True, upload=upload)).name)
+    version = await plant.dataset("v1", {"train/rows.jsonl": [{"text": f"{case['prompt']} {CANARY}"} for case in long]})
+    seen = ModelVersion(name=f"{MODEL}/versions/v2", dataset_versions=[version, f"{DATASET}/gone"], parent=model)
+
+    def learn(tx):
+        seen.manifest.CopyFrom(tx.get(model, ModelVersion).manifest)
+        return tx.put(seen, verb="created")
+
+    await plant.train.service.store.write(learn)
+    given = ev.EvaluationRun(model_version=seen.name, suites=names, check_contamination=True)
+    run = await plant.stub.CreateEvaluationRun(pb.CreateEvaluationRunRequest(parent=PROJECT, evaluation_run=given))
     ended = await plant.finished(run.name)
     log = await plant.logs(run.name)
     assert ended.status.state == JobState.JOB_STATE_SUCCEEDED, log
-    assert [result.num_cases for result in ended.results] == [3] * len(SEALED)
+    assert [result.num_cases for result in ended.results] == [3] * len(names)
+    assert [result.num_contaminated for result in ended.results] == [0] * len(SEALED) + [3]
+    assert [result.num_untraceable for result in ended.results] == [3] * len(SEALED) + [0]
+    assert [(found.num_cases, list(found.cases)) for found in ended.results[-1].contamination] == [(3, [])]
+    assert [data.dataset_version for data in ended.inputs.training_data] == [version]
+    assert "gone" in ended.inputs.unknown_training[0]
+    assert CANARY not in contamination_html(ended) + comparison_html(
+        await plant.stub.CompareRuns(pb.CompareRunsRequest(baseline_run=run.name, candidate_run=run.name))
+    )
     for result in ended.results:
         assert CANARY.encode() not in plant.blobs.get_bytes(result.case_results)
     assert CANARY not in log + caplog.text

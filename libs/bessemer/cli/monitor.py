@@ -42,6 +42,9 @@ def create(
         typer.Option(help="NAME:KIND[:ROLE][:hour|weekday], such as latency_s:number:system:hour; repeat it."),
     ] = None,
     reference: Annotated[int, typer.Option(help="First requests, which the later ones are held against.")] = 2000,
+    dataset: Annotated[
+        str, typer.Option(help="Dataset version whose training texts are the reference, such as faq/v3.")
+    ] = "",
     false_alarms: Annotated[float, typer.Option(help="False alarms accepted in 10,000 requests, all together.")] = 0.01,
     outcome: Annotated[str, typer.Option(help="Feature that says whether an answer was good.")] = "",
     confidence: Annotated[str, typer.Option(help="Number by which outcomes are estimated where nobody says.")] = "",
@@ -58,13 +61,18 @@ def create(
         false_alarms=false_alarms,
         outcome=outcome,
         confidence=confidence,
+        reference_dataset=settings.version_name("datasets", dataset) if dataset else "",
     )
     with settings.client() as client:
         made = client.eval.create_drift_monitor(parent=settings.project, drift_monitor_id=monitor, drift_monitor=wanted)
     fields = {
         "monitor": short(made.name),
         "features": ", ".join(one.name for one in made.features),
-        "reference": f"the first {made.num_reference} requests",
+        "reference": (
+            f"{made.num_reference} texts of {short(made.reference_dataset)}"
+            if made.reference_dataset
+            else f"the first {made.num_reference} requests"
+        ),
         "false alarms": f"{made.false_alarms:g} in 10,000 requests",
         "next": f"bessemer monitor watch {short(made.name)}",
     }

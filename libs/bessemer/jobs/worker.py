@@ -46,6 +46,7 @@ __all__ = [
     "Terminated",
     "main",
     "surroundings",
+    "tls_of",
 ]
 
 HEARTBEAT_S = 2.0
@@ -234,7 +235,7 @@ def main(handlers: Mapping[str, Handler]) -> NoReturn:
 
 def _work(handlers: Mapping[str, Handler], env: Mapping[str, str]) -> int:
     token_file = env.get("BESSEMER_TOKEN_FILE")
-    link = Link(env["BESSEMER_WORKER_ADDRESS"], Path(token_file) if token_file else None, _tls(env))
+    link = Link(env["BESSEMER_WORKER_ADDRESS"], Path(token_file) if token_file else None, tls_of(env))
     workdir = Path(env["BESSEMER_WORKER_DIR"])
     workdir.mkdir(parents=True, exist_ok=True)
     telemetry.attach(env.get("TRACEPARENT", ""))
@@ -366,6 +367,7 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _tls(env: Mapping[str, str]) -> TlsConfig | None:
+def tls_of(env: Mapping[str, str]) -> TlsConfig | None:
+    """Return the certificate that a worker's environment names."""
     cert, key, authority = (env.get(f"BESSEMER_TLS_{part}") for part in ("CERT", "KEY", "CA"))
     return TlsConfig(Path(cert), Path(key), Path(authority) if authority else None) if cert and key else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bessemer.api.eval.v1 import drift_service_pb2 as pb
 from bessemer.api.eval.v1.drift_pb2 import (
     DRIFT_MONITOR_STATE_ALARMED,
@@ -11,14 +13,19 @@ from bessemer.api.eval.v1.drift_pb2 import (
     DriftMonitor,
     DriftMonitorState,
 )
-from bessemer.kernel.errors import InvalidRequest
+from bessemer.artifacts.blobs import Blobs
+from bessemer.kernel.errors import FailedPrecondition, InvalidRequest
 from bessemer.kernel.ids import new_id, project_of
+from bessemer.svckit.objects import ObjectStore
 from bessemer.svckit.store import Store, Tx
 from sqlalchemy import insert, select, update
 
 from eval_svc import codec
+from eval_svc.app.drift_reference import reference_rows
 from eval_svc.app.tables import DRIFT_STATES
+from eval_svc.config import DRIFT_REFERENCE_MIN
 from eval_svc.domain.drift.monitor import Monitor
+from eval_svc.ports import DataCatalog
 
 __all__ = ["Drift"]
 
@@ -33,13 +40,16 @@ _VERBS = {
 class Drift:
     """Use cases of drift monitors."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, objects: ObjectStore, data: DataCatalog) -> None:
         self._store = store
+        self._objects = objects
+        self._data = data
 
     async def create(self, request: pb.CreateDriftMonitorRequest) -> DriftMonitor:
         """Create a monitor that has seen nothing.
 
-        Raises: InvalidRequest for features that make no sense.
+        Raises: InvalidRequest for features that make no sense; FailedPrecondition if the dataset version that should be
+        the reference has too few texts.
         """
         given = request.drift_monitor
         if given.endpoint and project_of(given.endpoint) != project_of(request.parent):
@@ -50,7 +60,10 @@ class Drift:
         monitor = codec.drift_monitor(given)
         monitor.name = f"{request.parent}/driftMonitors/{request.drift_monitor_id}"
         monitor.state = DRIFT_MONITOR_STATE_COLLECTING
-        fresh = Monitor(codec.drift_plan(monitor)).dump()
+        if given.reference_dataset:
+            fresh = await self._from_dataset(monitor, given.reference_dataset)
+        else:
+            fresh = Monitor(codec.drift_plan(monitor)).dump()
 
         def write(tx: Tx) -> DriftMonitor:
             stored = tx.put(monitor, verb="created")
@@ -60,6 +73,24 @@ class Drift:
             return stored
 
         return await self._store.write(write)
+
+    async def _from_dataset(self, monitor: DriftMonitor, name: str) -> bytes:
+        """Return the state of a monitor whose reference is a sample of a dataset version, and name that."""
+        version = await self._data.version(name)
+        blobs = Blobs(self._objects, project_of(version.manifest.key))
+        rows = await asyncio.to_thread(reference_rows, blobs, version.manifest, num_max=monitor.num_reference)
+        if len(rows) < DRIFT_REFERENCE_MIN:
+            raise FailedPrecondition(
+                f"{version.name} has {len(rows)} different training texts; a reference needs {DRIFT_REFERENCE_MIN}",
+                reason="DATASET_EMPTY",
+                resource=version.name,
+            )
+        monitor.reference_dataset, monitor.num_reference = version.name, len(rows)
+        monitor.state = DRIFT_MONITOR_STATE_WATCHING
+        watch = Monitor(codec.drift_plan(monitor))
+        for row in rows:
+            watch.observe(row)
+        return watch.dump()
 
     async def get(self, name: str) -> DriftMonitor:
         """Return a monitor with where its features stand."""
@@ -110,6 +141,12 @@ class Drift:
         def write(tx: Tx) -> DriftMonitor:
             stored = tx.get(request.name, DriftMonitor)
             monitor, request_ids = _load(tx, stored)
+            if request.new_reference and stored.reference_dataset:
+                raise FailedPrecondition(
+                    f"{stored.name} is held against {stored.reference_dataset}; for another make a new monitor",
+                    reason="FIELD_INVALID",
+                    resource=stored.name,
+                )
             if request.new_reference:
                 monitor = Monitor(monitor.plan)
             else:

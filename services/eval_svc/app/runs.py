@@ -15,30 +15,41 @@ from bessemer.api.eval.v1.evaluation_pb2 import (
     EvaluationSuite,
     Judge,
 )
+from bessemer.api.serve.v1.deployment_pb2 import Precision
 from bessemer.api.train.v1.model_pb2 import MODEL_SOURCE_IMPORTED, ModelVersion
+from bessemer.artifacts.attestation import Signer, Statement
 from bessemer.jobs.runtime import JobKind, JobRuntime
 from bessemer.kernel.errors import FailedPrecondition, InvalidRequest, NotFound
 from bessemer.kernel.ids import new_id
 from bessemer.svckit.store import Store
 from bessemer.svckit.tx import Tx
+from google.protobuf import json_format
 
-from eval_svc.config import PARENTS_MAX, SUITES_PER_RUN_MAX
+from eval_svc.config import PARENTS_MAX, PARITY_PREDICATE_TYPE, SUITES_PER_RUN_MAX
 from eval_svc.domain.options import judges_of
-from eval_svc.ports import DataCatalog, JudgeBook, ModelCatalog
+from eval_svc.ports import DataCatalog, JudgeBook, ModelCatalog, ServingCatalog
 
-__all__ = ["EVALUATION_RUNS", "Runs"]
+__all__ = ["Runs", "evaluation_runs"]
 
 
 class Runs:
     """Use cases of runs, but for those that all jobs share."""
 
     def __init__(
-        self, store: Store, runtime: JobRuntime, models: ModelCatalog, data: DataCatalog, judges: JudgeBook
-    ) -> None:
+        self,
+        store: Store,
+        runtime: JobRuntime,
+        models: ModelCatalog,
+        data: DataCatalog,
+        *,
+        serving: ServingCatalog,
+        judges: JudgeBook,
+    ) -> None:  # fmt: skip
         self._store = store
         self._runtime = runtime
         self._models = models
         self._data = data
+        self._serving = serving
         self._judges = judges
 
     async def create(self, request: pb.CreateEvaluationRunRequest) -> EvaluationRun:
@@ -68,7 +79,30 @@ class Runs:
         )
         if given.check_contamination:
             await self._add_training(version, run.inputs)
+        if given.endpoint:
+            await self._add_deployment(given.endpoint, version, suites, run)
         return await self._store.write(lambda tx: self._runtime.submit(tx, run))
+
+    async def _add_deployment(
+        self, endpoint: str, version: ModelVersion, suites: Sequence[EvaluationSuite], run: EvaluationRun
+    ) -> None:
+        """Pin who answers; sealed cases are not asked, since serve_svc keeps what it is asked for feedback."""
+        for suite in suites:
+            if suite.sealed:
+                raise FailedPrecondition(
+                    f"{suite.name} is sealed, and its text stays here; leave `endpoint` out or take another suite",
+                    reason="FIELD_INVALID",
+                    resource=suite.name,
+                )
+        found = await self._serving.deployment(endpoint)
+        if found.model_version != version.name:
+            raise FailedPrecondition(
+                f"{endpoint} serves {found.model_version}, not {version.name}; deploy it there first",
+                reason="FIELD_INVALID",
+                resource=endpoint,
+            )
+        run.endpoint, run.inputs.deployment = endpoint, found.name
+        run.inputs.precision = Precision.Name(found.precision).removeprefix("PRECISION_").lower()
 
     async def _add_training(self, version: ModelVersion, inputs: EvaluationInputs) -> None:
         """Pin the dataset versions that a model and its parents were trained on, and say what cannot be looked at."""
@@ -108,16 +142,29 @@ class Runs:
         return list({judge.name: judge for judge in judges}.values())
 
 
-def _finish(tx: Tx, run: EvaluationRun, result: bytes, artifacts: Sequence[ArtifactRef]) -> EvaluationRun:
-    del tx, artifacts  # named again by the results
-    run.ClearField("results")
-    run.results.extend(EvaluationResult.FromString(result).results)
-    return run
+def evaluation_runs(signer: Signer) -> JobKind[EvaluationRun]:
+    """Return the kind of runs; what they say of an endpoint is signed here, since workers hold no key."""
+
+    def finish(tx: Tx, run: EvaluationRun, result: bytes, artifacts: Sequence[ArtifactRef]) -> EvaluationRun:
+        del tx, artifacts  # named again by the results
+        outcome = EvaluationResult.FromString(result)
+        run.ClearField("results")
+        run.results.extend(outcome.results)
+        if outcome.HasField("parity"):
+            run.parity.CopyFrom(outcome.parity)
+            run.parity_attestation = signer.sign(_statement(run))
+        return run
+
+    return JobKind(collection="evaluationRuns", message=EvaluationRun, entry="eval_svc.worker", on_success=finish)
 
 
-EVALUATION_RUNS = JobKind(
-    collection="evaluationRuns",
-    message=EvaluationRun,
-    entry="eval_svc.worker",
-    on_success=_finish,
-)
+def _statement(run: EvaluationRun) -> Statement:
+    """Say of the model and of every suite's results what the endpoint was found to be."""
+    subjects = {run.model_version: run.inputs.model_manifest.sha256}
+    subjects |= {result.suite: result.case_results.sha256 for result in run.results}
+    predicate = {
+        "run": run.name,
+        "deployment": run.inputs.deployment,
+        "report": json_format.MessageToDict(run.parity, preserving_proto_field_name=True),
+    }
+    return Statement(subjects, PARITY_PREDICATE_TYPE, predicate)

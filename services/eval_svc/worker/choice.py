@@ -13,7 +13,7 @@ from eval_svc.domain.cases import Case
 from eval_svc.domain.results import CaseResult
 from eval_svc.worker.subject import Subject, preview, unscored
 
-__all__ = ["grade"]
+__all__ = ["choose", "grade"]
 
 
 def grade(subject: Subject, cases: Sequence[Case], length: ChoiceLength) -> list[CaseResult]:
@@ -40,7 +40,7 @@ def grade(subject: Subject, cases: Sequence[Case], length: ChoiceLength) -> list
     scored = score_branches(subject.model, [group for _, group, _ in asked])
     for (case, (prefix, branches), starts), values in zip(asked, scored, strict=True):
         sums = [float(value[start:].double().sum()) for value, start in zip(values, starts, strict=True)]
-        results[case.id] = _result(case, sums, length, tokens=len(prefix) + sum(map(len, branches)))
+        results[case.id] = choose(case, sums, length, tokens=len(prefix) + sum(map(len, branches)))
     return [results[case.id] for case in cases]
 
 
@@ -75,7 +75,8 @@ def _shared(sequences: Sequence[list[int]], starts: Sequence[int]) -> int:
     return max(1, next((at for at in range(most) if any(ids[at] != first[at] for ids in sequences)), most))
 
 
-def _result(case: Case, likelihoods: Sequence[float], length: ChoiceLength, *, tokens: int) -> CaseResult:
+def choose(case: Case, likelihoods: Sequence[float], length: ChoiceLength, *, tokens: int) -> CaseResult:
+    """Return the result of a case from the log-likelihood of each of its choices, in nats."""
     if not all(map(math.isfinite, likelihoods)):
         return unscored(case, "the model's numbers are not finite")
     weighed = [value / _length(choice, length) for value, choice in zip(likelihoods, case.choices, strict=True)]

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bessemer.api.common.v1.metric_pb2 import MetricPoint
 from bessemer.api.eval.v1.evaluation_pb2 import (
@@ -15,21 +16,29 @@ from bessemer.api.eval.v1.evaluation_pb2 import (
     Interval,
     SuiteResult,
 )
+from bessemer.api.train.v1.model_pb2 import ParityReport
 from bessemer.artifacts.blobs import Blobs
 from bessemer.artifacts.manifest import fetch, read_manifest
+from bessemer.jobs.peers import open_peer
 from bessemer.jobs.worker import Done, TaskContext
 from bessemer.kernel.errors import FailedPrecondition
 from bessemer.kernel.ids import id_of, project_of
 from bessemer.modeling import numerics
+from bessemer.modeling.parity.limits import LIMITS
+from bessemer.modeling.parity.subjects import TorchSubject, probes_of
 
 from eval_svc.config import CONFIDENCE, CONTAMINATED_NAMED_MAX, MAX_TOKENS_DEFAULT
 from eval_svc.domain.cases import Case, Grader, parse_cases
 from eval_svc.domain.results import CaseResult, format_results, parse_results, summarise, why_invalid
+from eval_svc.domain.served import TaskCheck, check_task
 from eval_svc.worker import choice, perplexity
 from eval_svc.worker.answers import grade_answers
 from eval_svc.worker.cells import Cells, splits
 from eval_svc.worker.contamination import CaseIndex, format_overlaps, parse_overlaps, texts_of, untraceable
+from eval_svc.worker.endpoint import Endpoint
 from eval_svc.worker.graders import Graders, grader_of
+from eval_svc.worker.served import grade_served_answers, grade_served_choices, grade_served_texts
+from eval_svc.worker.served_parity import compare_served, report_of
 from eval_svc.worker.subject import Subject
 
 __all__ = ["run"]
@@ -40,6 +49,8 @@ BATCH_CASES = 16
 BATCH_CHARACTERS = 16_000
 # Generating a token costs about this many times reading one, because reading shares the weights among many.
 GENERATION_COST = 4
+# Of each suite are asked of the model's own files too when an endpoint is measured: enough to see one that is wrong.
+TASK_CASES = 64
 # Below this threads lose more by waiting for each other than they gain: sixteen times slower on a busy host.
 SMALL_MODEL_PARAMETERS = 10_000_000
 
@@ -95,17 +106,28 @@ def run(context: TaskContext) -> Done:
     cells = Cells(context, blobs)
     works = [_load(blobs, suite) for suite in job.inputs.suites]
     progress = Progress(context, total=sum(work.cost(work.cases) for work in works) or 1.0)
-    subject = _model(context, blobs, job)
+    folder = _model(context, blobs, job)
+    subject = Subject.load(folder)
+    numerics.prepare(_threads(subject), "fp32")
+    endpoint = Endpoint(open_peer("serve"), job.endpoint, job.model_version) if job.endpoint else None
     judges = {judge.name: judge for judge in job.inputs.judges}
     for work in works:
         with Graders(judges) as graders:
-            _grade(context, cells, work, _grader(subject, work, graders), progress)
+            local = _grader(subject, work, graders)
+            _grade(context, cells, work, _asker(endpoint, work, graders) if endpoint else local, progress)
+            if endpoint:
+                _grade_again(context, cells, work, local)
     if job.inputs.training_data:
         _search(context, blobs, cells, job, works)
-    results = [_result(blobs, cells, job, work) for work in works]
-    points = [MetricPoint(key=f"eval/{id_of(result.suite)}", step=0, value=result.score) for result in results]
+    result = EvaluationResult(results=[_result(blobs, cells, job, work) for work in works])
+    if endpoint:
+        context.report(stage="holding the endpoint against the model's files", fraction=1.0)
+        reference = TorchSubject(folder, subject.model)
+        tasks = _tasks(cells, works, precision_of(job))
+        result.parity.CopyFrom(_parity(context, job, tasks, reference, endpoint))
+    points = [MetricPoint(key=f"eval/{id_of(each.suite)}", step=0, value=each.score) for each in result.results]
     context.report(stage="adding up", fraction=1.0, metrics=points)
-    return Done(EvaluationResult(results=results), artifacts=[result.case_results for result in results])
+    return Done(result, artifacts=[each.case_results for each in result.results])
 
 
 def batches(cases: Sequence[Case]) -> Iterator[list[Case]]:
@@ -150,13 +172,29 @@ def _grader(subject: Subject, work: Work, graders: Graders) -> Grade:
     )
 
 
-def _model(context: TaskContext, blobs: Blobs, job: EvaluationRun) -> Subject:
+def _asker(endpoint: Endpoint, work: Work, graders: Graders) -> Grade:
+    options = work.suite.options
+    if work.grader is Grader.PERPLEXITY:
+        return lambda cases: grade_served_texts(endpoint, cases)
+    if work.grader is Grader.CHOICE:
+        return lambda cases: grade_served_choices(endpoint, cases, options.choice_length)
+    return lambda cases: grade_served_answers(
+        endpoint,
+        cases,
+        work.max_tokens,
+        lambda output, case: graders.mark(work.grader, output, case, options),
+        ends=options.stop,
+    )
+
+
+def _model(context: TaskContext, blobs: Blobs, job: EvaluationRun) -> Path:
     context.report(stage="fetching the model", fraction=0.0)
-    folder = fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), context.workdir / "model")
-    subject = Subject.load(folder)
+    return fetch(blobs, read_manifest(blobs, job.inputs.model_manifest), context.workdir / "model")
+
+
+def _threads(subject: Subject) -> int:
     small = subject.model.config.num_parameters < SMALL_MODEL_PARAMETERS
-    numerics.prepare(1 if small else len(os.sched_getaffinity(0)), "fp32")
-    return subject
+    return 1 if small else len(os.sched_getaffinity(0))
 
 
 def _grade(context: TaskContext, cells: Cells, work: Work, grade: Grade, progress: Progress) -> None:
@@ -182,6 +220,62 @@ def _grade(context: TaskContext, cells: Cells, work: Work, grade: Grade, progres
             stage=stage,
             fraction=progress.fraction,
         )
+
+
+def _grade_again(context: TaskContext, cells: Cells, work: Work, grade: Grade) -> None:
+    """Ask the model's own files for the first cases of a suite, to hold the endpoint's answers against."""
+    number = len(splits(work.cases))
+    if cells.get(work.suite.name, number) is not None:
+        return
+    start, results = time.monotonic(), []
+    for batch in batches(work.cases[:TASK_CASES]):
+        context.check()
+        results += grade(batch)
+    stage = f"suite {id_of(work.suite.name)}, from the model's own files"
+    cells.keep(
+        format_results(results),
+        time.monotonic() - start,
+        suite=work.suite.name,
+        split=number,
+        stage=stage,
+        fraction=1.0,
+    )
+
+
+def _tasks(cells: Cells, works: Sequence[Work], precision: str) -> list[TaskCheck]:
+    """Compare the endpoint's answers to every suite with those of the model's own files."""
+    checks = []
+    for work in works:
+        parts = len(splits(work.cases))
+        local, *answered = (
+            parse_results((cells.get(work.suite.name, number) or (b"", 0.0))[0]) for number in (parts, *range(parts))
+        )
+        asked = {each.id for each in local}
+        served = [each for part in answered for each in part if each.id in asked]
+        checks += check_task(id_of(work.suite.name), local, served, work.grader, precision)
+    return checks
+
+
+def _parity(
+    context: TaskContext, job: EvaluationRun, tasks: Sequence[TaskCheck], reference: TorchSubject, endpoint: Endpoint
+) -> ParityReport:
+    """Return what the endpoint is beside the model's own files, on probes and on the suites."""
+    precision, probes = precision_of(job), probes_of(reference)
+    checks = compare_served(reference, endpoint, probes, precision=precision, check=context.check)
+    return report_of(
+        checks,
+        tasks,
+        reference_sha256=job.inputs.model_manifest.sha256,
+        candidate_sha256=job.inputs.model_manifest.sha256,
+        runtime=job.inputs.deployment,
+        precision=precision,
+        texts=len(probes.texts) + len(probes.conversations),
+    )
+
+
+def precision_of(job: EvaluationRun) -> str:
+    """Return the number format whose limits hold for the endpoint of a run; the strictest if it does not say."""
+    return job.inputs.precision if job.inputs.precision in LIMITS else "fp32"
 
 
 def _search(context: TaskContext, blobs: Blobs, cells: Cells, job: EvaluationRun, works: Sequence[Work]) -> None:

@@ -204,7 +204,8 @@ def _openai(path: Path, items: Sequence[Mapping[str, Any]], metric: str) -> Read
             "target": str(given.get("target") or given.get("answer") or given.get("reference") or "-"),
         }
         said = "\n".join(turn.get("content") or "" for turn in sample.get("output") or ())
-        found = next((each for each in item.get("results") or () if str(each.get("name")) == name), {})
+        marks: dict[str, Mapping[str, Any]] = {str(each.get("name")): each for each in item.get("results") or ()}
+        found = marks.get(name, {})
         scored.append(
             _Scored(case, found.get("score", found.get("passed")), said, str(item.get("status") or "no score"))
         )

@@ -264,18 +264,22 @@ class ImportedResults(_message.Message):
     def __init__(self, tool: _Optional[str] = ..., file_sha256: _Optional[str] = ..., file_name: _Optional[str] = ..., model: _Optional[str] = ..., metric: _Optional[str] = ..., upload: _Optional[str] = ...) -> None: ...
 
 class EvaluationInputs(_message.Message):
-    __slots__ = ("model_manifest", "suites", "judges", "training_data", "unknown_training")
+    __slots__ = ("model_manifest", "suites", "judges", "training_data", "unknown_training", "deployment", "precision")
     MODEL_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     SUITES_FIELD_NUMBER: _ClassVar[int]
     JUDGES_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_TRAINING_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     model_manifest: _artifact_pb2.ArtifactRef
     suites: _containers.RepeatedCompositeFieldContainer[EvaluationSuite]
     judges: _containers.RepeatedCompositeFieldContainer[Judge]
     training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
     unknown_training: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ..., judges: _Optional[_Iterable[_Union[Judge, _Mapping]]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., unknown_training: _Optional[_Iterable[str]] = ...) -> None: ...
+    deployment: str
+    precision: str
+    def __init__(self, model_manifest: _Optional[_Union[_artifact_pb2.ArtifactRef, _Mapping]] = ..., suites: _Optional[_Iterable[_Union[EvaluationSuite, _Mapping]]] = ..., judges: _Optional[_Iterable[_Union[Judge, _Mapping]]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., unknown_training: _Optional[_Iterable[str]] = ..., deployment: _Optional[str] = ..., precision: _Optional[str] = ...) -> None: ...
 
 class TrainingData(_message.Message):
     __slots__ = ("dataset_version", "manifest", "model_version")
