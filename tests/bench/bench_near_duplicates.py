@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import html
 import json
 import random
 import re
@@ -29,11 +28,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from data_svc.domain.formats import Format  # noqa: E402
 from data_svc.domain.recipes import Recipe  # noqa: E402
 from data_svc.worker.batches import batches, write_table  # noqa: E402
 from data_svc.worker.documents import Documents, hexadecimal  # noqa: E402
 from data_svc.worker.duplicates import drop_near  # noqa: E402
 from data_svc.worker.operators import annotate, minhash_signature, operators_of  # noqa: E402
+from data_svc.worker.parsers import parse  # noqa: E402
 from data_svc.worker.rejections import Rejections  # noqa: E402
 from data_svc.worker.sandbox import ParsedDocument  # noqa: E402
 
@@ -97,17 +98,18 @@ def main() -> None:
 
 
 def real_texts() -> list[str]:
-    """Return distinct texts of manuals, in an order that depends on their content alone."""
+    """Return distinct texts of manuals as curation reads them, in an order that depends on their content alone."""
     found = {}
     for root in sorted(path for source in SOURCES for path in Path("/usr/share/doc").glob(f"{source}*")):
         for path in root.rglob("*"):
             if path.is_symlink() or not path.is_file() or "_sources" in path.parts:
                 continue
             if path.name.endswith((".html", ".txt", ".rst.gz", ".txt.gz")):
-                data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-                text = data.decode("utf-8", "replace")
                 if path.suffix == ".html":
-                    text = html.unescape(re.sub(r"(?s)<(script|style|head).*?</\1>|<[^>]*>", "", text))
+                    text = "".join(part.text for part in parse(path, Format.HTML, rows=False))
+                else:
+                    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+                    text = data.decode("utf-8", "replace")
                 text = re.sub(r"[ \t]*\n(\s*\n)+", "\n\n", text).strip()
                 if CHARACTERS_MIN <= len(text) <= CHARACTERS_MAX:
                     found[hashlib.sha256(text.encode()).digest()] = text

@@ -112,12 +112,16 @@ def _save(
             if source not in expandable:
                 entry = ""
             if entry not in written:
-                called, opener = entries[entry] if entry else (name, partial(whole.open, "rb"))
+                called, opener = entries[entry] if entry else (name, _opener(whole))
                 written[entry] = _write(opener, folder / target_name(called))
             if not written[entry].exists():  # it cannot be taken out
                 entry = ""
-                written.setdefault("", _write(partial(whole.open, "rb"), folder / target_name(name)))
+                written.setdefault("", _write(_opener(whole), folder / target_name(name)))
             yield source, written[entry]
+
+
+def _opener(file: Path) -> Opener:
+    return lambda: file.open("rb")
 
 
 def _write(open_entry: Opener, path: Path) -> Path:

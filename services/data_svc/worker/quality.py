@@ -1,11 +1,6 @@
 """Quality measures of web corpora (Gopher, C4, FineWeb) over a document's UTF-8 bytes, compiled.
 
-Blanks are bytes up to 32, and those of Unicode. A chunk between blanks is one word with its leading and trailing
-punctuation cut off. A word is cut at `-` before a letter or between two digits, at `,` between letters, at `.` between
-a small and a capital letter, which ends a sentence, at one of `/:=<>` before a letter, and before `'s`: these are the
-infixes and suffixes of spaCy, whose words the corpora were filtered by. Marks are those of ASCII and U+2000 to U+203F;
-each is a token, and so is a run of one of `-.~^`. What lies from U+0080 to U+00BF and from U+2040 to U+2BFF makes words
-without a letter; further characters count as letters.
+What a word is, `word_bounds` says.
 Lines and runs of words are compared by 64-bit hashes.
 """
 
@@ -19,6 +14,7 @@ from data_svc.domain.quality_rules import QualityMeasures
 from data_svc.worker.hashing import FNV_PRIME, FNV_START, GOLDEN, Bytes, Hashes, hash_table, mix, seen_before
 from data_svc.worker.ngrams import ngram_characters
 from data_svc.worker.pieces import pieces
+from data_svc.worker.word_bounds import KIND, LETTER_BYTE, MAYBE_LETTER, blank, cuts, mark, mark_before, without_s
 
 __all__ = ["PHRASES", "STOP_WORDS", "measure"]
 
@@ -30,11 +26,6 @@ SHORT_LINE_CHARACTERS = 30
 Counts = npt.NDArray[np.int64]
 Sink = tuple[Hashes, Counts, Counts]  # tokens, running sum of their characters, counts
 
-_WORD_BYTE, _LETTER_BYTE, _MAYBE_LETTER = np.uint8(1), np.uint8(2), np.uint8(4)
-_KIND = np.zeros(256, np.uint8)
-_KIND[[*b"0123456789"]] = 1
-_KIND[[*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *range(192, 256)]] = 3
-_KIND[[0xC2, 0xE2]] = 1, 5  # symbols, or letters as the next byte says
 _STARTS = np.ones(256, np.int64)  # 0 for the bytes that continue a character
 _STARTS[128:192] = 0
 _JAVASCRIPT, _LOREM_IPSUM, _NOTICE, _CURLY = 1, 2, 4, 8
@@ -74,44 +65,28 @@ _STOP_HASHES = np.array([_fnv(word) for word in STOP_WORDS], np.uint64)
 
 
 @njit(cache=True, nogil=True)
-def _mark(data: Bytes, at: int, end: int) -> int:
-    """Return how many bytes the punctuation mark at `at` has; 0 if there is none."""
-    if data[at] < 128:
-        return 1 if _KIND[data[at]] == 0 else 0
-    return 3 if data[at] == 0xE2 and at + 2 < end and data[at + 1] == 0x80 else 0
-
-
-@njit(cache=True, nogil=True)
-def _mark_before(data: Bytes, start: int, at: int) -> int:
-    """Return how many bytes the punctuation mark that ends at `at` has; 0 if there is none."""
-    if data[at - 1] < 128:
-        return 1 if _KIND[data[at - 1]] == 0 else 0
-    return 3 if at - 3 >= start and data[at - 3] == 0xE2 and data[at - 2] == 0x80 else 0
-
-
-@njit(cache=True, nogil=True)
-def _emit(data: Bytes, start: int, end: int, sink: Sink, mark: bool) -> None:  # noqa: FBT001 - compiled
+def _emit(data: Bytes, start: int, end: int, sink: Sink, is_mark: bool) -> None:  # noqa: FBT001 - compiled
     """Add the token in bytes start to end; `ends` holds the running sum of characters."""
     tokens, ends, counts = sink
     value, kind, characters = FNV_START, np.uint8(0), 0
     for at in range(start, end):
         byte = data[at]
         value = (value ^ np.uint64(byte)) * FNV_PRIME
-        kind |= _KIND[byte]
+        kind |= KIND[byte]
         characters += _STARTS[byte]
     number = counts[_TOKENS]
     tokens[number] = value
     ends[number + 1] = ends[number] + characters
     counts[_TOKENS] += 1
-    if mark or kind == 0:
+    if is_mark or kind == 0:
         return
-    if kind & _MAYBE_LETTER:
+    if kind & MAYBE_LETTER:
         for at in range(start, end - 1):
             if data[at] == 0xE2 and data[at + 1] >= 0xB0:
-                kind |= _LETTER_BYTE
+                kind |= LETTER_BYTE
     counts[_WORDS] += 1
     counts[_WORD_CHARACTERS] += characters
-    if kind & _LETTER_BYTE:
+    if kind & LETTER_BYTE:
         counts[_LETTER_TOKENS] += 1
     if 2 <= end - start <= 4:
         for stop in range(_STOP_HASHES.size):
@@ -125,7 +100,7 @@ def _emit_marks(data: Bytes, start: int, end: int, sink: Sink) -> bool:
     terminal = False
     at = start
     while at < end:
-        width = _mark(data, at, end)
+        width = mark(data, at, end)
         stop = at + width
         while data[at] in (45, 46, 94, 126) and stop < end and data[stop] == data[at]:
             stop += 1
@@ -137,47 +112,23 @@ def _emit_marks(data: Bytes, start: int, end: int, sink: Sink) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _cuts(data: Bytes, place: int, first: int) -> bool:
-    """Say whether a word in bytes first to last is cut at the ASCII mark at `place`, which is inside it."""
-    byte, before, after = data[place], data[place - 1], _KIND[data[place + 1]]
-    if byte == 45 and after == 1:
-        return bool(48 <= before <= 57 and data[place + 1] < 128)
-    if byte == 46:
-        return bool(97 <= before <= 122 and 65 <= data[place + 1] <= 90)
-    if after != 3 or _mark_before(data, first, place) != 0:
-        return False
-    return bool(byte in (45, 47, 58, 60, 61, 62) or (byte == 44 and (before >= 128 or _KIND[before] == 3)))
-
-
-@njit(cache=True, nogil=True)
-def _without_s(data: Bytes, first: int, last: int) -> int:
-    """Return where the `'s` begins that a word in bytes first to last ends with, else its end."""
-    if last - first < 3 or data[last - 1] | 32 != 115:
-        return last
-    if data[last - 2] == 39:
-        return last - 2
-    curly = last - first > 4 and data[last - 4] == 0xE2 and data[last - 3] == 0x80 and data[last - 2] == 0x99
-    return last - 4 if curly else last
-
-
-@njit(cache=True, nogil=True)
 def _emit_chunk(data: Bytes, start: int, end: int, sink: Sink) -> tuple[int, bool]:
     """Add the tokens of what stands between blanks; return how many sentences end in it, and whether one at its end."""
     first, last = start, end
     while first < end:
-        width = _mark(data, first, end)
+        width = mark(data, first, end)
         if width == 0:
             break
         first += width
     while last > first:
-        width = _mark_before(data, first, last)
+        width = mark_before(data, first, last)
         if width == 0:
             break
         last -= width
     sentences, terminal = 0, _emit_marks(data, start, first, sink)
-    at, stem = first, _without_s(data, first, last)
+    at, stem = first, without_s(data, first, last)
     for place in range(first + 1, stem - 1):
-        if data[place] < 65 and _KIND[data[place]] == 0 and _cuts(data, place, first):
+        if data[place] < 65 and KIND[data[place]] == 0 and cuts(data, place, first):
             _emit(data, at, place, sink, False)
             _emit(data, place, place + 1, sink, True)
             sentences += data[place] == 46
@@ -227,24 +178,6 @@ def _ends_with(data: Bytes, first: int, last: int) -> tuple[bool, bool, bool]:
 
 
 @njit(cache=True, nogil=True)
-def _blank(data: Bytes, at: int, end: int) -> int:
-    """Return how many bytes the blank at `at` has; 0 if there is none."""
-    byte = data[at]
-    if byte < 0xC2:
-        return 1 if byte <= 32 else 0
-    if byte == 0xC2:
-        return 2 if at + 1 < end and data[at + 1] in (0x85, 0xA0) else 0
-    if at + 2 >= end or byte > 0xE3 or byte < 0xE2:
-        return 0
-    low = data[at + 2]
-    if byte == 0xE3:
-        return 3 if data[at + 1] == 0x80 and low == 0x80 else 0
-    if data[at + 1] == 0x80:
-        return 3 if low <= 0x8A or low in (0xA8, 0xA9, 0xAF) else 0
-    return 3 if data[at + 1] == 0x81 and low == 0x9F else 0
-
-
-@njit(cache=True, nogil=True)
 def _emit_line(data: Bytes, first: int, last: int, sink: Sink) -> tuple[int, int, int]:
     """Add the tokens of a line; return its chunks, the characters of the longest, and its sentences."""
     chunks, longest, sentences = 0, 0, 1
@@ -252,17 +185,17 @@ def _emit_line(data: Bytes, first: int, last: int, sink: Sink) -> tuple[int, int
     while at < last:
         start = at
         characters = 0
-        while at < last and (32 < data[at] < 0xC2 or not _blank(data, at, last)):
+        while at < last and (32 < data[at] < 0xC2 or not blank(data, at, last)):
             characters += _STARTS[data[at]]
             at += 1
         if at == start:
-            at += _blank(data, at, last)  # a line may begin with one of several bytes
+            at += blank(data, at, last)  # a line may begin with one of several bytes
             continue
         chunks += 1
         longest = max(longest, characters)
         inside, terminal = _emit_chunk(data, start, at, sink)
         while at < last and (data[at] <= 32 or data[at] >= 0xC2):
-            width = _blank(data, at, last)
+            width = blank(data, at, last)
             if width == 0:
                 break
             at += width
