@@ -26,6 +26,7 @@ from bessemer.artifacts.blobs import Blobs  # noqa: E402
 from bessemer.svckit.objects_files import FileObjects  # noqa: E402
 from data_svc.domain.recipes import Recipe  # noqa: E402
 from data_svc.worker.curate import curate  # noqa: E402
+from data_svc.worker.heap import give_memory_back  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
 LIMIT_MB = 450
@@ -106,6 +107,7 @@ def main() -> None:
 
 def run(source: Path, folder: Path) -> tuple[float, Counter[str], dict[str, int]]:
     """Return CPU seconds, peaks in MB and what became of the documents."""
+    give_memory_back()  # as the worker's entry does
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
