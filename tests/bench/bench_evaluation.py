@@ -79,6 +79,8 @@ SHARED = ROOT.parent / "shared" / "data"
 ROUNDS = 2
 BATCH = 8  # of lm-eval; other sizes were not measured
 QUESTIONS, SHOTS, ABSTRACTS, WORDS = 120, 30, 6, 16
+# A suite that a laptop runs between two coffees: so many questions of three choices, and answers of so many tokens.
+SMALL_QUESTIONS, SMALL_ANSWERS, SMALL_TOKENS, SMALL_LIMIT_S = 24, 8, 64, 90.0
 
 
 def main() -> None:
@@ -98,7 +100,8 @@ def main() -> None:
         for name in metrics:
             ours[name].append(mine[name][0])
             theirs[name].append(peer[name]["seconds"])
-    rows = []
+    small = f"{SMALL_QUESTIONS} questions of three choices and {SMALL_ANSWERS} answers of {SMALL_TOKENS} tokens"
+    rows = [row(f"{small}: CPU seconds", small_suite(subject), None, SMALL_LIMIT_S, SMALL_LIMIT_S)]
     for name, metric in metrics.items():
         _, scores, values = mine[name]
         mean = {"ours": statistics.mean(scores), "peer": statistics.mean(peer[name]["scores"].values())}
@@ -168,6 +171,26 @@ def write_tasks(folder: Path) -> dict[str, str]:
         "doc_to_text": "Abstract: {{context}}\nQuestion: {{question}}\nAnswer:", "metric_list": [{"metric": "acc"}],
     })  # fmt: skip
     return metrics | {"abstracts": "acc"}
+
+
+def small_suite(subject: Subject) -> float:
+    """Return the CPU seconds of a small suite; answers are marked by their length, so none ends early for the mark."""
+    data = resources.files("eval_svc.worker.suites").joinpath("general-choice.jsonl").read_text()
+    questions = [json.loads(line) for line in data.splitlines()][:SMALL_QUESTIONS]
+    for question in questions:
+        right = question["choices"][question["target"]]
+        wrong = [text for text in question["choices"] if text != right]
+        question |= {"choices": [right, *wrong[:2]], "target": 0}
+    choices = SuiteDraft(grader="choice", cases=questions)
+    answers = SuiteDraft(
+        grader="regex",
+        cases=[
+            {"id": str(n), "prompt": f"Tell a long story about {q['choices'][0]}.\nOnce upon a time", "target": "."}
+            for n, q in enumerate(questions[:SMALL_ANSWERS])
+        ],
+        max_tokens=SMALL_TOKENS,
+    )
+    return sum(run(subject, draft, look=False)[0] for draft in (choices, answers))
 
 
 def write(folder: Path, name: str, records: list[dict], fields: dict) -> None:

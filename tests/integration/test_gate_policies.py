@@ -48,12 +48,16 @@ class Works:
         )
         return await self.store.write(lambda tx: tx.put(suite, verb="created"))
 
-    async def run(self, name, *results, failed=""):
-        """Write a run with pairs of a suite and a score per case, None where it has none."""
+    async def run(self, name, *results, failed="", looked=False, found=()):
+        """Write a run with pairs of a suite and a score per case, None where it has none.
+
+        If it `looked` for cases in training data, those with the numbers in `found` stand there.
+        """
         run = ev.EvaluationRun(
             name=f"{PROJECT}/evaluationRuns/{name}",
             model_version=VERSION,
             status=JobStatus(state=JOB_STATE_FAILED if failed else JOB_STATE_SUCCEEDED),
+            check_contamination=looked,
         )
         run.inputs.model_manifest.sha256 = "aa"
         if failed:
@@ -65,7 +69,11 @@ class Works:
             clusters = [line.split(b'"cluster":"')[1].split(b'"')[0].decode() for line in lines]
             results = [
                 CaseResult(
-                    id=f"c{i:04d}", cluster=clusters[i], score=value, unscored="" if value is not None else "cut"
+                    id=f"c{i:04d}",
+                    cluster=clusters[i],
+                    score=value,
+                    unscored="" if value is not None else "cut",
+                    found_in=["projects/plant/datasets/d/versions/v1"] if i in found else [],
                 )
                 for i, value in enumerate(values)
             ]
@@ -249,3 +257,25 @@ async def test_plan_by_defaults_and_by_a_pilot(works):
     assert plan.num_cases_needed < 400
     half = gp.PlanEvaluationRequest(suite=faq.name, difference=0.05, pilot_baseline_run=before)
     assert (await refused(works.stub.PlanEvaluation(half))).fields["field"] == "pilot_candidate_run"
+
+
+async def test_gain_on_cases_that_were_trained_on_passes_no_policy_that_wants_clean_ones(works):
+    faq = await works.suite("faq", map(str, range(200)))
+    before = await works.run("before", (faq, [0.0, 1.0] * 100))
+    learned = {i for i in range(200) if i % 2 == 0 and i < 100}
+    after = [1.0 if i in learned else float(i % 2) for i in range(200)]
+    unseen = await works.run("unseen", (faq, after))
+    looked = await works.run("looked", (faq, after), looked=True, found=learned)
+    rule = ev.GateRule(suite=faq.name, relation=ev.GATE_RELATION_SUPERIOR, margin=0.05, blocking=True)
+    loose, strict = (
+        await works.policy("loose", rules=[rule]),
+        await works.policy("strict", rules=[rule], clean_cases=True),
+    )
+    passed = await works.decide(before, looked, loose)
+    assert (passed.verdict, passed.rules[0].clean_verdict) == (ev.VERDICT_PASS, ev.VERDICT_FAIL)
+    assert passed.rules[0].comparison.clean.num_pairs == 150
+    assert passed.rules[0].comparison.clean.difference == 0
+    assert (await works.decide(before, looked, strict)).verdict == ev.VERDICT_FAIL
+    blind = await works.decide(before, unseen, strict)
+    assert (blind.verdict, blind.rules[0].verdict) == (ev.VERDICT_INCONCLUSIVE, ev.VERDICT_INVALID)
+    assert "did not look" in blind.rules[0].explanation

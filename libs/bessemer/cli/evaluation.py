@@ -168,6 +168,8 @@ def run(
         print_rows(settings, list(done.results) if settings.output is Output.TABLE else [done], columns)
         if settings.output is Output.TABLE:
             console.print(f"run: {short(done.name)}")
+            for line in _parity(done) if endpoint else ():
+                console.print(line, markup=False)
 
 
 @app.command()
@@ -297,6 +299,14 @@ def comparison_table(comparisons: Any) -> Table:
             verdict_of(each),
         )
     return table
+
+
+def _parity(run: evaluation_pb2.EvaluationRun) -> list[str]:
+    """Say whether the endpoint is the model, and by which checks it is not."""
+    failed = [check for check in run.parity.checks if not check.passed]
+    word = "the endpoint says what the model's own files say" if run.parity.passed else "the endpoint is not the model"
+    told = [f"  {check.name}: {check.value:.4g}, limit {check.limit:.4g} {check.detail}" for check in failed]
+    return [f"parity: {word} ({len(run.parity.checks)} checks, {run.parity.precision})", *told]
 
 
 def _runs(settings: Settings, baseline: str, candidate: str) -> dict[str, str]:

@@ -88,6 +88,7 @@ def compare(
     if checks[0].passed:  # logits of different vocabularies cannot be told apart
         checks += _scores(reference, candidate, probes, limits=limits, check=check)
         checks += _writing(reference, candidate, probes, limits)
+        checks += _task(reference, candidate, probes, limits)
     if weight_errors is not None:
         name = max(weight_errors, key=lambda key: _or_worst(weight_errors[key]))
         checks.append(_at_most("weights/error", _or_worst(weight_errors[name]), limits.weight_error, detail=name))
@@ -229,6 +230,31 @@ def _writing(reference: Subject, candidate: Subject, probes: Probes, limits: Lim
         _at_most("greedy/regret_mean", _or_worst(mean), limits.regret_mean),
         _none("greedy/stops", len(stops), next(iter(stops), "")),
     ]
+
+
+def _task(reference: Subject, candidate: Subject, probes: Probes, limits: Limits) -> list[ParityCheck]:
+    """Let both answer the same questions, and compare answer by answer what the reference has decided."""
+    decided, changed, right = 0, [], [0, 0]
+    for prompt, choices in probes.questions:
+        ours, theirs = (_answers(subject, prompt, choices) for subject in (reference, candidate))
+        pick, now = int(ours.argmax()), int(theirs.argmax())
+        right[0], right[1] = right[0] + (pick == 0), right[1] + (now == 0)
+        second, first = np.sort(ours)[-2:]
+        if first - second >= _DECIDED:
+            decided += 1
+            changed += [pick != now]
+    share = float(np.mean(changed)) if changed else 0.0
+    detail = f"of {decided} decided questions; right {right[1]} of {len(probes.questions)}, was {right[0]}"
+    return [_at_most("task/changed", share, limits.task_changed, detail=detail)]
+
+
+def _answers(subject: Subject, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> npt.NDArray[np.float64]:
+    """Return the log-likelihood of each choice after a prompt, in nats, [choices]."""
+    sums = []
+    for choice in choices:
+        logprobs = _log_softmax(subject.logits([*prompt, *choice]))[len(prompt) - 1 : -1]
+        sums.append(float(logprobs[np.arange(len(choice)), list(choice)].sum()))
+    return np.array(sums)
 
 
 def _log_softmax(logits: Array) -> npt.NDArray[np.float64]:

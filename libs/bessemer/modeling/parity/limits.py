@@ -20,7 +20,8 @@ class Limits:
     to another expert; `kl_mean` and `kl_p99` are the mean and 99th percentile over positions of
     KL(reference || candidate) in nats; `top1` is the least share of decided positions with the same first choice;
     `regret_mean` is what the candidate's own greedy tokens cost under the reference, in nats a token; `weight_error` is
-    the largest relative error of one row of a weight, or, of integers, of one weight in steps of its scale.
+    the largest relative error of one row of a weight, or, of integers, of one weight in steps of its scale;
+    `task_changed` is the largest share of decided questions that get another answer.
     """
 
     logit_error: float | None
@@ -29,14 +30,15 @@ class Limits:
     top1: float
     regret_mean: float
     weight_error: float
+    task_changed: float
 
 
 LIMITS = {
-    "fp32": Limits(1e-4, 1e-7, 1e-6, 1.0, 1e-3, 1e-6),
-    "fp16": Limits(None, 1e-4, 1e-3, 0.995, 1e-2, 1e-3),
-    "bf16": Limits(None, 5e-3, 5e-2, 0.99, 5e-2, 8e-3),
-    "int8": Limits(None, 2e-2, 2e-1, 0.98, 1e-1, 1.2),
-    "int4": Limits(None, 0.25, 2.0, 0.75, 0.5, 1.2),
+    "fp32": Limits(1e-4, 1e-7, 1e-6, 1.0, 1e-3, 1e-6, 0.0),
+    "fp16": Limits(None, 1e-4, 1e-3, 0.995, 1e-2, 1e-3, 0.0),
+    "bf16": Limits(None, 5e-3, 5e-2, 0.99, 5e-2, 8e-3, 0.1),
+    "int8": Limits(None, 2e-2, 2e-1, 0.98, 1e-1, 1.2, 0.2),
+    "int4": Limits(None, 0.25, 2.0, 0.75, 0.5, 1.2, 0.5),
 }
 
 
@@ -50,5 +52,9 @@ def limits_of(precision: str, *, has_experts: bool) -> Limits:
     if not has_experts or precision == "fp32":
         return limits
     return replace(
-        limits, kl_mean=max(2 * limits.kl_mean, 0.05), kl_p99=max(limits.kl_p99, 5.0), top1=min(limits.top1, 0.95)
+        limits,
+        kl_mean=max(2 * limits.kl_mean, 0.05),
+        kl_p99=max(limits.kl_p99, 5.0),
+        top1=min(limits.top1, 0.95),
+        task_changed=max(limits.task_changed, 0.25),
     )

@@ -41,6 +41,21 @@ CONVERSATIONS: tuple[tuple[Message, ...], ...] = (
     ),
     ({"role": "user", "content": ""},),
 )
+# A small task with known answers; how often the first choice is right does not matter here, only whether it stays.
+QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Question: What is the capital of France?\nAnswer:", ("Paris", "Madrid", "Rome")),
+    ("Question: How many days are in a week?\nAnswer:", ("seven", "five", "ten")),
+    ("Question: What colour is fresh snow?\nAnswer:", ("white", "green", "black")),
+    ("Question: Which metal rusts?\nAnswer:", ("iron", "gold", "silver")),
+    ("Question: What do bees make?\nAnswer:", ("honey", "milk", "bread")),
+    ("Question: At how many degrees Celsius does water boil?\nAnswer:", ("100", "50", "10")),
+    ("Question: Which animal barks?\nAnswer:", ("a dog", "a fish", "a cow")),
+    ("Question: Who wrote Hamlet?\nAnswer:", ("Shakespeare", "Goethe", "Dante")),
+    ("Question: What is 7 + 5?\nAnswer:", ("12", "13", "9")),
+    ("Question: Which planet do we live on?\nAnswer:", ("Earth", "Mars", "Saturn")),
+    ("Question: What is the opposite of hot?\nAnswer:", ("cold", "red", "loud")),
+    ("Question: Which language is spoken in Brazil?\nAnswer:", ("Portuguese", "Dutch", "Greek")),
+)
 _SEQUENCE_MAX = 192
 _RANDOM_TOKENS = 64
 _CONTINUED_TOKENS = 16
@@ -53,7 +68,7 @@ class Probes:
     """What to ask.
 
     `sequences` are token ids whose logits are compared, each at most as long as the context; `prompts` are ids to
-    continue greedily.
+    continue greedily; `questions` are ids of a prompt with those of its answers, the right one first.
     """
 
     texts: tuple[str, ...]
@@ -61,6 +76,7 @@ class Probes:
     sequences: tuple[tuple[int, ...], ...]
     prompts: tuple[tuple[int, ...], ...]
     new_tokens: int
+    questions: tuple[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]], ...] = ()
 
 
 def make_probes(
@@ -88,6 +104,7 @@ def make_probes(
     drawn = random.Random(_SEED)
     noise = tuple(drawn.randrange(vocabulary_size) for _ in range(min(_RANDOM_TOKENS, longest)))
     noise = tuple(token for token in noise if token != image_token)
+    asked = [(tuple(encode(text)), tuple(tuple(encode(f" {one}")) for one in choices)) for text, choices in QUESTIONS]
     sequences = [*(tuple(encode(text))[:longest] for text in TEXTS), *own, noise]
     return Probes(
         texts=texts,
@@ -95,6 +112,11 @@ def make_probes(
         sequences=tuple(ids for ids in sequences if len(ids) > 1),
         prompts=tuple(prompts),
         new_tokens=new_tokens,
+        questions=tuple(
+            (ids, choices)
+            for ids, choices in asked
+            if ids and all(choices) and len(ids) + max(map(len, choices)) <= longest
+        ),
     )
 
 
