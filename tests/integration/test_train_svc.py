@@ -198,6 +198,31 @@ async def test_training_job_is_queued_with_all_defaults_and_pinned_inputs(both):
     assert not checkpoints.checkpoints
 
 
+async def test_reward_models_are_pinned_and_read_the_same_tokens(both):
+    judge, foreign = (
+        models.ModelVersion(
+            name=f"{MODEL}/versions/{name}", manifest=ref(name), tokenizer=ref(tokenizer), context_length=256
+        )
+        for name, tokenizer in (("judge", "tokenizer"), ("foreign", "another tokenizer"))
+    )
+    await put(both[1], judge, foreign)
+    stub = TrainingServiceStub(both[1].channel)
+
+    def create(*judges: models.ModelVersion, **more):
+        wanted = job("chat", method="online_dpo")
+        wanted.recipe.online_dpo.MergeFrom(
+            training.OnlineDpoMethod(reward_models=[version.name for version in judges], **more)
+        )
+        return stub.CreateTrainingJob(calls.CreateTrainingJobRequest(parent=PROJECT, training_job=wanted))
+
+    queued = await create(judge)
+    assert list(queued.inputs.reward_manifests) == [judge.manifest]
+    assert queued.recipe.online_dpo.reward_pessimism == 1.0
+    assert not queued.recipe.online_dpo.HasField("grader")
+    assert (await refused(create(judge, foreign))).reason == "TOKENIZER_MISMATCH"
+    assert (await refused(create(judge, grader="exact"))).fields["field"] == "training_job.recipe.online_dpo.grader"
+
+
 async def test_training_job_without_data_svc_is_unavailable(tmp_path):
     async with running("train", build_train, tmp_path, peers={"data": "127.0.0.1:1"}) as train_svc:
         await put(train_svc, models.Model(name=MODEL), BASE)

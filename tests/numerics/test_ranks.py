@@ -17,9 +17,12 @@ from bessemer.api.train.v1.training_job_pb2 import TrainingRecipe, TrainingResul
 from bessemer.api.worker.v1.worker_service_pb2 import Task
 from bessemer.jobs.gang import decide
 from bessemer.jobs.launcher import GO
+from bessemer.kernel.errors import InvalidRequest
 from google.protobuf import text_format
 from train_svc.domain.recipe import ROLLOUT_METHODS
+from train_svc.worker import zero
 from train_svc.worker.model_folder import store_model
+from train_svc.worker.ranks import Ranks
 
 from tests.fixtures.addition import make_adder
 from tests.fixtures.training import PAIRS, SENTENCES, Bench
@@ -62,7 +65,7 @@ class Gang:
         self.process.stdin.write(GO)
         self.process.stdin.close()
 
-    def begin(self, job, *, saved_state=b"", alone=False):
+    def begin(self, job, *, saved_state=b"", alone=False, skip=0):
         self.number += 1
         self.bench.attempts += 1
         job.name = f"projects/p/trainingJobs/j{self.number}"  # a job prunes its own checkpoints
@@ -76,6 +79,8 @@ class Gang:
         place = self.folder / str(self.number)
         if alone:
             place.with_suffix(".alone").touch()
+        if skip:
+            place.with_suffix(".skip").write_text(str(skip))
         place.with_suffix(".new").write_bytes(task.SerializeToString())
         place.with_suffix(".new").rename(place.with_suffix(".task"))
 
@@ -196,6 +201,24 @@ def test_two_ranks_see_what_one_sees_and_go_on_from_its_checkpoint_and_it_from_t
 def test_replicas_agree_in_bf16_and_with_fewer_rows_than_ranks(gang, alone, make_job, fields):
     two = gang.run(make_job("dpo {}", num_ranks=2, **fields))
     assert two.losses == pytest.approx(alone("dpo {}", **fields).losses, rel=5e-3)
+
+
+@pytest.mark.parametrize("kind", ["ZERO_1", "ZERO_2", "ZERO_3"])
+def test_a_step_that_is_left_out_leaves_nothing_behind(gang, make_job, one_left_out, kind):
+    two = gang.run(make_job("cpt {}", num_ranks=2, sharding=f"SHARDING_{kind}"), skip=2)
+    assert two.losses == pytest.approx(one_left_out.losses, rel=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def one_left_out(gang, make_job):
+    return gang.run(make_job("cpt {}"), alone=True, skip=2)
+
+
+def test_zero_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(InvalidRequest, match=r"bessemer\[deepspeed\]") as caught:
+        zero._start(None, None, stage=1, clip_norm=1.0, ranks=Ranks(0, 2))
+    assert caught.value.fields["field"] == "training_job.recipe.sharding"
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ _METHODS = {
     "online_dpo": """Align with graded answers of the model's own: the best of several against the worst.
 
     Example: bessemer train online-dpo --model assistant/v2 --data sums/v1 --set online_dpo.grader=exact --lora
+    Example: bessemer train online-dpo --model assistant/v2 --data sums/v1 --set 'online_dpo.reward_models=["judge/v1"]'
     """,
     "grpo": """Reinforce answers that are graded as right.
 
@@ -115,10 +116,13 @@ def _train(
     parsed = parse_recipe(training_job_pb2.TrainingRecipe, recipe, settings or [])
     if parsed.WhichOneof("method") not in (None, method):
         raise typer.BadParameter(f"the recipe is for {parsed.WhichOneof('method')}, not {method}")
-    getattr(parsed, method).SetInParent()
-    if parsed.distill.teacher:
-        parsed.distill.teacher = shared.version_name("models", parsed.distill.teacher)
-    if not parsed.grpo.environment and bool(data) == bool(mixture):
+    chosen = getattr(parsed, method)
+    chosen.SetInParent()
+    if method == "distill" and chosen.teacher:
+        chosen.teacher = shared.version_name("models", chosen.teacher)
+    for number, judge in enumerate(getattr(chosen, "reward_models", ())):
+        chosen.reward_models[number] = shared.version_name("models", judge)
+    if not getattr(chosen, "environment", "") and bool(data) == bool(mixture):
         raise typer.BadParameter("give either --data or --mixture")
     if lora:
         parsed.lora.SetInParent()

@@ -14,7 +14,7 @@ def gradient_place(weight: Tensor) -> tuple[Tensor, Tensor | None]:
     A parameter's own gradient is added to in place, where autograd would make one of the whole weight per use. But who
     waits for it in a hook, as engines that divide gradients do, only hears of what goes through autograd.
     """
-    if not weight.is_leaf or weight._post_accumulate_grad_hooks:  # type: ignore[attr-defined] # noqa: SLF001 - no public way to ask
+    if not weight.is_leaf or weight._post_accumulate_grad_hooks:  # noqa: SLF001 - no public way to ask
         into = torch.zeros_like(weight)
         return into, into
     if weight.grad is None:

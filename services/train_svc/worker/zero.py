@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -135,8 +136,8 @@ class ZeroOptimizer(Optimizer):
             self._gather()
 
     def _gather(self) -> None:
-        """Gather what the loss reads outside of the model, which then stays so."""
-        for p in self._zero.persistent_parameters:
+        """Gather what the loss reads outside of the model, which a step keeps so, but not what ends otherwise."""
+        for p in self._zero.persistent_parameters if self._stage == 3 else ():
             if not p.numel():
                 p.all_gather()
 
@@ -173,9 +174,13 @@ class ZeroOptimizer(Optimizer):
         self._is_filled = False
 
     def clear(self) -> None:
-        """Forget gradients that no step was taken with: numbers that are not finite, which DeepSpeed leaves out."""
+        """Forget gradients that no step was taken with: DeepSpeed forgets what is not a number."""
         if self._is_filled:
+            for parts in self._zero.averaged_gradients.values():
+                for part in parts:
+                    part.fill_(math.nan)
             self._engine.step()
+            self._gather()
         self._is_filled = False
 
     def state(self) -> dict[str, Tensor]:
@@ -265,7 +270,7 @@ def _start(model: LanguageModel, adam: torch.optim.Optimizer, *, stage: int, cli
         from deepspeed.accelerator.cpu_accelerator import CPU_Accelerator
     except ImportError as error:
         raise InvalidRequest(
-            f"ZeRO needs the package deepspeed ({error}); install bessemer[train] where workers run, or take "
+            f"ZeRO needs the package deepspeed ({error}); install bessemer[deepspeed] where workers run, or take "
             "SHARDING_FSDP",
             field="training_job.recipe.sharding",
         ) from error
