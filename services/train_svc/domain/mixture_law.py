@@ -44,7 +44,8 @@ class Bounds:
         below, above = totals[after - 1], totals[after]
         part = (1.0 - below) / (above - below) if above > below else 1.0
         scale = scales[after - 1] + part * (scales[after] - scales[after - 1])
-        return np.clip(scale * scaled, self.low, self.high)
+        shares: Array = np.clip(scale * scaled, self.low, self.high)
+        return shares
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,8 @@ def _average(fits: list[_Fit], count: int) -> Foretold:
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(map(mul, a, b))
+    total: float = sum(map(mul, a, b))
+    return total
 
 
 def _inverse(symmetric: list[list[float]]) -> list[list[float]] | None:
