@@ -19,7 +19,7 @@ from bessemer.svckit.bus import Bus
 from bessemer.svckit.bus_nats import NatsBus
 from bessemer.svckit.config import ServiceConfig
 from bessemer.svckit.consumer import EventConsumer
-from bessemer.svckit.objects import ObjectsConfig, open_objects
+from bessemer.svckit.objects import ObjectsConfig, ObjectStore, open_objects
 from bessemer.svckit.peer_events import PeerEvents
 from bessemer.svckit.service import Service
 from bessemer.svckit.store import Store
@@ -65,21 +65,13 @@ __all__ = ["build"]
 
 def build(config: ServiceConfig) -> Service:
     """Return the service, ready to be run."""
-    settings = ServeConfig(
-        models_folder=config.home / "serve" / "models",
-        batches_folder=config.home / "serve" / "batches",
-        logs_folder=config.home / "logs" / "serve",
-        engine=EngineConfig(threads=config.threads),
-    )
+    settings = _settings(config)
     store = Store.open(config.database_url, service="serve", clock=SystemClock(), extra=TABLES)
-    objects = open_objects(
-        ObjectsConfig(url=config.objects_url, access_key=config.s3_access_key, secret_key=config.s3_secret_key)
-    )
+    objects = _objects(config)
     peers, fleet = Peers(config), Fleet()
     servers = OpenAIServers(config.inference_servers)
     deployments = Deployments(store, GrpcCatalog(peers), servers)
-    prices = Prices(config.price_prompt_1k, config.price_completion_1k)
-    measures = Measures(prices, loads=fleet.loads)
+    measures = Measures(Prices(config.price_prompt_1k, config.price_completion_1k), loads=fleet.loads)
     shadows = Shadows(store, fleet, measures, config=settings)
     answers = Answers(store, GrpcFeedbackSink(peers), kept=settings.answers_kept, kept_s=settings.answers_kept_s)
     feed = DriftFeed(GrpcDriftSink(peers), SystemClock())
@@ -95,14 +87,8 @@ def build(config: ServiceConfig) -> Service:
     work, rollouts = GrpcLoopWork(peers), Rollouts(store, deployments)
     releases = LoopReleases(store, deployments, rollouts)
     runner = LoopRunner(store, work, releases, count_every_s=settings.count_feedback_every_s)
-    batches = BatchRunner(
-        store,
-        objects,
-        LineAnswers(inference).answer,
-        cache(partial(load_signer, config.signing_key_file)),
-        in_flight=lambda: sum(load.in_flight for load in fleet.loads().values()),
-        config=settings,
-    )
+    signer, answer = cache(partial(load_signer, config.signing_key_file)), LineAnswers(inference).answer
+    batches = BatchRunner(store, objects, answer, signer, in_flight=fleet.in_flight, config=settings)
     authenticator = Authenticator(config.auth, other=keys.principal)
     door = HttpDoor(inference, answers, authenticator, Authorizer(), meter=meter)
     bus = NatsBus(config.nats_url, service="serve") if config.nats_url else None
@@ -137,6 +123,21 @@ def build(config: ServiceConfig) -> Service:
         http=door.app(),
         bus=bus,
         on_close=close,
+    )
+
+
+def _objects(config: ServiceConfig) -> ObjectStore:
+    return open_objects(
+        ObjectsConfig(url=config.objects_url, access_key=config.s3_access_key, secret_key=config.s3_secret_key)
+    )
+
+
+def _settings(config: ServiceConfig) -> ServeConfig:
+    return ServeConfig(
+        models_folder=config.home / "serve" / "models",
+        batches_folder=config.home / "serve" / "batches",
+        logs_folder=config.home / "logs" / "serve",
+        engine=EngineConfig(threads=config.threads),
     )
 
 

@@ -303,7 +303,7 @@ async def messages(world: Any, name: str) -> list[dict[str, object]]:
     from tests.integration.test_serve_svc import stream
 
     class Fast:
-        context_length, kind, precision = 8192, "none", "fp32"
+        context_length, kind, precision, capacity = 8192, "none", "fp32", 0
 
         def __init__(self, size: int) -> None:
             self._size = size

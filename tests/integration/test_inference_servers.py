@@ -27,7 +27,6 @@ from serve_svc.engine.protocol import Constraint, Prompt, Sampling, Tool, Turn
 from train_svc.worker.exports.gguf_file import write_gguf
 
 from tests.fixtures.tiny_model import make_tiny_model
-from tests.fixtures.trained_model import make_trained_model
 from tests.integration.test_serve_requests import MESSAGES, WEATHER
 from tests.integration.test_serve_svc import READY, answer, refusal, stream, until, world_in
 
@@ -150,9 +149,9 @@ async def test_server_or_model_that_is_not_there_is_said_at_once(serving):
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
-    """llama.cpp's server with a trained tiny model, in a process of its own."""
+    """llama.cpp's server with the tiny model, in a process of its own."""
     folder = tmp_path_factory.mktemp("llama")
-    write_gguf(make_trained_model(folder / "model", steps=30), folder / "tiny.gguf", "fp16", {})
+    write_gguf(make_tiny_model(folder / "model"), folder / "tiny.gguf", "fp16", {})
     command = [sys.executable, "-c", LLAMA, str(folder / "tiny.gguf")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:

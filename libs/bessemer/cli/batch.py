@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bessemer.artifacts.attestation import key_id, load_public_key, read_statement
+from bessemer.artifacts.blobs import sha256_of
 from bessemer.cli.deployment import target_of
 from bessemer.cli.output import console, job_state, print_message, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Settings, settings_of
-from bessemer.kernel.errors import FailedPrecondition
+from bessemer.kernel.errors import DataLoss, FailedPrecondition
 from bessemer.sdk import Client
 from bessemer.sdk.jobs import ended
 
@@ -70,11 +73,52 @@ def fetch(
         _fetch(client, settings, found, to)
 
 
+@app.command()
+def verify(
+    context: typer.Context,
+    answers: Annotated[Path, typer.Argument(help="File of answers; its receipt and refusals lie beside it.")],
+    key: Annotated[
+        Path | None, typer.Option(help="Public key of whoever answered; this stack's own by default.")
+    ] = None,
+) -> None:
+    """Check offline that answers and refusals are those that the service signed for.
+
+    Example: bessemer batch verify answers.jsonl --key artifacts.pub
+    """
+    settings = settings_of(context)
+    receipt = _beside(answers, "receipt.json")
+    for file in (answers, receipt):
+        if not file.is_file():
+            raise typer.BadParameter(f"there is no file {file}", param_hint="ANSWERS")
+    public = load_public_key(key or settings.home / "credentials" / "artifacts.pub")
+    statement = read_statement(receipt.read_bytes(), public)
+    errors = _beside(answers, "errors")
+    found = {
+        "output.jsonl": sha256_of(answers),
+        "errors.jsonl": sha256_of(errors) if errors.is_file() else hashlib.sha256().hexdigest(),
+    }
+    changed = [name for name, digest in statement.subjects.items() if found.get(name) != digest]
+    if changed:
+        raise DataLoss(f"{', '.join(changed)} is not what was signed; fetch it again: bessemer batch fetch")
+    told = statement.predicate
+    facts = {
+        "answers": f"{told['succeeded']} of {told['requests']}, as signed by {key_id(public)[:16]}",
+        "answered by": ", ".join(map(short, told["modelVersions"])),
+        "input sha256": told["inputSha256"],
+    }
+    for name, fact in facts.items():
+        console.print(f"{name}: {fact}", markup=False)
+
+
+def _beside(answers: Path, ending: str) -> Path:
+    return answers.with_name(f"{answers.name}.{ending}")
+
+
 def _fetch(client: Client, settings: Settings, job: Any, to: Path) -> None:
     if not job.HasField("output"):
         raise FailedPrecondition(f"{short(job.name)} has no answers: {job.status.error.message}")
     client.download(job.output, to)
-    receipt = to.with_name(f"{to.name}.receipt.json")
+    receipt = _beside(to, "receipt.json")
     receipt.write_bytes(job.receipt)
     facts = {
         "job": short(job.name),
@@ -85,7 +129,7 @@ def _fetch(client: Client, settings: Settings, job: Any, to: Path) -> None:
         "receipt": receipt,
     }
     if job.HasField("errors"):
-        errors = to.with_name(f"{to.name}.errors")
+        errors = _beside(to, "errors")
         client.download(job.errors, errors)
         facts["refused"] = f"{job.failed} in {errors}"
     print_message(settings, job, facts)

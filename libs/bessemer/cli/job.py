@@ -14,7 +14,7 @@ from bessemer.cli.output import console, job_state, print_message, print_rows, s
 from bessemer.cli.plan import forecast_facts
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Settings, settings_of
-from bessemer.kernel.errors import NotFound, Unavailable
+from bessemer.kernel.errors import FailedPrecondition, NotFound, Unavailable
 from bessemer.sdk import Client
 from bessemer.sdk.jobs import JOBS, job_kind
 
@@ -108,6 +108,10 @@ def logs(
     with settings.client() as client:
         job = _find(client, settings, name)
         kind = job_kind(job.name)
+        if not kind.has_logs:
+            raise FailedPrecondition(
+                f"{short(job.name)} has no worker of its own that writes a log; see: bessemer job show"
+            )
         tail = getattr(getattr(client, kind.area), f"tail_{kind.snake}_logs")
         for piece in tail(name=job.name, attempt=attempt, follow=follow_on):
             sys.stdout.write(piece.text)

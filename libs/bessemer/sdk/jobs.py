@@ -14,10 +14,11 @@ __all__ = ["JOBS", "JobKind", "JobNotSuccessful", "ended", "job_kind", "raise_un
 
 @dataclass(frozen=True)
 class JobKind:
-    """One collection of jobs: its service and the field and RPC suffix that carry it."""
+    """One collection of jobs: its service, field and RPC suffix, and whether workers of it write logs."""
 
     area: str
     snake: str
+    has_logs: bool = True
 
 
 JOBS = {
@@ -27,7 +28,7 @@ JOBS = {
     "modelJobs": JobKind("train", "model_job"),
     "trainingJobs": JobKind("train", "training_job"),
     "evaluationRuns": JobKind("eval", "evaluation_run"),
-    "batchInferenceJobs": JobKind("serve", "batch_inference_job"),
+    "batchInferenceJobs": JobKind("serve", "batch_inference_job", has_logs=False),
 }
 _TERMINAL = {
     job_pb2.JOB_STATE_SUCCEEDED,

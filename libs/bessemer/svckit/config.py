@@ -131,7 +131,7 @@ def load(name: str, environ: Mapping[str, str] | None = None) -> ServiceConfig:
         otlp_endpoint=values.get("OTLP_ENDPOINT") or None,
         own_signing_key_file=Path(values["SIGNING_KEY_FILE"]) if values.get("SIGNING_KEY_FILE") else None,
         threads=int(_number(values, "THREADS", os.cpu_count() or 1, least=1)),
-        inference_servers=_inference_servers(_file(values, "INFERENCE_SERVERS_FILE") or home / _SERVERS_FILE),
+        inference_servers=_inference_servers(name, _file(values, "INFERENCE_SERVERS_FILE") or home / _SERVERS_FILE),
         price_prompt_1k=_number(values, "PRICE_PROMPT_1K", 0.0),
         price_completion_1k=_number(values, "PRICE_COMPLETION_1K", 0.0),
         drain_wait_s=_number(values, "DRAIN_WAIT_S", 0.0),
@@ -190,9 +190,9 @@ def _file(values: Mapping[str, str], key: str) -> Path | None:
     return path
 
 
-def _inference_servers(path: Path) -> Mapping[str, InferenceServer]:
+def _inference_servers(service: str, path: Path) -> Mapping[str, InferenceServer]:
     """Read servers by name, such as `{"gpu": {"url": "http://host:8000/v1", "api_key_file": "/run/secrets/gpu"}}`."""
-    if not path.is_file():
+    if service != "serve" or not path.is_file():
         return {}
     try:
         given = json.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ class Lacking:
 
     what = "this endpoint"
 
-    async def generate(
+    def generate(
         self,
         prompt: Prompt,  # noqa: ARG002
         sampling: Sampling,  # noqa: ARG002
@@ -26,7 +26,6 @@ class Lacking:
     ) -> AsyncGenerator[Piece, None]:
         """Refuse."""
         raise self._lack("answers no prompts")
-        yield
 
     async def abort(self, request_id: str) -> None:
         """Ignore: nothing runs that could be named."""

@@ -118,7 +118,7 @@ class OpenAIEngine(Lacking):
         try:
             async with self._stream(path, body) as events, aclosing(events):
                 while (event := await _next(events, stopped)) is not None:
-                    if "error" in event:
+                    if event.get("error"):
                         raise self._failure(500, event)
                     piece = reading.take(event)
                     if piece is not None:

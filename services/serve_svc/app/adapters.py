@@ -44,33 +44,41 @@ class Residents:
         Raises: LimitReached if answers with too many others are in flight; the errors of the files and the engine.
         """
         held, name = self._engines.setdefault(engine, _Held()), manifest.sha256
-        if name not in held.users:
-            async with held.lock:
-                if name not in held.users:
-                    # Goes on when the caller leaves, so that what the engine holds is never in doubt.
-                    await asyncio.shield(asyncio.ensure_future(self._bring(engine, held, manifest)))
-        held.users[name] += 1
-        held.users.move_to_end(name)
+        if name in held.users:
+            held.pin(name)
+        else:
+            # Goes on when the caller leaves, so that what the engine holds is never in doubt.
+            pinning = asyncio.ensure_future(self._bring(engine, held, manifest))
+            try:
+                await asyncio.shield(pinning)
+            except asyncio.CancelledError:
+                pinning.add_done_callback(lambda done: done.exception() or held.unpin(name))
+                raise
         try:
             yield name
         finally:
-            held.users[name] -= 1
+            held.unpin(name)
 
     def names(self, engine: Engine) -> list[str]:
         """Return what an engine holds, what was asked for longest ago first."""
         return list(self._engines[engine].users) if engine in self._engines else []
 
     async def _bring(self, engine: Engine, held: _Held, manifest: ArtifactRef) -> None:
+        """Have an engine take in what it may not hold yet, pinned for the caller before anybody else could evict it."""
         folder = await self._files.fetch_adapter(manifest)
-        while len(held.users) >= self._limit:
-            victim = least_recent(held.users)
-            if victim is None:
-                text = f"answers with {self._limit} other adapters are in flight; try again in some seconds"
-                raise LimitReached(text, retry_after_s=2)
-            del held.users[victim]  # from now on a request for it waits for the lock
-            await engine.unload_adapter(victim)
-        await engine.load_adapter(manifest.sha256, str(folder))
-        held.users[manifest.sha256] = 0
+        async with held.lock:
+            if manifest.sha256 in held.users:
+                held.pin(manifest.sha256)
+                return
+            while len(held.users) >= self._limit:
+                victim = least_recent(held.users)
+                if victim is None:
+                    text = f"answers with {self._limit} other adapters are in flight; try again in some seconds"
+                    raise LimitReached(text, retry_after_s=2)
+                del held.users[victim]  # from now on a request for it waits for the lock
+                await engine.unload_adapter(victim)
+            await engine.load_adapter(manifest.sha256, str(folder))
+            held.pin(manifest.sha256)
 
 
 class _Held:
@@ -79,6 +87,15 @@ class _Held:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users: OrderedDict[str, int] = OrderedDict()
+
+    def pin(self, name: str) -> None:
+        """Count one more user, who is the latest."""
+        self.users[name] = self.users.get(name, 0) + 1
+        self.users.move_to_end(name)
+
+    def unpin(self, name: str) -> None:
+        """Count one user less."""
+        self.users[name] -= 1
 
 
 def least_recent(users: Mapping[str, int]) -> str | None:

@@ -52,6 +52,10 @@ class Fleet:
         """Return how many answers an engine is giving, those that wait for a slot included."""
         return self._num_in_flight.get(deployment, 0)
 
+    def in_flight(self) -> int:
+        """Return how many answers all engines are giving."""
+        return sum(self._num_in_flight.values())
+
     def loads(self) -> dict[str, Load]:
         """Return the same for every engine, with what it can give at a time."""
         return {name: Load(self.num_in_flight(name), engine.capacity) for name, engine in self._engines.items()}

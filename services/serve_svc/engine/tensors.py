@@ -63,7 +63,7 @@ class Model:
                 text = f"the model has no input {tensor.name[:80]!r} of {tensor.datatype}; it has {known}"
                 raise InvalidRequest(text, field="inputs")
         names = wanted or [spec["name"] for spec in self.outputs]
-        feeds = {t.name: np.frombuffer(t.data, _NUMPY[t.datatype]).reshape(t.shape) for t in tensors}
+        feeds: dict[str, Any] = {t.name: np.frombuffer(t.data, _NUMPY[t.datatype]).reshape(t.shape) for t in tensors}
         try:
             values = self._session.run(names, feeds)
         except Exception as error:  # noqa: BLE001 - of the runtime, and always about what was asked

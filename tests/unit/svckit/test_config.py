@@ -40,6 +40,7 @@ def test_load_reads_inference_servers_from_the_home_or_from_the_file_named(tmp_p
         (tmp_path / "other.json").write_text(json.dumps(bad))
         with pytest.raises(InvalidRequest, match="INFERENCE_SERVERS_FILE"):
             load("serve", {"BESSEMER_INFERENCE_SERVERS_FILE": str(tmp_path / "other.json")})
+        assert not load("data", {"BESSEMER_INFERENCE_SERVERS_FILE": str(tmp_path / "other.json")}).inference_servers
 
 
 @pytest.mark.parametrize(
