@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
+from bessemer.cli.main import app
 from bessemer.kernel.errors import BessemerError, FailedPrecondition, InvalidRequest, NotFound
 from bessemer.sdk import JobNotSuccessful
+from typer.testing import CliRunner
 
 PROJECT = "projects/bad"
 JUNK = bytes(range(256)) * 64
@@ -70,7 +74,9 @@ def curate(client, base, *paths, **recipe):
 
 
 @pytest.mark.slow
-def test_hostile_files_are_counted_and_the_good_ones_kept(client, base, documents, tmp_path):
+def test_hostile_files_are_counted_and_can_be_looked_at_and_the_good_ones_kept(
+    client, base, embedded, documents, tmp_path
+):
     job = curate(client, base, hostile_tar(tmp_path / "mixed.tar", documents))
     reasons = {reason.reason: reason.documents for reason in job.reasons}
     kept = reasons.pop("kept")
@@ -79,6 +85,14 @@ def test_hostile_files_are_counted_and_the_good_ones_kept(client, base, document
     version = client.data.get_dataset_version(name=job.dataset_version)
     sources = {row.source for row in client.data.preview_dataset_version(name=version.name, rows=50).rows}
     assert not any("escape" in source or "absolute" in source or "link" in source for source in sources)
+    home = ["--home", str(embedded.home), "--project", "bad", "--output", "json"]
+    command = [*home, "dataset", "rejections", "/".join(version.name.split("/")[3::2]), "--save", str(tmp_path / "out")]
+    ran = CliRunner().invoke(app, command)
+    assert ran.exit_code == 0, ran.output
+    rows = json.loads(ran.output)
+    assert len(rows) >= 5
+    assert all(row["saved"] for row in rows)
+    assert all(Path(file).resolve().is_relative_to(tmp_path / "out") for row in rows for file in row["saved"])
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ COMMANDS = [
     ["deploy"], ["undeploy"], ["chat"], ["feedback"], ["serve-process"],
     ["dataset", "import"], ["dataset", "list"], ["dataset", "show"], ["dataset", "profile"],
     ["dataset", "diff"], ["dataset", "export"], ["dataset", "synthesize"],
+    ["dataset", "rejections"],
     ["mixture", "create"], ["mixture", "preview"], ["mixture", "show"], ["mixture", "list"],
     ["mixture", "optimise"],
     ["train", "cpt"], ["train", "sft"], ["train", "dpo"], ["train", "pretrain"], ["train", "kto"], ["train", "orpo"],

@@ -151,7 +151,7 @@ def _entries(file: Path) -> Iterator[Mapping[str, tuple[str, Opener]]]:
             elif tarfile.is_tarfile(file):
                 tar = opened.enter_context(tarfile.open(file))
                 for member in tar:
-                    if member.isreg():
+                    if not member.isdir():  # a link is listed, and never opened
                         found[member.name.removeprefix("./")] = cast("Opener", partial(tar.extractfile, member))
         entries = {each.encode(errors="replace").decode(): (each, opener) for each, opener in found.items()}
         yield {each.removesuffix(".gz"): entry for each, entry in entries.items()} | entries

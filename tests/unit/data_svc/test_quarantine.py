@@ -54,6 +54,9 @@ def tar_of(files: dict[str, bytes], path: Path) -> Path:
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
+        link = tarfile.TarInfo("link.md")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
     return path
 
 
@@ -84,6 +87,8 @@ def test_refused_files_of_an_archive_come_back_as_they_were(pack, name: str, ref
     whole = pack(FILES, tmp_path / name)
     client, uploads, rows = refuse(whole)
     saved = save_rejected(client, uploads, rows, tmp_path / "refused")
+    if pack is tar_of:
+        assert [path.read_bytes() for path in saved.pop("link.md")] == [whole.read_bytes()]
     assert {source: [path.read_bytes() for path in paths] for source, paths in saved.items()} == {
         "a/broken.pdf": [BROKEN_PDF],
         "a/blob.bin": [BINARY],
