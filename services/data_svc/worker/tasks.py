@@ -28,7 +28,7 @@ from data_svc.worker.tokens import Encoder
 
 __all__ = ["READ_VERSION", "SCORE_VERSION", "TOKENIZE_VERSION", "Tools"]
 
-READ_VERSION = 2  # to be raised with every change of what parsers return
+READ_VERSION = 3  # to be raised with every change of what parsers return
 TOKENIZE_VERSION = 1
 SCORE_VERSION = 1
 _ENCODED_BYTES = 1 << 20  # of text at once; the ids of more would be most of the memory of a process
