@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 __all__ = ["DOCUMENT_CHARACTERS_MAX", "cut", "normalise"]
 
-DOCUMENT_CHARACTERS_MAX = 16_000_000  # what a process measures and tokenizes at once
+DOCUMENT_CHARACTERS_MAX = 8_000_000  # what a process measures and tokenizes at once; of three bytes each in 450 MB
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\u200b\ufeff]")  # tab, line feed, vertical tab, form feed and return stay
 _BLANK_RUN = re.compile(r"\n{3,}")
 

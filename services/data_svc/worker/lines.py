@@ -9,7 +9,7 @@ from pathlib import Path
 __all__ = ["BLOCK_BYTES_MAX", "LINE_BYTES_MAX", "LongLine", "blocks", "lines"]
 
 LINE_BYTES_MAX = 64_000_000
-BLOCK_BYTES_MAX = 16_000_000  # a process that reads documents of this size takes up to 400 MB
+BLOCK_BYTES_MAX = 32_000_000
 _READ = 1 << 20
 
 
