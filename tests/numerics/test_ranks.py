@@ -154,16 +154,46 @@ def alone(gang, make_job):
     return functools.cache(lambda method, **fields: gang.run(make_job(method, **fields), alone=True))
 
 
+def same_as(two, one):
+    """Whether all that two ranks report is what one reports."""
+    assert two.series.keys() == one.series.keys()
+    assert len(one.losses) == 4
+    assert max(one.series["train/grad_norm"].values()) > 0
+    for key, values in one.series.items():
+        if key not in {"train/tokens_per_second", "train/mfu"}:
+            assert two.series[key] == pytest.approx(values, rel=TOLERANCE, abs=1e-5), key
+    return True
+
+
 @pytest.mark.parametrize(
     ("kind", "method"),
     [
         ("UNSPECIFIED", "cpt {}"),
+        ("UNSPECIFIED", "dpo {}"),
         ("FSDP", "cpt {}"),
+        ("FSDP", "dpo {} lora { rank: 4 }"),
         ("ZERO_1", "cpt {}"),
         ("ZERO_2", "cpt {}"),
         ("ZERO_3", "cpt {}"),
-        ("UNSPECIFIED", "dpo {}"),
-        ("FSDP", "dpo {} lora { rank: 4 }"),
+    ],
+)
+def test_two_ranks_see_what_one_sees_and_go_on_from_its_checkpoint_and_it_from_theirs(
+    gang, alone, make_job, kind, method
+):
+    one = alone(method)
+    job = make_job(method, sharding=f"SHARDING_{kind}", num_ranks=2)
+    two = gang.run(job)
+    assert two.result.parameters
+    assert same_as(two, one)
+    again = gang.run(job, saved_state=two.state)
+    assert again.result.state_sha256 == two.result.state_sha256
+    for rest in (again, gang.run(job, saved_state=two.state, alone=True), gang.run(job, saved_state=one.state)):
+        assert rest.losses == pytest.approx({4: one.losses[4]}, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
         ("ZERO_3", "dpo {} lora { rank: 4 }"),
         ("UNSPECIFIED", "kto {}"),
         ("FSDP", "kto {}"),
@@ -178,23 +208,11 @@ def alone(gang, make_job):
         ("ZERO_3", f"online_dpo {ROLLOUTS}"),
     ],
 )
-def test_two_ranks_see_what_one_sees_and_go_on_from_its_checkpoint_and_it_from_theirs(
-    gang, alone, make_job, kind, method
-):
+def test_every_method_sees_on_two_ranks_what_it_sees_on_one(gang, alone, make_job, kind, method):
     one = alone(method)
     job = make_job(method, sharding=f"SHARDING_{kind}", num_ranks=2)
-    two = gang.run(job)
-    assert two.result.parameters
-    assert two.series.keys() == one.series.keys()
-    assert len(one.losses) == 4
-    assert max(one.series["train/grad_norm"].values()) > 0
-    for key, values in one.series.items():
-        if key not in {"train/tokens_per_second", "train/mfu"}:
-            assert two.series[key] == pytest.approx(values, rel=TOLERANCE, abs=1e-5), key
-    again = gang.run(job, saved_state=two.state)
-    assert again.result.state_sha256 == two.result.state_sha256
-    for rest in (again, gang.run(job, saved_state=two.state, alone=True), gang.run(job, saved_state=one.state)):
-        assert rest.losses == pytest.approx({4: one.losses[4]}, rel=TOLERANCE)
+    assert same_as(gang.run(job), one)
+    assert gang.run(job, saved_state=one.state).losses == pytest.approx({4: one.losses[4]}, rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("fields", [{"dtype": "bf16"}, {"tokens_per_step": 1}])
