@@ -52,7 +52,7 @@ class Residents:
             try:
                 await asyncio.shield(pinning)
             except asyncio.CancelledError:
-                pinning.add_done_callback(lambda done: done.exception() or held.unpin(name))
+                pinning.add_done_callback(lambda done: held.unpin(name) if done.exception() is None else None)
                 raise
         try:
             yield name
