@@ -124,9 +124,11 @@ def job(job: Job, turns: Any) -> Iterator[Step]:
 
 def beat(context: Any) -> None:
     """Send heartbeats for ever."""
+    from bessemer.jobs.worker import HEARTBEAT_S
+
     while True:
         context.beat()
-        time.sleep(context.heartbeat_s)
+        time.sleep(HEARTBEAT_S)
 
 
 def training_job(job: Job, folder: Path, recipe: str) -> tuple[Any, Any]:

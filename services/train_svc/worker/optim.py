@@ -77,7 +77,8 @@ class Optimizer:
     def step(self, rate: float, norm: float) -> None:
         """Clip gradients of this norm and take one step at this rate."""
         # The kernel divides gradients by the scale as it reads them: clipping costs no pass of its own.
-        self._adam.grad_scale = torch.tensor(norm / self._clip_norm) if norm > self._clip_norm else None
+        scale = torch.tensor(norm / self._clip_norm) if norm > self._clip_norm else None
+        self._adam.grad_scale = scale  # type: ignore[attr-defined] # where gradient scalers put it
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._adam.step()
