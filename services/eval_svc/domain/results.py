@@ -115,7 +115,8 @@ def format_results(results: Iterable[CaseResult]) -> bytes:
 
 def parse_results(data: bytes) -> list[CaseResult]:
     """Read what `format_results` wrote."""
-    return [CaseResult(**json.loads(line)) for line in data.splitlines()]
+    records = map(json.loads, data.splitlines())
+    return [CaseResult(**{**record, "found_in": tuple(record.get("found_in", ()))}) for record in records]
 
 
 def safe_exp(value: float) -> float:
