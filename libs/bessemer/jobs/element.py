@@ -23,8 +23,8 @@ from typing import Any
 from bessemer.jobs.array import answer_key, pack_answer, request_key
 from bessemer.jobs.failures import as_bessemer_error
 from bessemer.jobs.patient_objects import objects_of
-from bessemer.jobs.seccomp import die_with_parent
 from bessemer.kernel.errors import AlreadyExists, BessemerError, Internal
+from bessemer.kernel.processes import die_with_parent
 from bessemer.svckit.objects import ObjectStore
 
 __all__ = ["Element", "Perform", "answer_element", "open_entry"]

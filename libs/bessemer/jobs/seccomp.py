@@ -9,14 +9,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import platform
-import signal
 import struct
 import sys
 from collections.abc import Mapping
 
-__all__ = ["calculation_only", "die_with_parent", "install", "without_network"]
+__all__ = ["calculation_only", "install", "without_network"]
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _MODE_FILTER = 2
@@ -75,12 +73,6 @@ def install(code: bytes) -> str:
     if library.prctl(_PR_SET_SECCOMP, long(_MODE_FILTER), ctypes.byref(program), long(0), long(0)):
         return f"the kernel refuses the filter: {errno.errorcode.get(ctypes.get_errno(), '?')}"
     return ""
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this process when the thread that started it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _filter(calls: Mapping[str, tuple[int, ...]], *, listed: int, others: int) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bessemer.jobs import seccomp
+from bessemer.kernel.processes import die_with_parent
 
 from data_svc.domain.formats import Format
 from data_svc.domain.reasons import Reason
@@ -32,7 +33,7 @@ def _confine(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES_MAX, _FILE_BYTES_MAX))
-    seccomp.die_with_parent()
+    die_with_parent()
     if refused := seccomp.install(seccomp.without_network()):
         logging.getLogger(__name__).warning("parsers can reach the network: %s", refused)
 
