@@ -25,10 +25,10 @@ demo: $(READY) ## documents -> an owned, served model, and a report (about 15 mi
 	@$(BIN)/bessemer demo $(ARGS)
 
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(READY) ## tests without the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(READY) ## ruff, mypy, import-linter, buf, stubs, tidy
 	$(BIN)/ruff check .
