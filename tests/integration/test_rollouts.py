@@ -347,7 +347,7 @@ async def processes(tmp_path, models):
     broker = start_nats(tmp_path / "nats", port, tmp_path / "nats.log")
     async with peers_of() as (peers, addresses):
         world = World.__new__(World)
-        world.train, world.eval, world.data, world.waivers = peers
+        world.train, world.eval, world.data, world.waivers, world.artifacts = peers
         world.objects = open_objects(ObjectsConfig(url=f"file://{tmp_path / 'objects'}"))
         world.publish(models[0])
         world.publish(models[1], NEW)
