@@ -25,8 +25,8 @@ COMMANDS = [
     ["model", "extend-vocabulary"], ["tokenizer", "train"], ["tokenizer", "extend"], ["tokenizer", "report"],
     ["plan"],
     ["loop", "start"], ["loop", "watch"], ["loop", "describe"], ["loop", "stop"],
-    ["eval", "suite"], ["eval", "run"], ["eval", "import"], ["eval", "contamination"], ["eval", "compare"],
-    ["eval", "gate"],
+    ["eval", "suite"], ["eval", "run"], ["eval", "runs"], ["eval", "import"], ["eval", "contamination"],
+    ["eval", "compare"], ["eval", "gate"],
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from bessemer.cli.evaluation_report import (
     verdict_of,
 )
 from bessemer.cli.gate_policy import policy_app, waiver_app
-from bessemer.cli.output import console, print_message, print_rows, short
+from bessemer.cli.output import console, job_state, print_message, print_rows, short
 from bessemer.cli.progress import follow
 from bessemer.cli.settings import Output, Settings, settings_of
 from bessemer.sdk.suites import generate_suite, read_suite
@@ -127,6 +127,25 @@ def suites(context: typer.Context) -> None:
             "grader": lambda s: _grader(s.grader),
             "cases": lambda s: s.num_cases,
             "digest": lambda s: s.cases.sha256[:12],
+        }
+        print_rows(settings, found, columns)
+
+
+@app.command()
+def runs(context: typer.Context) -> None:
+    """List runs, own and imported ones, with their scores.
+
+    Example: bessemer eval runs
+    """
+    settings = settings_of(context)
+    with settings.client() as client:
+        found = list(client.pages(client.eval.list_evaluation_runs, parent=settings.project))
+        columns: Columns = {
+            "run": lambda r: short(r.name),
+            "model": lambda r: short(r.model_version),
+            "state": job_state,
+            "scores": lambda r: ", ".join(f"{short(one.suite)} {one.score:.4g}" for one in r.results),
+            "from": lambda r: r.imported.tool or short(r.endpoint),
         }
         print_rows(settings, found, columns)
 
