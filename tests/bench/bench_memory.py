@@ -28,12 +28,14 @@ def main() -> None:
         done = subprocess.run([sys.executable, __file__, str(size_mb)], check=True, stdout=subprocess.PIPE, text=True)
         peaks.append(json.loads(done.stdout.splitlines()[-1]))
     rows = []
-    for sort in SORTS:
-        label = {"task_child": "reader of a partition", "parser_child": "parser"}.get(sort, sort)
-        for size_mb, peak in zip(SIZES_MB, peaks, strict=True):
-            rows.append({"metric": f"{size_mb} MB, peak MB of {label}", "ours": peak[sort], "goal": f"<= {LIMIT_MB}"})
-        growth = round(peaks[1][sort] / peaks[0][sort], 3)
-        rows.append({"metric": f"growth of {label}", "ours": growth, "goal": f"<= {GROWTH_MAX}"})
+    for size_mb, peak in zip(SIZES_MB, peaks, strict=True):
+        for sort in SORTS:
+            if sort in peak:  # a corpus of one partition is read by the worker itself
+                label = {"bessemer.jobs.element": "reader of a partition", "parser_child": "parser"}.get(sort, sort)
+                goal = f"<= {LIMIT_MB}"
+                rows.append({"metric": f"{size_mb} MB, peak MB of {label}", "ours": peak[sort], "goal": goal})
+    growth = round(max(peaks[1].values()) / max(peaks[0].values()), 3)
+    rows.append({"metric": "growth of the largest process", "ours": growth, "goal": f"<= {GROWTH_MAX}"})
     path = ROOT / "build" / "bench" / "memory.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([{**row, "peer": None, "ratio": None} for row in rows], indent=1) + "\n")
