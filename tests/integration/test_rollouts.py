@@ -344,7 +344,6 @@ async def patiently(call):
 @pytest_asyncio.fixture(loop_scope="module")
 async def processes(tmp_path, models):
     port = free_ports(1)[0]
-    broker = start_nats(tmp_path / "nats", port, tmp_path / "nats.log")
     async with peers_of() as (peers, addresses):
         world = World.__new__(World)
         world.train, world.eval, world.data, world.waivers, world.artifacts = peers
@@ -352,6 +351,7 @@ async def processes(tmp_path, models):
         world.publish(models[0])
         world.publish(models[1], NEW)
         found = Processes(tmp_path, addresses, f"nats://127.0.0.1:{port}")
+        broker = start_nats(tmp_path / "nats", port, tmp_path / "nats.log")
         try:
             found.start("data")
             found.start("serve")
