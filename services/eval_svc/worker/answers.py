@@ -9,7 +9,7 @@ from bessemer.modeling.generate import generate_greedy
 
 from eval_svc.domain.cases import Case
 from eval_svc.domain.results import CaseResult, Mark
-from eval_svc.worker.subject import Subject, preview, unscored
+from eval_svc.worker.subject import Subject, marked, unscored
 
 __all__ = ["grade_answers"]
 
@@ -48,25 +48,10 @@ def grade_answers(
                 ids = [token for token in answers[case.id] if token not in stop]
                 output = before(subject.tokenizer.decode(ids), ends)
                 tokens = len(prompts[case.id]) + len(answers[case.id])
-                results[case.id] = _result(case, output, mark(output, case), tokens=tokens)
+                results[case.id] = marked(case, output, mark(output, case), tokens=tokens)
     return [results[case.id] for case in cases]
 
 
 def before(text: str, ends: Sequence[str]) -> str:
     """Return a text up to the first of these ends."""
     return text[: min((at for end in ends if (at := text.find(end)) >= 0), default=len(text))]
-
-
-def _result(case: Case, output: str, mark: Mark, *, tokens: int) -> CaseResult:
-    return CaseResult(
-        id=case.id,
-        cluster=case.cluster,
-        score=mark.score,
-        output=output.strip(),
-        target=case.target,
-        prompt_preview=preview(case),
-        tokens=tokens,
-        bytes=len(output.encode()),
-        unscored=mark.reason if mark.score is None else "",
-        error="" if mark.score is None else mark.reason,
-    )

@@ -12,7 +12,7 @@ from eval_svc.domain.cases import Case
 from eval_svc.domain.results import CaseResult, Mark, safe_exp
 from eval_svc.worker.choice import choose
 from eval_svc.worker.endpoint import Endpoint
-from eval_svc.worker.subject import preview, unscored
+from eval_svc.worker.subject import marked, preview, unscored
 
 __all__ = ["grade_served_answers", "grade_served_choices", "grade_served_texts"]
 
@@ -36,7 +36,7 @@ def grade_served_answers(
 
     answers = endpoint.each(ask, cases)
     return [
-        said if isinstance(said, CaseResult) else _marked(case, *said, mark(said[0], case))
+        said if isinstance(said, CaseResult) else marked(case, said[0], mark(said[0], case), tokens=said[1])
         for case, said in zip(cases, answers, strict=True)
     ]
 
@@ -88,21 +88,6 @@ def grade_served_texts(endpoint: Endpoint, cases: Sequence[Case]) -> list[CaseRe
         )
 
     return endpoint.each(ask, cases)
-
-
-def _marked(case: Case, output: str, tokens: int, mark: Mark) -> CaseResult:
-    return CaseResult(
-        id=case.id,
-        cluster=case.cluster,
-        score=mark.score,
-        output=output.strip(),
-        target=case.target,
-        prompt_preview=preview(case),
-        tokens=tokens,
-        bytes=len(output.encode()),
-        unscored=mark.reason if mark.score is None else "",
-        error="" if mark.score is None else mark.reason,
-    )
 
 
 def _refused(case: Case, error: BessemerError) -> CaseResult:

@@ -12,9 +12,9 @@ from bessemer.modeling.tokenizer import Tokenizer
 
 from eval_svc.config import PREVIEW_CHARACTERS
 from eval_svc.domain.cases import Case
-from eval_svc.domain.results import CaseResult
+from eval_svc.domain.results import CaseResult, Mark
 
-__all__ = ["Subject", "preview", "unscored"]
+__all__ = ["Subject", "marked", "preview", "unscored"]
 
 
 @dataclass(frozen=True)
@@ -74,4 +74,20 @@ def unscored(case: Case, reason: str) -> CaseResult:
         target=case.target,
         prompt_preview=preview(case),
         unscored=reason,
+    )
+
+
+def marked(case: Case, output: str, mark: Mark, *, tokens: int) -> CaseResult:
+    """Return the result of a case whose answer was marked; `tokens` are those of prompt and answer."""
+    return CaseResult(
+        id=case.id,
+        cluster=case.cluster,
+        score=mark.score,
+        output=output.strip(),
+        target=case.target,
+        prompt_preview=preview(case),
+        tokens=tokens,
+        bytes=len(output.encode()),
+        unscored=mark.reason if mark.score is None else "",
+        error="" if mark.score is None else mark.reason,
     )
