@@ -6,8 +6,6 @@ import asyncio
 import itertools
 import os
 import signal
-import socket
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ from bessemer.kernel.errors import BessemerError, Internal, Unavailable
 from bessemer.kernel.ids import id_of
 from bessemer.svckit import log
 
+from serve_svc.adapters.child_process import end_child, start_child
 from serve_svc.adapters.lacking import Lacking
 from serve_svc.config import EngineConfig
 from serve_svc.engine.protocol import (
@@ -77,23 +76,9 @@ class EngineProcesses:
 
         Raises: the engine's own error; Internal if it ends or takes too long.
         """
-        self._logs_folder.mkdir(parents=True, exist_ok=True)
-        ours, theirs = socket.socketpair()
-        with theirs, (self._logs_folder / f"{id_of(deployment)}.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "serve_svc.engine",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=_ENVIRONMENT,
-                start_new_session=True,  # an interrupt at the terminal is for the server, which drains first
-            )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
-        engine = EngineProcess(deployment, process, reader, writer)
+        log_file = self._logs_folder / f"{id_of(deployment)}.log"
+        child = await start_child("serve_svc.engine", log_file, _ENVIRONMENT, limit=LINE_BYTES_MAX)
+        engine = EngineProcess(deployment, *child)
         try:
             async with asyncio.timeout(self._config.load_timeout_s):
                 await engine.load(self._load(folder, precision))
@@ -237,13 +222,7 @@ class EngineProcess(Lacking):
 
     async def close(self) -> None:
         """End the process by force: it has nothing to save."""
-        self._writer.close()
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.wait()
-        if self._listener is not None:
-            await self._listener
+        await end_child(self._process, self._writer, self._listener)
 
     async def _listen(self) -> None:
         try:

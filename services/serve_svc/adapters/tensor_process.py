@@ -6,8 +6,6 @@ import asyncio
 import itertools
 import json
 import os
-import socket
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 from bessemer.kernel.errors import Internal, LimitReached, Unavailable
 from bessemer.kernel.ids import id_of
 
+from serve_svc.adapters.child_process import end_child, start_child
 from serve_svc.adapters.lacking import Lacking
 from serve_svc.config import EngineConfig
 from serve_svc.engine.tensor_protocol import HEAD, Spec, Tensor, error_of, frame, pack, unpack
@@ -37,22 +36,9 @@ class TensorProcesses:
 
         Raises: FailedPrecondition if ONNX Runtime does not take it; Internal if the process ends or takes too long.
         """
-        self._logs_folder.mkdir(parents=True, exist_ok=True)
-        ours, theirs = socket.socketpair()
-        with theirs, (self._logs_folder / f"{id_of(deployment)}.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "serve_svc.engine.tensors",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=_ENVIRONMENT,
-                start_new_session=True,
-            )
-        engine = TensorProcess(deployment, process, *await asyncio.open_connection(sock=ours), config=self._config)
+        log_file = self._logs_folder / f"{id_of(deployment)}.log"
+        child = await start_child("serve_svc.engine.tensors", log_file, _ENVIRONMENT, limit=1 << 16)
+        engine = TensorProcess(deployment, *child, config=self._config)
         try:
             async with asyncio.timeout(self._config.load_timeout_s):
                 await engine.load(folder)
@@ -151,13 +137,7 @@ class TensorProcess(Lacking):
 
     async def close(self) -> None:
         """End the process by force: it has nothing to save."""
-        self._writer.close()
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.wait()
-        if self._listener is not None:
-            await self._listener
+        await end_child(self._process, self._writer, self._listener)
 
     async def _read(self) -> tuple[Mapping[str, Any], bytes]:
         header, body = HEAD.unpack(await self._reader.readexactly(HEAD.size))
